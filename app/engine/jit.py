@@ -1,0 +1,112 @@
+"""How and where loops are compiled: the flags of every kernel, and the folder that keeps their machine code.
+
+Numba's own cache looks at one file only, so an edited rule in another file would be served stale. Here the folder is
+named by a hash of everything the machine code depends on: a changed rule is a new folder. Not here: any kernel.
+"""
+
+import hashlib
+import os
+import platform
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import llvmlite.binding
+import numba
+from numba.core import config as numba_config
+from numba.core.caching import UserProvidedCacheLocator
+
+F = TypeVar("F", bound=Callable[..., object])
+
+config: Any = numba_config  # its settings are made at run time, so no type knows them
+APP = Path(__file__).resolve().parent.parent
+COMPLETE = "complete"
+
+
+def _fingerprint() -> str:
+    """A hash of the sources with compiled code, of the compiler and of the processor it compiles for."""
+    digest = hashlib.sha256()
+    for folder in ("engine", "nn"):
+        for file in sorted((APP / folder).glob("*.py")):
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    cpu = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
+    features = config.CPU_FEATURES
+    if features is None:
+        features = llvmlite.binding.get_host_cpu_features().flatten()
+    for part in (numba.__version__, llvmlite.__version__, platform.python_version(), platform.machine(), cpu, features):
+        digest.update(part.encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _base() -> Path:
+    """AUTODIFF_CACHE_DIR, else the user's cache folder, else one of this user's own below the temporary folder."""
+    if chosen := os.environ.get("AUTODIFF_CACHE_DIR"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodiff-http"
+    except RuntimeError:
+        return _temporary()
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir()) / f"autodiff-http-{os.getuid()}"
+
+
+def _writable(folder: Path) -> bool:
+    """Whether `folder` is there, or can be made, and takes a file; a folder of somebody else's is refused."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return folder.stat().st_uid == os.getuid() or "AUTODIFF_CACHE_DIR" in os.environ
+    except OSError:
+        return False
+
+
+class KernelCacheLocator(UserProvidedCacheLocator):
+    """Numba's locator for a given folder, but content with one that can only be read.
+
+    Numba refuses such a folder and then compiles everything at each start, which is what happens to an image that
+    runs with a read-only file system.
+    """
+
+    def ensure_cache_path(self) -> None:
+        """Makes the folder, unless it already holds everything."""
+        if not IS_COMPLETE:
+            super().ensure_cache_path()  # type: ignore[no-untyped-call]  # numba has no types
+
+
+def _choose() -> tuple[Path | None, bool]:
+    """The folder for machine code, or None where none can be written, and whether it holds all kernels already."""
+    name = _fingerprint()
+    for base in (_base(), _temporary()):
+        folder = base / name
+        if (folder / COMPLETE).is_file():
+            return folder, True
+        if _writable(folder):
+            return folder, False
+    return None, False
+
+
+FOLDER, IS_COMPLETE = _choose()
+config.CACHE_DIR = str(FOLDER or "")
+config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
+
+
+def jit(function: F) -> F:
+    """Compile a module-level loop: kept on disk, without the GIL, with IEEE division (1/0 is inf, not an exception).
+
+    Never `parallel=True`: two threads of ours in numba's own thread pool abort the process.
+    """
+    return cast(F, numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function))
+
+
+def inline(function: F) -> F:
+    """Compile a small function that only compiled loops call; it is kept as a part of them."""
+    return cast(F, numba.njit(error_model="numpy")(function))
+
+
+def mark_complete() -> None:
+    """Say that the folder holds every kernel, so that later starts may read it without being able to write it."""
+    if FOLDER is not None and not IS_COMPLETE:
+        (FOLDER / COMPLETE).touch()

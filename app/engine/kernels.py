@@ -1,0 +1,206 @@
+"""Compiled loops over a tape, for one point. They know no operation by name; the rules come from the table.
+
+The rows become one function, `if op == 0: row 0, if op == 1: row 1, ...`, which LLVM turns into a jump table. The
+loops read it as a global, for only so does numba keep their machine code on disk.
+
+An exact zero passes nothing on: a product with a factor of 0 is 0, even if the other is NaN or infinite, forward and in
+reverse. So the branch that a `where` did not take does no harm, whatever it holds.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from app.engine.jit import inline, jit
+from app.engine.primitives import PRIMITIVES, Primitive
+
+Ints = npt.NDArray[np.int32]
+Codes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+Function = Callable[..., Any]
+
+
+def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[Function]], width: int, out: str) -> Function:
+    """One compiled function of an opcode and three arguments (and `out`), that returns the numbers of that row's rules.
+
+    It is written out as source, a line a row, because a chain of closures is typed by recursion, deeper than Python's
+    limit. Rows with fewer than `width` rules give zeros for the rest.
+    """
+    scope: dict[str, Any] = {"nan": np.nan}
+    lines = [f"def rows(op, x, y, z{out}):"]
+    for code, row in enumerate(rows):
+        if row.fun is None:
+            continue
+        arguments = ", ".join("xyz"[: len(row.d)]) + out
+        calls = []
+        for k, rule in enumerate(rules_of(row)):
+            scope[f"rule_{code}_{k}"] = inline(rule)
+            calls.append(f"rule_{code}_{k}({arguments})")
+        lines.append(f"    if op == {code}: return {', '.join(calls + ['0.0'] * (width - len(calls)))}")
+    lines.append(f"    return {', '.join(['nan'] * width)}")
+    exec("\n".join(lines), scope)  # the text above, nothing of a user's
+    return cast(Function, inline(scope["rows"]))
+
+
+value_of = switch(PRIMITIVES, lambda row: (row.fun,) if row.fun else (), 1, "")
+partials_of = switch(PRIMITIVES, lambda row: row.d, 3, ", out")
+second_partials_of = switch(PRIMITIVES, lambda row: row.dd, 6, ", out")
+
+
+@inline
+def times(x: float, y: float) -> float:
+    """The product, in which an exact zero wins over NaN and infinity."""
+    return 0.0 if x == 0.0 or y == 0.0 else x * y
+
+
+@jit
+def apply(op: int, x: float, y: float, z: float) -> float:
+    """One instruction: the value of row `op`."""
+    return value_of(op, x, y, z)  # type: ignore[no-any-return]
+
+
+@jit
+def forward(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats) -> None:
+    """Fills the values `v` behind the leaves', which are given."""
+    base = len(v) - len(op)
+    for k in range(len(op)):
+        v[base + k] = value_of(op[k], v[a[k]], v[b[k]], v[c[k]])
+
+
+@jit
+def backward(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats, g: Floats) -> None:
+    """Pulls the cotangents in `g` back to the leaves: afterwards g[i] is the adjoint of slot i."""
+    base = len(v) - len(op)
+    for k in range(len(op) - 1, -1, -1):
+        adjoint = g[base + k]
+        if adjoint == 0.0:
+            continue
+        d0, d1, d2 = partials_of(op[k], v[a[k]], v[b[k]], v[c[k]], v[base + k])
+        if d0 != 0.0:
+            g[a[k]] += adjoint * d0
+        if d1 != 0.0:
+            g[b[k]] += adjoint * d1
+        if d2 != 0.0:
+            g[c[k]] += adjoint * d2
+
+
+@jit
+def linearize(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats) -> Floats:
+    """The partials of each instruction by its arguments at the values `v`: an array of shape (m, 3)."""
+    base = len(v) - len(op)
+    p = np.empty((len(op), 3))
+    for k in range(len(op)):
+        p[k, 0], p[k, 1], p[k, 2] = partials_of(op[k], v[a[k]], v[b[k]], v[c[k]], v[base + k])
+    return p
+
+
+@jit
+def push(a: Ints, b: Ints, c: Ints, p: Floats, t: Floats) -> None:
+    """Pushes the tangents in `t` forward. What stands at an instruction's slot before is added to its tangent."""
+    base = len(t) - len(a)
+    for k in range(len(a)):
+        t[base + k] += times(p[k, 0], t[a[k]]) + times(p[k, 1], t[b[k]]) + times(p[k, 2], t[c[k]])
+
+
+@jit
+def pull(a: Ints, b: Ints, c: Ints, p: Floats, g: Floats) -> None:
+    """`backward`, with the partials already there: for one of many cotangents."""
+    base = len(g) - len(a)
+    for k in range(len(a) - 1, -1, -1):
+        adjoint = g[base + k]
+        if adjoint == 0.0:
+            continue
+        if p[k, 0] != 0.0:
+            g[a[k]] += adjoint * p[k, 0]
+        if p[k, 1] != 0.0:
+            g[b[k]] += adjoint * p[k, 1]
+        if p[k, 2] != 0.0:
+            g[c[k]] += adjoint * p[k, 2]
+
+
+@jit
+def curve(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats, g: Floats) -> Floats:
+    """Each instruction's second partials (aa, ab, bb, ac, bc, cc) times its adjoint in `g`: an array of shape (m, 6)."""
+    base = len(v) - len(op)
+    s = np.zeros((len(op), 6))
+    for k in range(len(op)):
+        adjoint = g[base + k]
+        if adjoint == 0.0:
+            continue
+        aa, ab, bb, ac, bc, cc = second_partials_of(op[k], v[a[k]], v[b[k]], v[c[k]], v[base + k])
+        s[k, 0] = times(adjoint, aa)
+        s[k, 1] = times(adjoint, ab)
+        s[k, 2] = times(adjoint, bb)
+        s[k, 3] = times(adjoint, ac)
+        s[k, 4] = times(adjoint, bc)
+        s[k, 5] = times(adjoint, cc)
+    return s
+
+
+@jit
+def pull_tangents(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w: Floats) -> None:
+    """Forward over reverse: the derivative of `pull` along the tangents `t`, of all slots, into `w`, which starts at 0.
+
+    An adjoint's derivative is the pulled derivative of the adjoint after it, plus that adjoint times the derivative of
+    the partial: dg[i] += dg * p[i] + g * sum_j dd[i, j] * t[j], where `s` already holds g * dd.
+    """
+    base = len(w) - len(a)
+    for k in range(len(a) - 1, -1, -1):
+        i, j, l = a[k], b[k], c[k]  # noqa: E741
+        dg = w[base + k]
+        w[i] += times(dg, p[k, 0]) + times(s[k, 0], t[i]) + times(s[k, 1], t[j]) + times(s[k, 3], t[l])
+        w[j] += times(dg, p[k, 1]) + times(s[k, 1], t[i]) + times(s[k, 2], t[j]) + times(s[k, 4], t[l])
+        w[l] += times(dg, p[k, 2]) + times(s[k, 3], t[i]) + times(s[k, 4], t[j]) + times(s[k, 5], t[l])
+
+
+@jit
+def blame_forward(op: Codes, a: Ints, b: Ints, c: Ints, p: Floats, v: Floats) -> Ints:
+    """For each slot whose number in `v` is not finite, the first slot at fault for it; -1 for the others.
+
+    The fault of an argument is inherited where the argument counts, that is, where its partial is not exactly 0. Serves
+    for tangents as well as for values.
+    """
+    base = len(v) - len(op)
+    culprit = np.full(len(v), -1, np.int32)
+    for k in range(len(v)):
+        if np.isfinite(v[k]):
+            continue
+        culprit[k] = k
+        if k >= base:
+            if culprit[a[k - base]] >= 0 and p[k - base, 0] != 0.0:
+                culprit[k] = culprit[a[k - base]]
+            elif culprit[b[k - base]] >= 0 and p[k - base, 1] != 0.0:
+                culprit[k] = culprit[b[k - base]]
+            elif culprit[c[k - base]] >= 0 and p[k - base, 2] != 0.0:
+                culprit[k] = culprit[c[k - base]]
+    return culprit
+
+
+@jit
+def blame_backward(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w: Floats) -> Ints:
+    """For each slot whose adjoint in `w` is not finite, the first slot at fault in the reverse walk; -1 for the others.
+
+    At fault is the instruction that makes an infinite or undefined adjoint of finite ones. With `s` and `t` of zeros `w`
+    is a gradient; else its derivative along `t`, as in `pull_tangents`.
+    """
+    base = len(w) - len(a)
+    culprit = np.full(len(w), -1, np.int32)
+    for k in range(len(w) - 1, -1, -1):
+        if not np.isfinite(w[k]) and culprit[k] < 0:
+            culprit[k] = k
+        if k < base:
+            continue
+        m = k - base
+        from_here = culprit[k] if culprit[k] >= 0 else k
+        i, j, l = a[m], b[m], c[m]  # noqa: E741
+        for place in range(3):
+            to = i if place == 0 else (j if place == 1 else l)
+            row = 0 if place == 0 else (1 if place == 1 else 3)
+            part = times(w[k], p[m, place]) + times(s[m, row], t[i])
+            part += times(s[m, 1 if place == 0 else (2 if place == 1 else 4)], t[j])
+            part += times(s[m, 3 if place == 0 else (4 if place == 1 else 5)], t[l])
+            if not np.isfinite(part) and culprit[to] < 0 and not np.isfinite(w[to]):
+                culprit[to] = from_here
+    return culprit

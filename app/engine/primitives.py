@@ -1,0 +1,287 @@
+"""THE table: one row an operation, with its value, its partials and its second partials.
+
+Everything else is derived from it: opcodes, the kernels' switch, the batch walk, Value's methods, the wire's list of
+operations, `/v1/primitives`, the README's table and the tests' parameters. Adding an operation is adding one row.
+
+Rules are written in NumPy terms, so that compiled code runs them for a number and NumPy for an array. A rule gets the
+arguments and, where it is a partial, the value `out` after them. Not here: any loop, and any knowledge of graphs.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.engine.special import (
+    digamma,
+    erf,
+    erfc,
+    lgamma,
+    normal_cdf,
+    normal_pdf,
+    sech2,
+    sigmoid,
+    tetragamma,
+    trigamma,
+    where,
+)
+
+Rule = Callable[..., float]
+Interval = tuple[float, float]
+
+LN2 = math.log(2.0)
+LN10 = math.log(10.0)
+TWO_OVER_SQRT_PI = 2.0 / math.sqrt(math.pi)
+
+ANY: Interval = (-3.0, 3.0)
+POSITIVE: Interval = (0.1, 4.0)
+INSIDE_ONE: Interval = (-0.95, 0.95)
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One operation.
+
+    `fun(*args)` is the value, `d[i](*args, out)` the partial by argument i, and `dd` the second partials, the lower
+    triangle row by row: (aa,), (aa, ab, bb) or (aa, ab, bb, ac, bc, cc).
+
+    `formula` and `derivative` (one for each argument) say the same to people, in the language of `engine.text` where
+    that can say it. `domain` gives an interval for each argument, in which the rules are smooth and the tests draw
+    points; `domain_note` says where the operation is defined. `kink` says what happens where there is no derivative,
+    and `kinks` are such points, each with the partials taken there.
+
+    An operation of any number of arguments is a `fold`: from left to right, of the two-argument operation it names;
+    with `average`, divided by their number in the end. `with_number` names the row that takes over where the last
+    argument is a plain number and not a node. `wire` is False for rows that only other rows use.
+    """
+
+    name: str
+    fun: Rule | None = None
+    d: tuple[Rule, ...] = ()
+    dd: tuple[Rule, ...] = ()
+    formula: str = ""
+    derivative: tuple[str, ...] = ()
+    domain: tuple[Interval, ...] = ()
+    domain_note: str = "all numbers"
+    kink: str = "none"
+    kinks: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
+    fold: str | None = None
+    average: bool = False
+    with_number: str | None = None
+    wire: bool = True
+
+    def __post_init__(self) -> None:
+        n = len(self.d)
+        if self.fun is None and (n or self.dd or self.fold is None):
+            raise ValueError(f"{self.name}: a row has rules of its own, or is a fold")
+        if self.fun is not None and (not 1 <= n <= 3 or len(self.dd) != n * (n + 1) // 2 or len(self.domain) != n):
+            raise ValueError(f"{self.name}: {n} partials want as many intervals, and {n * (n + 1) // 2} second partials")
+
+    @property
+    def min_arity(self) -> int:
+        """The fewest arguments it takes."""
+        return len(self.d) or 1
+
+    @property
+    def max_arity(self) -> int | None:
+        """The most arguments it takes; None for any number."""
+        return None if self.fold else len(self.d)
+
+    @property
+    def arity_text(self) -> str:
+        """The number of arguments, for a message."""
+        if self.max_arity is None:
+            return f"{self.min_arity} or more arguments"
+        return f"{self.min_arity} argument{'s' * (self.min_arity > 1)}"
+
+
+P = Primitive
+
+# fmt: off
+PRIMITIVES: tuple[Primitive, ...] = (
+    # --- arithmetic
+    P("add", lambda x, y: x + y, (lambda x, y, out: 1.0, lambda x, y, out: 1.0),
+      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      "x + y", ("1", "1"), (ANY, ANY)),
+    P("sub", lambda x, y: x - y, (lambda x, y, out: 1.0, lambda x, y, out: -1.0),
+      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      "x - y", ("1", "-1"), (ANY, ANY)),
+    P("mul", lambda x, y: x * y, (lambda x, y, out: y, lambda x, y, out: x),
+      (lambda x, y, out: 0.0, lambda x, y, out: 1.0, lambda x, y, out: 0.0),
+      "x * y", ("y", "x"), (ANY, ANY)),
+    P("divide", lambda x, y: x / y, (lambda x, y, out: 1.0 / y, lambda x, y, out: -out / y),
+      (lambda x, y, out: 0.0, lambda x, y, out: -1.0 / (y * y), lambda x, y, out: 2.0 * (out / y) / y),
+      "x / y", ("1/y", "-x/y**2"), (ANY, POSITIVE), "y != 0"),
+    P("pow", lambda x, y: np.power(x, y),
+      (lambda x, y, out: where(y == 0.0, 0.0, y * np.power(x, y - 1.0)),
+       lambda x, y, out: where((x == 0.0) & (y >= 0.0), 0.0, out * np.log(x))),
+      (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, y * (y - 1.0) * np.power(x, y - 2.0)),
+       lambda x, y, out: where((x == 0.0) & (y > 1.0), 0.0, np.power(x, y - 1.0) * (1.0 + y * np.log(x))),
+       lambda x, y, out: where((x == 0.0) & (y >= 0.0), 0.0, out * np.log(x) * np.log(x))),
+      "x ** y", ("y * x**(y - 1)", "x**y * log(x)"), (POSITIVE, ANY),
+      "x > 0, or any x (not 0 for y < 0) with a whole y; the derivative by y wants x > 0",
+      "0**0 is 1 and its derivative by the base is 0; with a plain number as exponent none is formed by the exponent",
+      (((0.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 0.0)), ((0.0, 2.0), (0.0, 0.0))), with_number="pow_number"),
+    P("pow_number", lambda x, y: np.power(x, y),
+      (lambda x, y, out: where(y == 0.0, 0.0, y * np.power(x, y - 1.0)), lambda x, y, out: 0.0),
+      (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, y * (y - 1.0) * np.power(x, y - 2.0)),
+       lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      "x ** 2.5", ("2.5 * x**1.5", "0"), (POSITIVE, (2.5, 2.5)), wire=False),
+    P("identity", lambda x: x, (lambda x, out: 1.0,), (lambda x, out: 0.0,), "x", ("1",), (ANY,), wire=False),
+    P("neg", lambda x: -x, (lambda x, out: -1.0,), (lambda x, out: 0.0,), "-x", ("-1",), (ANY,)),
+    P("reciprocal", lambda x: 1.0 / x, (lambda x, out: -out * out,), (lambda x, out: 2.0 * out * out * out,),
+      "1/x", ("-1/x**2",), (POSITIVE,), "x != 0"),
+    P("square", lambda x: x * x, (lambda x, out: 2.0 * x,), (lambda x, out: 2.0,), "x**2", ("2*x",), (ANY,)),
+    P("sqrt", lambda x: np.sqrt(x), (lambda x, out: 0.5 / out,), (lambda x, out: -0.25 / (x * out),),
+      "sqrt(x)", ("1/(2*sqrt(x))",), (POSITIVE,), "x >= 0; the derivative wants x > 0"),
+    P("abs", lambda x: np.abs(x), (lambda x, out: np.sign(x),), (lambda x, out: 0.0,),
+      "abs(x)", ("sign(x)",), (POSITIVE,), kink="at 0 the derivative is 0", kinks=(((0.0,), (0.0,)),)),
+    P("sign", lambda x: np.sign(x), (lambda x, out: 0.0,), (lambda x, out: 0.0,),
+      "-1, 0 or 1", ("0",), (POSITIVE,), kink="at 0 the value and the derivative are 0", kinks=(((0.0,), (0.0,)),)),
+    # --- exponentials and logarithms
+    P("exp", lambda x: np.exp(x), (lambda x, out: out,), (lambda x, out: out,), "exp(x)", ("exp(x)",), (ANY,)),
+    P("expm1", lambda x: np.expm1(x), (lambda x, out: np.exp(x),), (lambda x, out: np.exp(x),),
+      "exp(x) - 1", ("exp(x)",), (ANY,)),
+    P("log", lambda x: np.log(x), (lambda x, out: 1.0 / x,), (lambda x, out: -1.0 / (x * x),),
+      "log(x)", ("1/x",), (POSITIVE,), "x > 0"),
+    P("log1p", lambda x: np.log1p(x), (lambda x, out: 1.0 / (1.0 + x),),
+      (lambda x, out: -1.0 / ((1.0 + x) * (1.0 + x)),), "log(1 + x)", ("1/(1 + x)",), ((-0.9, 4.0),), "x > -1"),
+    P("log2", lambda x: np.log2(x), (lambda x, out: 1.0 / (x * LN2),), (lambda x, out: -1.0 / (x * x * LN2),),
+      "log(x)/log(2)", ("1/(x*log(2))",), (POSITIVE,), "x > 0"),
+    P("log10", lambda x: np.log10(x), (lambda x, out: 1.0 / (x * LN10),), (lambda x, out: -1.0 / (x * x * LN10),),
+      "log(x)/log(10)", ("1/(x*log(10))",), (POSITIVE,), "x > 0"),
+    P("logaddexp", lambda x, y: np.logaddexp(x, y),
+      (lambda x, y, out: sigmoid(x - y), lambda x, y, out: sigmoid(y - x)),
+      (lambda x, y, out: sigmoid(x - y) * sigmoid(y - x), lambda x, y, out: -sigmoid(x - y) * sigmoid(y - x),
+       lambda x, y, out: sigmoid(x - y) * sigmoid(y - x)),
+      "log(exp(x) + exp(y))", ("1/(1 + exp(y - x))", "1/(1 + exp(x - y))"), (ANY, ANY), wire=False),
+    # --- circular functions
+    P("sin", lambda x: np.sin(x), (lambda x, out: np.cos(x),), (lambda x, out: -out,), "sin(x)", ("cos(x)",), (ANY,)),
+    P("cos", lambda x: np.cos(x), (lambda x, out: -np.sin(x),), (lambda x, out: -out,), "cos(x)", ("-sin(x)",), (ANY,)),
+    P("tan", lambda x: np.tan(x), (lambda x, out: 1.0 + out * out,), (lambda x, out: 2.0 * out * (1.0 + out * out),),
+      "tan(x)", ("1 + tan(x)**2",), ((-1.4, 1.4),), "x not an odd multiple of pi/2"),
+    P("asin", lambda x: np.arcsin(x), (lambda x, out: 1.0 / np.sqrt((1.0 - x) * (1.0 + x)),),
+      (lambda x, out: x / ((1.0 - x) * (1.0 + x) * np.sqrt((1.0 - x) * (1.0 + x))),),
+      "asin(x)", ("1/sqrt(1 - x**2)",), (INSIDE_ONE,), "-1 <= x <= 1; the derivative wants -1 < x < 1"),
+    P("acos", lambda x: np.arccos(x), (lambda x, out: -1.0 / np.sqrt((1.0 - x) * (1.0 + x)),),
+      (lambda x, out: -x / ((1.0 - x) * (1.0 + x) * np.sqrt((1.0 - x) * (1.0 + x))),),
+      "acos(x)", ("-1/sqrt(1 - x**2)",), (INSIDE_ONE,), "-1 <= x <= 1; the derivative wants -1 < x < 1"),
+    P("atan", lambda x: np.arctan(x), (lambda x, out: 1.0 / (1.0 + x * x),),
+      (lambda x, out: -2.0 * (x / (1.0 + x * x)) / (1.0 + x * x),), "atan(x)", ("1/(1 + x**2)",), (ANY,)),
+    P("atan2", lambda x, y: np.arctan2(x, y),
+      (lambda x, y, out: y / np.hypot(x, y) / np.hypot(x, y), lambda x, y, out: -x / np.hypot(x, y) / np.hypot(x, y)),
+      (lambda x, y, out: -2.0 * (x / np.hypot(x, y)) * (y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
+       lambda x, y, out: (x - y) / np.hypot(x, y) * ((x + y) / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
+       lambda x, y, out: 2.0 * (x / np.hypot(x, y)) * (y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y)),
+      "the angle of the point (y, x)", ("y/(x**2 + y**2)", "-x/(x**2 + y**2)"), (ANY, POSITIVE), "not both 0"),
+    # --- hyperbolic functions
+    P("sinh", lambda x: np.sinh(x), (lambda x, out: np.cosh(x),), (lambda x, out: out,),
+      "sinh(x)", ("cosh(x)",), (ANY,)),
+    P("cosh", lambda x: np.cosh(x), (lambda x, out: np.sinh(x),), (lambda x, out: out,),
+      "cosh(x)", ("sinh(x)",), (ANY,)),
+    P("tanh", lambda x: np.tanh(x), (lambda x, out: sech2(x),), (lambda x, out: -2.0 * out * sech2(x),),
+      "tanh(x)", ("1 - tanh(x)**2",), (ANY,)),
+    P("asinh", lambda x: np.arcsinh(x), (lambda x, out: 1.0 / np.hypot(1.0, x),),
+      (lambda x, out: -(x / np.hypot(1.0, x)) / np.hypot(1.0, x) / np.hypot(1.0, x),),
+      "asinh(x)", ("1/sqrt(1 + x**2)",), (ANY,)),
+    P("acosh", lambda x: np.arccosh(x), (lambda x, out: 1.0 / (np.sqrt(x - 1.0) * np.sqrt(x + 1.0)),),
+      (lambda x, out: -(x / (x + 1.0)) / (x - 1.0) / (np.sqrt(x - 1.0) * np.sqrt(x + 1.0)),),
+      "acosh(x)", ("1/sqrt(x**2 - 1)",), ((1.1, 4.0),), "x >= 1; the derivative wants x > 1"),
+    P("atanh", lambda x: np.arctanh(x), (lambda x, out: 1.0 / ((1.0 - x) * (1.0 + x)),),
+      (lambda x, out: 2.0 * x / ((1.0 - x) * (1.0 + x) * (1.0 - x) * (1.0 + x)),),
+      "atanh(x)", ("1/(1 - x**2)",), (INSIDE_ONE,), "-1 < x < 1"),
+    P("hypot", lambda x, y: np.hypot(x, y),
+      (lambda x, y, out: where(out == 0.0, 0.0, x / out), lambda x, y, out: where(out == 0.0, 0.0, y / out)),
+      (lambda x, y, out: (y / out) * (y / out) / out, lambda x, y, out: -(x / out) * (y / out) / out,
+       lambda x, y, out: (x / out) * (x / out) / out),
+      "sqrt(x**2 + y**2)", ("x/hypot(x, y)", "y/hypot(x, y)"), (ANY, POSITIVE),
+      kink="at (0, 0) both derivatives are 0", kinks=(((0.0, 0.0), (0.0, 0.0)),)),
+    # --- activations
+    P("sigmoid", lambda x: sigmoid(x), (lambda x, out: out * sigmoid(-x),),
+      (lambda x, out: -out * sigmoid(-x) * np.tanh(0.5 * x),), "1/(1 + exp(-x))", ("sigmoid(x)*sigmoid(-x)",), (ANY,)),
+    P("softplus", lambda x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))), (lambda x, out: sigmoid(x),),
+      (lambda x, out: sigmoid(x) * sigmoid(-x),), "log(1 + exp(x))", ("sigmoid(x)",), (ANY,)),
+    P("relu", lambda x: where(x < 0.0, 0.0, x), (lambda x, out: where(x > 0.0, 1.0, 0.0),), (lambda x, out: 0.0,),
+      "x if x > 0 else 0", ("1 if x > 0 else 0",), (POSITIVE,), kink="at 0 the derivative is 0",
+      kinks=(((0.0,), (0.0,)), ((-1.0,), (0.0,)))),
+    P("leaky_relu", lambda x: where(x > 0.0, x, 0.01 * x), (lambda x, out: where(x > 0.0, 1.0, 0.01),),
+      (lambda x, out: 0.0,), "x if x > 0 else 0.01*x", ("1 if x > 0 else 0.01",), (POSITIVE,),
+      kink="at 0 the derivative is 0.01", kinks=(((0.0,), (0.01,)), ((-1.0,), (0.01,)))),
+    P("elu", lambda x: where(x > 0.0, x, np.expm1(x)), (lambda x, out: where(x > 0.0, 1.0, np.exp(x)),),
+      (lambda x, out: where(x > 0.0, 0.0, np.exp(x)),), "x if x > 0 else exp(x) - 1", ("1 if x > 0 else exp(x)",),
+      ((-3.0, -0.1),), kink="at 0 the derivative is 1 and the second derivative is 1",
+      kinks=(((0.0,), (1.0,)), ((2.0,), (1.0,)))),
+    P("gelu", lambda x: x * normal_cdf(x), (lambda x, out: normal_cdf(x) + x * normal_pdf(x),),
+      (lambda x, out: (2.0 - x * x) * normal_pdf(x),), "x/2 * (1 + erf(x/sqrt(2)))",
+      ("(1 + erf(x/sqrt(2)))/2 + x*exp(-x**2/2)/sqrt(2*pi)",), (ANY,)),
+    P("silu", lambda x: x * sigmoid(x), (lambda x, out: sigmoid(x) * (1.0 + x * sigmoid(-x)),),
+      (lambda x, out: sigmoid(x) * sigmoid(-x) * (2.0 - x * np.tanh(0.5 * x)),), "x*sigmoid(x)",
+      ("sigmoid(x)*(1 + x*sigmoid(-x))",), (ANY,)),
+    # --- special functions
+    P("erf", lambda x: erf(x), (lambda x, out: TWO_OVER_SQRT_PI * np.exp(-x * x),),
+      (lambda x, out: -2.0 * TWO_OVER_SQRT_PI * x * np.exp(-x * x),), "2/sqrt(pi) times the integral of exp(-t**2), 0 to x",
+      ("2/sqrt(pi)*exp(-x**2)",), (ANY,)),
+    P("erfc", lambda x: erfc(x), (lambda x, out: -TWO_OVER_SQRT_PI * np.exp(-x * x),),
+      (lambda x, out: 2.0 * TWO_OVER_SQRT_PI * x * np.exp(-x * x),), "1 - erf(x)", ("-2/sqrt(pi)*exp(-x**2)",), (ANY,)),
+    P("lgamma", lambda x: lgamma(x), (lambda x, out: digamma(x),), (lambda x, out: trigamma(x),),
+      "log(abs(gamma(x)))", ("digamma(x)",), (POSITIVE,), "x not 0, -1, -2, ..."),
+    P("digamma", lambda x: digamma(x), (lambda x, out: trigamma(x),), (lambda x, out: tetragamma(x),),
+      "the derivative of lgamma", ("trigamma(x)",), (POSITIVE,), "x not 0, -1, -2, ..."),
+    # --- choice
+    P("min", lambda x, y: np.minimum(x, y),
+      (lambda x, y, out: where(x < y, 1.0, where(x == y, 0.5, 0.0)),
+       lambda x, y, out: where(y < x, 1.0, where(x == y, 0.5, 0.0))),
+      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      "the least of the arguments", ("1 if x < y else 0", "1 if y < x else 0"), ((-3.0, -0.1), POSITIVE),
+      kink="a tie of two gives each side half; more than two are taken in pairs from the left",
+      kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (0.0, 1.0))), fold="min"),
+    P("max", lambda x, y: np.maximum(x, y),
+      (lambda x, y, out: where(x > y, 1.0, where(x == y, 0.5, 0.0)),
+       lambda x, y, out: where(y > x, 1.0, where(x == y, 0.5, 0.0))),
+      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      "the greatest of the arguments", ("1 if x > y else 0", "1 if y > x else 0"), ((-3.0, -0.1), POSITIVE),
+      kink="a tie of two gives each side half; more than two are taken in pairs from the left",
+      kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (1.0, 0.0))), fold="max"),
+    P("where", lambda x, y, z: where(x != 0.0, y, z),
+      (lambda x, y, z, out: 0.0, lambda x, y, z, out: where(x != 0.0, 1.0, 0.0),
+       lambda x, y, z, out: where(x != 0.0, 0.0, 1.0)),
+      (lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0,
+       lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0),
+      "y if x != 0 else z", ("0", "1 if x != 0 else 0", "0 if x != 0 else 1"), (POSITIVE, ANY, ANY),
+      kink="the branch that is not taken gets exactly 0, whatever it holds",
+      kinks=(((0.0, 1.0, 2.0), (0.0, 0.0, 1.0)), ((-1.0, 1.0, 2.0), (0.0, 1.0, 0.0)))),
+) + tuple(
+    # --- comparisons: 1 or 0, flat on both sides
+    P(name, fun, (lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      f"1 if x {symbol} y else 0", ("0", "0"), ((-3.0, -0.1), POSITIVE), kink="the derivative is 0 everywhere",
+      kinks=(((1.0, 1.0), (0.0, 0.0)),))
+    for name, symbol, fun in (
+        ("lt", "<", lambda x, y: where(x < y, 1.0, 0.0)),
+        ("le", "<=", lambda x, y: where(x <= y, 1.0, 0.0)),
+        ("gt", ">", lambda x, y: where(x > y, 1.0, 0.0)),
+        ("ge", ">=", lambda x, y: where(x >= y, 1.0, 0.0)),
+        ("eq", "==", lambda x, y: where(x == y, 1.0, 0.0)),
+        ("ne", "!=", lambda x, y: where(x != y, 1.0, 0.0)),
+    )
+) + (
+    # --- any number of arguments
+    P("sum", fold="add", formula="x1 + x2 + ...", derivative=("1 for each argument",)),
+    P("mean", fold="add", average=True, formula="(x1 + x2 + ... + xn)/n", derivative=("1/n for each argument",)),
+    P("prod", fold="mul", formula="x1 * x2 * ...", derivative=("the product of the others, also where one is 0",)),
+    P("logsumexp", fold="logaddexp", formula="log(exp(x1) + exp(x2) + ...)", derivative=("exp(xi - logsumexp(x1, ...))",)),
+)
+# fmt: on
+
+LEAF = "value"
+"""The `op` of a leaf: a number that is given, not computed."""
+
+ALIASES = {"div": "divide"}
+"""Names that are taken for others."""
+
+OPCODE: dict[str, int] = {row.name: code for code, row in enumerate(PRIMITIVES)}
+"""The place of each row in the table, which is what a tape and its kernels know of an operation."""
+
+WIRE: dict[str, Primitive] = {row.name: row for row in PRIMITIVES if row.wire}
+"""The operations that an expression can name."""

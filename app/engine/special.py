@@ -1,0 +1,190 @@
+"""Functions that NumPy lacks, in a form that one rule can use for a number in compiled code and for a whole array.
+
+`where`, `erf`, `erfc` and `lgamma` have one body for each of the two; `digamma` and its derivatives are one body
+that serves both. Not here: derivatives, which stand in the table of primitives.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy.special
+from numba import types
+from numba.extending import overload, register_jitable
+
+Number = Any
+"""A float, or an array of float64: the two kinds of argument that a rule is called with."""
+
+
+def where(condition: Number, a: Number, b: Number) -> Number:
+    """`a` where the condition holds, else `b`; both are evaluated."""
+    return np.where(condition, a, b)
+
+
+def erf(x: Number) -> Number:
+    """The error function, DLMF 7.2.1."""
+    return scipy.special.erf(x)
+
+
+def erfc(x: Number) -> Number:
+    """1 - erf(x) without cancellation, DLMF 7.2.2."""
+    return scipy.special.erfc(x)
+
+
+def lgamma(x: Number) -> Number:
+    """log|Gamma(x)|, DLMF 5.2.1; infinite at 0, -1, -2, ..."""
+    return scipy.special.gammaln(x)
+
+
+@overload(where, strict=False)
+def _where(condition: Any, a: Any, b: Any) -> Callable[..., Any]:
+    return lambda condition, a, b: float(a) if condition else float(b)
+
+
+@overload(erf, strict=False)
+def _erf(x: Any) -> Callable[..., Any] | None:
+    return (lambda x: math.erf(x)) if isinstance(x, types.Float) else None
+
+
+@overload(erfc, strict=False)
+def _erfc(x: Any) -> Callable[..., Any] | None:
+    return (lambda x: math.erfc(x)) if isinstance(x, types.Float) else None
+
+
+@overload(lgamma, strict=False)
+def _lgamma(x: Any) -> Callable[..., Any] | None:
+    return (lambda x: math.lgamma(x)) if isinstance(x, types.Float) else None
+
+
+# The polygamma functions: eight steps of the recurrence psi(x) = psi(x + 1) - 1/x (DLMF 5.15.5) and then the asymptotic
+# series (DLMF 5.15.8, with Bernoulli numbers), which at x >= 8.5 is right to the last bits after eight terms. Below 1/2
+# the reflection formula (DLMF 5.15.6) leads back.
+
+SHIFT = 8
+PI = math.pi
+# The zero of digamma on the positive axis, to twice a float's digits (DLMF 5.4.20), and polygamma(k, ROOT) / k! for k = 1..15.
+ROOT = 1.4616321449683622
+ROOT_REST = 9.549995429965697e-17
+TAYLOR = (
+    0.9676722454476212,
+    -0.4427631689835921,
+    0.258499760955651,
+    -0.16394270544240652,
+    0.10782405069126237,
+    -0.07219956125645471,
+    0.04880428816414311,
+    -0.03316112647484736,
+    0.022597648232218104,
+    -0.01542476590494896,
+    0.010538791616612175,
+    -0.007204534386356869,
+    0.004926781395729853,
+    -0.003369801655439328,
+    0.002305126326734928,
+)
+
+
+@register_jitable
+def _digamma_positive(x: Number) -> Number:
+    y = x + SHIFT
+    w = 1.0 / (y * y)
+    series = w * (
+        1 / 12
+        - w * (1 / 120 - w * (1 / 252 - w * (1 / 240 - w * (1 / 132 - w * (691 / 32760 - w * (1 / 12 - w * 3617 / 8160))))))
+    )
+    total = np.log(y) - 0.5 / y - series
+    for k in range(SHIFT):
+        total = total - 1.0 / (x + k)
+    # Close to its zero the sum above cancels; there Taylor's series about the zero keeps every digit.
+    h = (x - ROOT) - ROOT_REST
+    near = 0.0 * x
+    for coefficient in TAYLOR[::-1]:
+        near = (near + coefficient) * h
+    return where(np.abs(h) < 0.1, near, total)
+
+
+@register_jitable
+def _trigamma_positive(x: Number) -> Number:
+    y = x + SHIFT
+    w = 1.0 / (y * y)
+    series = (w / y) * (
+        1 / 6 - w * (1 / 30 - w * (1 / 42 - w * (1 / 30 - w * (5 / 66 - w * (691 / 2730 - w * (7 / 6 - w * 3617 / 510))))))
+    )
+    total = 1.0 / y + 0.5 * w + series
+    for k in range(SHIFT):
+        total = total + 1.0 / ((x + k) * (x + k))
+    return total
+
+
+@register_jitable
+def _tetragamma_positive(x: Number) -> Number:
+    y = x + SHIFT
+    w = 1.0 / (y * y)
+    series = (w * w) * (
+        1 / 2 - w * (1 / 6 - w * (1 / 6 - w * (3 / 10 - w * (5 / 6 - w * (691 / 210 - w * (35 / 2 - w * 3617 / 30))))))
+    )
+    total = w + w / y + series
+    for k in range(SHIFT):
+        total = total + 2.0 / ((x + k) * (x + k) * (x + k))
+    return -total
+
+
+@register_jitable
+def _half_turns(x: Number) -> tuple[Number, Number]:
+    """sin(pi x) and cos(pi x), with x first brought to [-1/2, 1/2] so that no digit of a large x is lost."""
+    n = np.floor(x + 0.5)
+    r = x - n
+    sign = 1.0 - 2.0 * np.abs(n - 2.0 * np.floor(0.5 * n))
+    return sign * np.sin(PI * r), sign * np.cos(PI * r)
+
+
+@register_jitable
+def digamma(x: Number) -> Number:
+    """The derivative of log Gamma, DLMF 5.2.2; NaN at the poles 0, -1, -2, ..."""
+    s, c = _half_turns(x)
+    reflected = _digamma_positive(where(x < 0.5, 1.0 - x, 1.0)) - PI * c / s
+    value = where(x < 0.5, reflected, _digamma_positive(where(x < 0.5, 1.0, x)))
+    return where((x <= 0.0) & (x == np.floor(x)), np.nan, value)
+
+
+@register_jitable
+def trigamma(x: Number) -> Number:
+    """The derivative of digamma, DLMF 5.15; infinite at the poles."""
+    s, _ = _half_turns(x)
+    reflected = (PI / s) * (PI / s) - _trigamma_positive(where(x < 0.5, 1.0 - x, 1.0))
+    return where(x < 0.5, reflected, _trigamma_positive(where(x < 0.5, 1.0, x)))
+
+
+@register_jitable
+def tetragamma(x: Number) -> Number:
+    """The second derivative of digamma, DLMF 5.15."""
+    s, c = _half_turns(x)
+    reflected = _tetragamma_positive(where(x < 0.5, 1.0 - x, 1.0)) - 2.0 * (PI / s) * (PI / s) * (PI * c / s)
+    return where(x < 0.5, reflected, _tetragamma_positive(where(x < 0.5, 1.0, x)))
+
+
+@register_jitable
+def sigmoid(x: Number) -> Number:
+    """1/(1 + exp(-x)), with neither overflow nor a lost digit on either side."""
+    e = np.exp(-np.abs(x))
+    return where(x >= 0.0, 1.0, e) / (1.0 + e)
+
+
+@register_jitable
+def sech2(x: Number) -> Number:
+    """1/cosh(x)**2, which is 1 - tanh(x)**2 without the cancellation that leaves nothing of it beyond x = 19."""
+    sech = 1.0 / np.cosh(x)
+    return sech * sech
+
+
+@register_jitable
+def normal_cdf(x: Number) -> Number:
+    """The standard normal distribution, exact in its lower tail too."""
+    return 0.5 * erfc(-math.sqrt(0.5) * x)
+
+
+@register_jitable
+def normal_pdf(x: Number) -> Number:
+    """The standard normal density."""
+    return np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)

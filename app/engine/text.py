@@ -1,0 +1,352 @@
+"""Expression text to a graph: Python's arithmetic syntax, read with a stack of our own.
+
+Python's own parser gives up beyond 200 nested parentheses and recurses on long sums; this one takes whatever fits into
+the text, and says what it expected. Not here: what operations mean (`primitives`), and whether names are bound (`tape`).
+
+    statement   = [name "="] expression        one a line, or split by ";"; the last is the output
+    expression  = expression "if" expression "else" expression
+                | expression ("<" | "<=" | ">" | ">=" | "==" | "!=" | "+" | "-" | "*" | "/" | "**") expression
+                | ("-" | "+") expression | name "(" expression {"," expression} ")" | "(" expression ")" | name | number
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from keyword import iskeyword
+
+from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, quote
+from app.engine.graph import Graph, Node, unknown_primitive, wrong_arity
+from app.engine.primitives import ALIASES, LEAF, WIRE
+
+CONSTANTS = {"pi": math.pi, "e": math.e}
+OUTPUT = "output"
+
+TOKEN = re.compile(
+    r"(?P<space>[ \t\f\r]+|\#[^\n]*)"
+    r"|(?P<number>(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?)"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<operator>\*\*|<=|>=|==|!=|[-+*/<>])"
+    r"|(?P<mark>[=(),;\n])"
+    r"|(?P<other>.)",
+    re.DOTALL,
+)
+
+COMPARISON, SUM, PRODUCT, UNARY, POWER = 1, 2, 3, 4, 5
+BINARY = {
+    "<": ("lt", COMPARISON),
+    "<=": ("le", COMPARISON),
+    ">": ("gt", COMPARISON),
+    ">=": ("ge", COMPARISON),
+    "==": ("eq", COMPARISON),
+    "!=": ("ne", COMPARISON),
+    "+": ("add", SUM),
+    "-": ("sub", SUM),
+    "*": ("mul", PRODUCT),
+    "/": ("divide", PRODUCT),
+    "**": ("pow", POWER),
+}
+ADVICE = {
+    "^": " (a power is written **)",
+    "%": " (there is no remainder)",
+    "and": " (a product of comparisons is their 'and')",
+    "or": " (the max of comparisons is their 'or')",
+    "not": " (1 - comparison is its 'not')",
+    "=": " (an equality is written ==)",
+}
+OPERAND = "a number, a name, a call or '('"
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    kind: str
+    text: str
+    at: int
+
+
+@dataclass(slots=True)
+class _Pending:
+    """What waits on the stack for operands: an operator, an open parenthesis or call, an `if` or an `else`.
+
+    `before` is the number of operands that stood there when a call was opened, or, for a comparison, the result of the
+    comparison to its left in a chain `a < b < c`.
+    """
+
+    kind: str
+    name: str
+    at: int
+    level: int = 0
+    before: "int | str | float | None" = None
+
+
+def parse(text: str) -> Graph:
+    """The graph of an expression. Unnamed nodes get the ids %1, %2, ...; a name that is never assigned is a leaf.
+
+    Raises: ExpressionSyntaxError with line, column and what was expected; UnknownPrimitive, WrongArity and
+    DuplicateNode (a name assigned twice, or after it was used), with line and column too.
+    """
+    return _Parser(text).graph()
+
+
+class _Parser:
+    """One pass over the tokens with two stacks: operands (ids and numbers) and what waits for them."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens = self._tokens()
+        self.ahead = next(self.tokens)
+        self.ids: list[str] = []
+        self.ops: list[str] = []
+        self.args: list[tuple[str | float, ...]] = []
+        self.data: list[float | None] = []
+        self.made = 0
+        self.names: dict[str, int] = {}
+        self.operands: list[str | float] = []
+        self.pending: list[_Pending] = []
+        self.depth = 0
+
+    def graph(self) -> Graph:
+        """Reads all statements."""
+        output = ""
+        begun = 0
+        while True:
+            while self.ahead.text in (";", "\n"):
+                self._next()
+            if self.ahead.kind == "end":
+                break
+            if output and output not in self.names:
+                message = "only the last statement may stand without a name; before it, write name = expression"
+                raise self._error(message, begun)
+            begun = self.ahead.at
+            output = self._statement()
+        if not output:
+            raise self._error(f"expected {OPERAND}, found nothing", self.ahead.at)
+        nodes = tuple(map(Node, self.ids, self.ops, self.args, self.data))
+        return Graph(nodes, (output,), tuple(self.names), "text")
+
+    def _statement(self) -> str:
+        """`name = expression` or an expression; returns the id of its node."""
+        first, count = self.ahead, len(self.ids)
+        name = ""
+        if first.kind == "name" and not iskeyword(first.text):
+            self._next()
+            if self.ahead.text == "=":
+                name = first.text
+                self._next()
+                result = self._expression(None)
+            else:
+                result = self._expression(first)
+        else:
+            result = self._expression(None)
+        if name in self.names:
+            message = f"{quote(name)} already stands for another node; a name is given once, so choose a new one"
+            raise self._placed(DuplicateNode, message, first.at)
+        label = name or self._free(OUTPUT)
+        if len(self.ids) > count and self.ids[-1] == result and self.ids[-1].startswith("%"):
+            self.ids[-1] = label
+            self.made -= 1
+        elif isinstance(result, str):
+            self._append(label, "sum", (result,))
+        else:
+            self._append(label, LEAF, (), result)
+        if name:
+            self.names[name] = len(self.ids) - 1
+        return label
+
+    def _expression(self, first: _Token | None) -> str | float:
+        """Reads up to the end of the statement. `first` is a name already taken off the tokens."""
+        want_operand = True
+        while True:
+            token = first or self._next()
+            first = None
+            if self.depth and token.text == "\n":
+                continue
+            want_operand = self._operand(token) if want_operand else self._operator(token)
+            if not want_operand and not self.depth and self._at_end():
+                self._reduce(closing=self.ahead)
+                return self.operands.pop()
+
+    def _at_end(self) -> bool:
+        return self.ahead.kind == "end" or self.ahead.text in (";", "\n")
+
+    def _operand(self, token: _Token) -> bool:
+        """Takes a token where an operand may begin; says whether one is still wanted."""
+        text = token.text
+        if token.kind == "number":
+            try:
+                number = float(text)
+            except ValueError:
+                raise self._error(f"{quote(text)} is not a number", token.at) from None
+            if not math.isfinite(number):
+                raise self._error(f"{quote(text)} is too large for a double (1.8e308)", token.at)
+            self.operands.append(number)
+            return False
+        if token.kind == "name" and not iskeyword(text):
+            if self.ahead.text == "(":
+                self._next()
+                if text not in WIRE and text not in ALIASES:
+                    error = unknown_primitive(text, ())
+                    raise self._placed(type(error), error.detail, token.at)
+                self._open(_Pending("call", text, token.at, before=len(self.operands)))
+                return True
+            self.operands.append(self._name(text))
+            return False
+        if text == "(":
+            self._open(_Pending("(", "(", token.at))
+            return True
+        if text in ("-", "+"):
+            self.pending.append(_Pending("unary", text, token.at, UNARY))
+            return True
+        if text == ")" and self.pending and self.pending[-1].kind == "call":  # no arguments, or a comma behind the last
+            self._close()
+            return False
+        raise self._unexpected(token, OPERAND)
+
+    def _operator(self, token: _Token) -> bool:
+        """Takes a token behind an operand; says whether another operand is wanted."""
+        text = token.text
+        if token.kind == "operator":
+            name, level = BINARY[text]
+            chained = self._reduce(level, right=level == POWER)
+            self.pending.append(_Pending("binary", name, token.at, level, chained))
+            return True
+        if text == ")" and self.depth:
+            self._reduce(closing=token)
+            self._close()
+            return False
+        if text == "," and self.depth:
+            self._reduce(closing=token)
+            if self.pending[-1].kind != "call":
+                raise self._unexpected(token, "')'")
+            return True
+        if text == "if":
+            self._reduce()
+            if self.pending and self.pending[-1].kind == "if":
+                raise self._unexpected(token, "'else'")
+            self.pending.append(_Pending("if", text, token.at))
+            return True
+        if text == "else":
+            self._reduce()
+            if not self.pending or self.pending[-1].kind != "if":
+                raise self._error("'else' without an 'if' before it", token.at)
+            self.pending[-1] = _Pending("else", text, token.at)
+            return True
+        if self.pending and self.pending[-1].kind == "if":
+            raise self._unexpected(token, "'else'")
+        raise self._unexpected(token, "an operator, ',' or ')'" if self.depth else "an operator or the end of the statement")
+
+    def _open(self, pending: _Pending) -> None:
+        self.pending.append(pending)
+        self.depth += 1
+
+    def _close(self) -> None:
+        """Ends the group or the call that was opened last."""
+        opened = self.pending.pop()
+        self.depth -= 1
+        if opened.kind != "call":
+            return
+        assert isinstance(opened.before, int)
+        arguments = tuple(self.operands[opened.before :])
+        del self.operands[opened.before :]
+        row = WIRE[ALIASES.get(opened.name, opened.name)]
+        if len(arguments) < row.min_arity or (row.max_arity is not None and len(arguments) > row.max_arity):
+            error = wrong_arity(opened.name, len(arguments), ())
+            raise self._placed(type(error), error.detail, opened.at)
+        self.operands.append(self._node(row.name, arguments))
+
+    def _reduce(self, level: int = 0, *, right: bool = False, closing: _Token | None = None) -> str | float | None:
+        """Applies what waits and binds at least as tightly as `level`, or, if `right`, more tightly.
+
+        With `closing`, the token that ends an expression, `else` too. Where a comparison is applied for the sake
+        of another, the result is taken off the operands and returned, and its right side stands in its place:
+        a < b < c is (a < b)*(b < c).
+        """
+        while self.pending:
+            top = self.pending[-1]
+            if top.kind in ("binary", "unary"):
+                if top.level < level or (right and top.level == level):
+                    break
+                self.pending.pop()
+                b = self.operands.pop()
+                if top.kind == "unary":
+                    value = b if top.name == "+" else (-b if isinstance(b, float) else self._node("neg", (b,)))
+                    self.operands.append(value)
+                    continue
+                value = self._node(top.name, (self.operands.pop(), b))
+                if top.level == COMPARISON and top.before is not None:
+                    assert not isinstance(top.before, int)
+                    value = self._node("mul", (top.before, value))
+                if top.level == level == COMPARISON:
+                    self.operands.append(b)
+                    return value
+                self.operands.append(value)
+            elif top.kind == "else" and closing:
+                self.pending.pop()
+                b, condition, a = self.operands.pop(), self.operands.pop(), self.operands.pop()
+                self.operands.append(self._node("where", (condition, a, b)))
+            elif top.kind == "if" and closing:
+                raise self._unexpected(closing, "'else'")
+            else:
+                break
+        return None
+
+    def _name(self, text: str) -> str | float:
+        if text not in self.names:
+            if text in CONSTANTS:
+                return CONSTANTS[text]
+            self.names[text] = len(self.ids)
+            self._append(text, LEAF, ())
+        return text
+
+    def _node(self, op: str, arguments: tuple[str | float, ...]) -> str:
+        self.made += 1
+        return self._append(f"%{self.made}", op, arguments)
+
+    def _append(self, name: str, op: str, arguments: tuple[str | float, ...], data: float | None = None) -> str:
+        self.ids.append(name)
+        self.ops.append(op)
+        self.args.append(arguments)
+        self.data.append(data)
+        return name
+
+    def _free(self, name: str) -> str:
+        """`name`, or with a number behind it, so that it is no name of the text."""
+        number = 1
+        free = name
+        while free in self.names:
+            number += 1
+            free = f"{name}_{number}"
+        return free
+
+    def _tokens(self) -> Iterator[_Token]:
+        for match in TOKEN.finditer(self.text):
+            kind = match.lastgroup or "other"
+            if kind != "space":
+                yield _Token(kind, match.group(), match.start())
+        while True:
+            yield _Token("end", "", len(self.text))
+
+    def _next(self) -> _Token:
+        """Takes a token; `ahead` is then the one behind it."""
+        token = self.ahead
+        self.ahead = next(self.tokens)
+        return token
+
+    def _unexpected(self, token: _Token, expected: str) -> ExpressionSyntaxError:
+        if token.kind == "end":
+            found = "the end of the text"
+        elif token.text == "\n":
+            found = "the end of the line"
+        else:
+            found = quote(token.text) + ADVICE.get(token.text, "")
+        return self._error(f"expected {expected}, found {found}", token.at)
+
+    def _error(self, message: str, at: int) -> ExpressionSyntaxError:
+        return ExpressionSyntaxError(message, *self._position(at))
+
+    def _placed(self, kind: type[EngineError], message: str, at: int) -> EngineError:
+        line, column = self._position(at)
+        return kind(f"line {line}, column {column}: {message}", ("expression",))
+
+    def _position(self, at: int) -> tuple[int, int]:
+        return self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)

@@ -1,0 +1,369 @@
+"""What the engine is for: values and every kind of derivative of a graph, at one point or at many.
+
+Each function takes a graph and `inputs`, which bind leaves by id: a number, or a list with one number a point. Numbers in
+the answers are floats at one point, and arrays of shape (points,) at many. They are what IEEE arithmetic makes of the
+expression, NaN and infinity included; `faults` finds where such a number comes from.
+
+All raise UnknownNode, InvalidNode, UnboundInput and ShapeMismatch for inputs that do not fit the graph. Derivatives may be
+asked for by any node: by an operation's, it is the derivative by a number added to the operation's result.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import NamedTuple, cast
+
+import numpy as np
+
+from app.engine.batch import BatchWalk
+from app.engine.errors import Path, ShapeMismatch
+from app.engine.gradients import Gradients
+from app.engine.graph import Graph, Node, unknown_node
+from app.engine.primitives import LEAF
+from app.engine.tape import Bound, Column, Floats, Inputs, Ints, Seed, bind, dependents, record
+from app.engine.walk import Columns, PointWalk, Walk, pick
+
+BLOCK = 16_384
+"""Points that a batch walk takes at a time: a column of them fits into the processor's cache."""
+CELLS = 1 << 22
+"""Numbers that a batch walk holds at most: slots times points of a block."""
+FEW = 64
+"""Below so many points to a block NumPy costs more than one compiled walk a point."""
+
+Table = Gradients[str, Column]
+Seeds = Mapping[int, Column]
+"""Tangents or cotangents by slot."""
+
+
+class Backward(NamedTuple):
+    """The output's value, and its gradient table."""
+
+    value: Column
+    gradients: Table
+
+
+class Tangent(NamedTuple):
+    """The output's value, and its derivative along the given tangents."""
+
+    value: Column
+    tangent: Column
+
+
+class Jacobian(NamedTuple):
+    """The outputs' values by id, and each output's gradient table."""
+
+    values: dict[str, Column]
+    jacobian: dict[str, Table]
+
+
+class Hessian(NamedTuple):
+    """The output's value, its gradient table, and the gradient table of each of its gradients."""
+
+    value: Column
+    gradients: Table
+    hessian: dict[str, Table]
+
+
+class Product(NamedTuple):
+    """The output's value, its gradient table, and the Hessian times the given tangents."""
+
+    value: Column
+    gradients: Table
+    hvp: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One gradient, computed in three ways, and how far they are apart at most, relative to max(1, |gradient|)."""
+
+    reverse: Column
+    forward: Column
+    numeric: Column
+    relative_error: Column
+
+
+def evaluate(graph: Graph, inputs: Inputs | None = None, *, everything: bool = False) -> dict[str, Column]:
+    """The outputs' values, or, with `everything`, those of all nodes, in topological order.
+
+    A value that depends on no list is one number, also where there are many points.
+    """
+    bound = bind(graph, inputs or {}, everything)
+    order = graph.wiring.order.tolist() if everything else [graph.index[name] for name in graph.outputs]
+    slots = bound.tape.slot[order]
+    values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)])
+    return dict(zip([graph.nodes[position].id for position in order], _once(bound, slots, values), strict=True))
+
+
+def backward(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, cotangent: Seed = 1.0) -> Backward:
+    """Reverse mode: `cotangent` times the derivative of the output by each node in `wrt` (default: `graph.names`)."""
+    bound = bind(graph, inputs or {})
+    names, slots, output = _targets(bound, wrt, graph.names)
+    bound, seeds = seeded(bound, {graph.output: cotangent}, "cotangent")
+
+    def walks(walk: Walk, cotangents: Seeds) -> list[Columns]:
+        return [[walk.values[output]], pick(walk.pull(cotangents), slots)]
+
+    entries = at_points(bound, seeds, slots.tolist(), walks)
+    return Backward(_once(bound, [output], entries)[0], _table(names, entries[1:]))
+
+
+def jvp(graph: Graph, inputs: Inputs | None = None, tangents: Mapping[str, Seed] | None = None) -> Tangent:
+    """Forward mode: the derivative of the output along `tangents`; nodes without one have the tangent 0."""
+    bound = bind(graph, inputs or {})
+    _, _, output = _targets(bound, (), ())
+    bound, seeds = seeded(bound, tangents or {})
+
+    def walks(walk: Walk, tangents: Seeds) -> list[Columns]:
+        return [[walk.values[output], walk.push(tangents)[output]]]
+
+    entries = at_points(bound, seeds, (), walks)
+    return Tangent(_once(bound, [output], entries)[0], entries[1])
+
+
+def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Jacobian:
+    """The derivative of each output by each node in `wrt` (default: the leaves).
+
+    Forward mode where there are fewer nodes than outputs, else reverse mode: one walk for each of the fewer.
+    """
+    bound = bind(graph, inputs or {})
+    names, slots, _ = _targets(bound, wrt, graph.leaves)
+    outputs = bound.tape.slot[[graph.index[name] for name in graph.outputs]]
+    ahead = len(slots) < len(outputs)
+
+    def walks(walk: Walk, seeds: Seeds) -> list[Columns]:
+        walk.linearize()
+        if ahead:
+            return [pick(walk.values, outputs), *(pick(walk.push(_unit(slot)), outputs) for slot in slots.tolist())]
+        return [pick(walk.values, outputs), *(pick(walk.pull(_unit(slot)), slots) for slot in outputs.tolist())]
+
+    entries = at_points(bound, {}, slots.tolist(), walks)
+    m, n = len(outputs), len(slots)
+    values = dict(zip(graph.outputs, _once(bound, outputs, entries), strict=True))
+    first, step, stride = (m, 1, m) if ahead else (m, n, 1)
+    rows = (entries[first + k * step :: stride][:n] for k in range(m))
+    return Jacobian(values, {name: _table(names, row) for name, row in zip(graph.outputs, rows, strict=True)})
+
+
+def hessian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Hessian:
+    """The second derivatives of the output by the nodes in `wrt` (default: the leaves), exact: forward over reverse."""
+    bound = bind(graph, inputs or {})
+    names, slots, output = _targets(bound, wrt, graph.leaves)
+
+    def walks(walk: Walk, seeds: Seeds) -> list[Columns]:
+        walk.linearize()
+        adjoints = walk.pull({output: 1.0})
+        walk.curve(adjoints)
+        rows = (walk.pull_tangents(walk.push(_unit(slot))) for slot in slots.tolist())
+        return [[walk.values[output]], pick(adjoints, slots), *(pick(row, slots) for row in rows)]
+
+    entries = at_points(bound, {}, slots.tolist(), walks)
+    n = len(names)
+    gradients, *rows = [_table(names, entries[1 + k * n :][:n]) for k in range(n + 1)]
+    return Hessian(_once(bound, [output], entries)[0], gradients, dict(zip(names, rows, strict=True)))
+
+
+def hvp(
+    graph: Graph,
+    inputs: Inputs | None = None,
+    tangents: Mapping[str, Seed] | None = None,
+    wrt: Sequence[str] | None = None,
+) -> Product:
+    """The Hessian of the output times `tangents`, by the nodes in `wrt` (default: the leaves).
+
+    One forward-over-reverse walk; the Hessian itself is never formed.
+    """
+    bound = bind(graph, inputs or {})
+    names, slots, output = _targets(bound, wrt, graph.leaves)
+    bound, seeds = seeded(bound, tangents or {})
+
+    def walks(walk: Walk, tangents: Seeds) -> list[Columns]:
+        walk.linearize()
+        adjoints = walk.pull({output: 1.0})
+        walk.curve(adjoints)
+        products = walk.pull_tangents(walk.push(tangents))
+        return [[walk.values[output]], pick(adjoints, slots), pick(products, slots)]
+
+    entries = at_points(bound, seeds, slots.tolist(), walks)
+    gradients, products = entries[1 : 1 + len(names)], entries[1 + len(names) :]
+    return Product(_once(bound, [output], entries)[0], _table(names, gradients), _table(names, products))
+
+
+def check_gradients(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> dict[str, Check]:
+    """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves)."""
+    given = inputs or {}
+    bound = bind(graph, given)
+    names, slots, _ = _targets(bound, wrt, graph.leaves)
+    reverse = backward(graph, given, names).gradients
+    checks = {}
+    for name, slot in zip(names, slots.tolist(), strict=True):
+        forward = jvp(graph, given, {name: 1.0}).tangent
+        numeric = _numeric(bound, name, slot)
+        gradient = reverse[name]
+        with np.errstate(invalid="ignore"):
+            apart = np.maximum(np.abs(gradient - forward), np.abs(gradient - numeric))
+            error = apart / np.maximum(1.0, np.abs(gradient))
+        checks[name] = Check(gradient, forward, numeric, error if np.ndim(error) else float(error))
+    return checks
+
+
+def _numeric(bound: Bound, name: str, slot: int) -> Column:
+    """The difference quotient of the output by one node. An operation is first cut off from its arguments."""
+    shape = np.zeros(bound.points) if bound.points is not None else 0.0
+    if slot < 0:
+        return shape
+    if slot >= bound.tape.leaves:
+        graph, k = bound.graph, bound.graph.index[name]
+        at = at_points(bound, {}, (), lambda walk, seeds: [[walk.values[slot]]])[0]
+        cut = Graph((*graph.nodes[:k], Node(name, LEAF), *graph.nodes[k + 1 :]), graph.outputs, graph.names, graph.source)
+        kept = {node.id for node, s in zip(graph.nodes, record(cut.wiring).slot.tolist(), strict=True) if s >= 0}
+        leaves = evaluate(graph, bound.inputs, everything=True)
+        bound = bind(cut, {leaf: leaves[leaf] for leaf in cut.leaves if leaf in kept} | {name: at})
+        slot = int(bound.tape.slot[k])
+    start = bound.columns[slot] if slot in bound.columns else bound.numbers[slot] + shape
+    output = int(bound.tape.slot[bound.graph.index[bound.graph.output]])
+    return difference_quotient(
+        lambda x: at_points(bound.changed(slot, x), {}, (), lambda walk, seeds: [[walk.values[output]]])[0], start
+    )
+
+
+def difference_quotient(function: Callable[[Column], Column], x: Column) -> Column:
+    """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method.
+
+    Steps are halved 30 times, from a tenth of max(|x|, 1/8); of Richardson's table that entry is taken, at each point, that
+    its neighbours confirm best. C. Ridders, Advances in Engineering Software 4 (1982) 75-76.
+    """
+    h = np.maximum(np.abs(x), 0.125) * 0.1
+    best = np.full(np.shape(x), np.nan)
+    least = np.full(np.shape(x), np.inf)
+    row: list[Column] = []
+    with np.errstate(all="ignore"):
+        for _ in range(30):
+            up, down = x + h, x - h
+            fresh: list[Column] = [(function(up) - function(down)) / (up - down)]
+            factor = 1.0
+            for older in row:
+                factor *= 4.0
+                newer = fresh[-1]
+                fresh.append((newer * factor - older) / (factor - 1.0))
+                error = np.maximum(np.abs(fresh[-1] - newer), np.abs(fresh[-1] - older))
+                better = error < least
+                best, least = np.where(better, fresh[-1], best), np.where(better, error, least)
+            row = fresh[:10]
+            h = 0.5 * h
+    return best if isinstance(x, np.ndarray) else float(best)
+
+
+# --- from names to slots
+
+
+def _targets(bound: Bound, wrt: Sequence[str] | None, default: tuple[str, ...]) -> tuple[tuple[str, ...], Ints, int]:
+    """The ids in `wrt`, their slots, and the output's slot."""
+    graph = bound.graph
+    names = default if wrt is None else tuple(wrt)
+    positions = graph.positions(names, ("wrt",))
+    return names, bound.tape.slot[positions], int(bound.tape.slot[graph.index[graph.output]])
+
+
+def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> tuple[Bound, Seeds]:
+    """The given tangents or cotangents by slot. Where they alone are lists, there are as many points as they are long.
+
+    Raises UnknownNode and, for a list of another length than the points, ShapeMismatch.
+    """
+    graph = bound.graph
+    seeds: dict[int, Column] = {}
+    points = bound.points
+    for name, seed in given.items():
+        place: Path = ("cotangent",) if field == "cotangent" else (field, name)
+        if name not in graph.index:
+            raise unknown_node(name, graph, place)
+        if isinstance(seed, float | int):
+            column: Column = float(seed)
+        else:
+            column = np.asarray(seed, np.float64)
+            points = len(column) if points is None else points
+            if len(column) != points:
+                raise ShapeMismatch(f"a list of {len(column)} numbers stands where there are {points} points", place)
+        slot = int(bound.tape.slot[graph.index[name]])
+        if slot >= 0:
+            seeds[slot] = column
+    if points is not None and bound.points is None:
+        bound = replace(bound, columns={}, points=points)
+    return bound, seeds
+
+
+def _unit(slot: int) -> Seeds:
+    return {slot: 1.0} if slot >= 0 else {}
+
+
+def _table(names: Sequence[str], entries: Sequence[Column]) -> Table:
+    return Gradients(dict(zip(names, entries, strict=True)))
+
+
+def _once(bound: Bound, slots: Sequence[int] | Ints, values: Sequence[Column]) -> list[Column]:
+    """The values in these slots, those that depend on no list as one number."""
+    if not bound.points:
+        return list(values[: len(slots)])
+    varying = dependents(bound.tape, list(bound.columns))
+    return [
+        value if slot >= 0 and varying[slot] else float(cast(Floats, value)[0])
+        for slot, value in zip(slots, values, strict=False)
+    ]
+
+
+# --- points
+
+
+def at_points(
+    bound: Bound, seeds: Seeds, towards: Sequence[int], walks: Callable[[Walk, Seeds], list[Columns]]
+) -> list[Column]:
+    """The numbers that `walks` makes of a walk: floats at one point, and arrays with one entry a point at many.
+
+    `towards` are the slots whose adjoints count. Many points are cut into blocks for a `BatchWalk`; where only few would
+    fit into one, each is walked alone.
+    """
+    tape, points = bound.tape, bound.points
+    if points is None:
+        return cast(list[Column], _joined(walks(PointWalk(tape, bound.numbers), seeds)).tolist())
+    block = min(BLOCK, CELLS // max(tape.slots, 1), points)
+    parts = _one_by_one(bound, seeds, walks) if block < FEW else _in_blocks(bound, seeds, towards, walks, block)
+    table: Floats | None = None
+    at = 0
+    for part in parts:
+        if table is None:
+            table = np.empty((len(part), points))
+        table[:, at : at + part.shape[1]] = part
+        at += part.shape[1]
+    assert table is not None
+    return list(table[:, :points])
+
+
+def _joined(parts: list[Columns]) -> Floats:
+    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+
+
+def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[Columns]]) -> Iterator[Floats]:
+    assert bound.points is not None
+    for k in range(bound.points):
+        here = {slot: column[k] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
+        yield _joined(walks(PointWalk(bound.tape, bound.at(k).numbers), here))[:, np.newaxis]
+
+
+def _in_blocks(
+    bound: Bound, seeds: Seeds, towards: Sequence[int], walks: Callable[[Walk, Seeds], list[Columns]], block: int
+) -> Iterator[Floats]:
+    assert bound.points is not None
+    needed = dependents(bound.tape, towards)
+    for start in range(0, bound.points, block):
+        rows = slice(start, min(start + block, bound.points))
+        columns = {slot: column[rows] for slot, column in bound.columns.items()}
+        here = {slot: column[rows] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
+        for careful in (False, True):
+            walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful)
+            with np.errstate(all="ignore"):
+                entries = list(chain.from_iterable(walks(walk, here)))
+            part = np.empty((len(entries), rows.stop - rows.start))
+            for k, entry in enumerate(entries):
+                np.add(entry, 0.0, out=part[k])  # which also makes 0.0 of -0.0, a gradient of nothing
+            if not np.isnan(part).any():
+                break
+        yield part

@@ -1,0 +1,262 @@
+"""Value: a number that remembers how it was computed, for expressions written in Python itself.
+
+Nothing is written into a value: an expression makes new ones, and `backward` returns a separate gradient table. A value,
+a graph and a request give the same numbers to the last bit, since one compiled row computes them all.
+
+    >>> x = value(3.0)
+    >>> y = pow(x, 2)
+    >>> gradients = backward(y)
+    >>> grad(x, gradients)
+    6.0
+"""
+
+from collections.abc import Callable, Iterable
+from numbers import Real
+
+import msgspec
+import numpy as np
+
+from app.engine import kernels
+from app.engine.errors import GraphCycle
+from app.engine.gradients import Gradients
+from app.engine.graph import CODES, Graph, Node, connect, unknown_primitive, wrong_arity
+from app.engine.primitives import ALIASES, LEAF, OPCODE, WIRE
+from app.engine.tape import record
+from app.engine.walk import PointWalk
+
+
+class Value(msgspec.Struct, frozen=True, eq=False, weakref=True):
+    """An immutable number with the operation and the arguments it came from.
+
+    Operators and every primitive's name as a method make new values: `x * y`, `x ** 2`, `x.tanh()`, `x.max(y, 0)`.
+    Numbers are promoted to constants. Two values are equal only if they are the same one, as their gradients differ;
+    `<`, `<=`, `>` and `>=` give values of 1.0 or 0.0.
+    """
+
+    data: float
+    op: str = LEAF
+    args: tuple["Value | float", ...] = ()
+    label: str | None = None
+    grad: float | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.data) is not float:
+            msgspec.structs.force_setattr(self, "data", _number(self.data))
+
+    def backward(self) -> "Gradients[Value, float]":
+        """The gradient table of this value: see `backward`."""
+        return backward(self)
+
+    def with_grad(self, gradients: "Gradients[Value, float]") -> "Value":
+        """A copy that shows its gradient, for display."""
+        return msgspec.structs.replace(self, grad=gradients[self])
+
+    def with_label(self, label: str | None) -> "Value":
+        """A copy with a label."""
+        return msgspec.structs.replace(self, label=label)
+
+    def __repr__(self) -> str:
+        parts = [f"data={self.data!r}"]
+        parts += [f"grad={self.grad!r}"] if self.grad is not None else []
+        parts += [f"op={self.op!r}"] if self.op != LEAF else []
+        parts += [f"label={self.label!r}"] if self.label is not None else []
+        return f"Value({', '.join(parts)})"
+
+    def __getattr__(self, name: str) -> "Callable[..., Value]":
+        if name in WIRE or name in ALIASES:
+            return lambda *others: apply(name, self, *others)
+        raise AttributeError(f"a Value has no attribute or primitive {name!r}")
+
+    def __float__(self) -> float:
+        return self.data
+
+    def __bool__(self) -> bool:
+        return self.data != 0.0
+
+    def __add__(self, other: "Value | float") -> "Value":
+        return apply("add", self, other)
+
+    def __radd__(self, other: float) -> "Value":
+        return apply("add", other, self)
+
+    def __sub__(self, other: "Value | float") -> "Value":
+        return apply("sub", self, other)
+
+    def __rsub__(self, other: float) -> "Value":
+        return apply("sub", other, self)
+
+    def __mul__(self, other: "Value | float") -> "Value":
+        return apply("mul", self, other)
+
+    def __rmul__(self, other: float) -> "Value":
+        return apply("mul", other, self)
+
+    def __truediv__(self, other: "Value | float") -> "Value":
+        return apply("divide", self, other)
+
+    def __rtruediv__(self, other: float) -> "Value":
+        return apply("divide", other, self)
+
+    def __pow__(self, other: "Value | float") -> "Value":
+        return apply("pow", self, other)
+
+    def __rpow__(self, other: float) -> "Value":
+        return apply("pow", other, self)
+
+    def __neg__(self) -> "Value":
+        return apply("neg", self)
+
+    def __pos__(self) -> "Value":
+        return self
+
+    def __abs__(self) -> "Value":
+        return apply("abs", self)
+
+    def __lt__(self, other: "Value | float") -> "Value":
+        return apply("lt", self, other)
+
+    def __le__(self, other: "Value | float") -> "Value":
+        return apply("le", self, other)
+
+    def __gt__(self, other: "Value | float") -> "Value":
+        return apply("gt", self, other)
+
+    def __ge__(self, other: "Value | float") -> "Value":
+        return apply("ge", self, other)
+
+
+def value(data: float, label: str | None = None) -> Value:
+    """A leaf. Raises TypeError for what is not a real number."""
+    return Value(data, label=label)
+
+
+def apply(name: str, *args: Value | float) -> Value:
+    """The value of the primitive `name` on values and numbers. Raises UnknownPrimitive, WrongArity and TypeError."""
+    row = WIRE.get(ALIASES.get(name, name))
+    if row is None:
+        raise unknown_primitive(name, ())
+    count = len(args)
+    if count < row.min_arity or (row.max_arity is not None and count > row.max_arity):
+        raise wrong_arity(name, count, ())
+    kept = tuple([arg if isinstance(arg, Value) else _number(arg) for arg in args])
+    numbers = [arg.data if isinstance(arg, Value) else arg for arg in kept]
+    if row.fold is not None:
+        code = OPCODE[row.fold]
+        total = numbers[0]
+        for number in numbers[1:]:
+            total = kernels.apply(code, total, number, 0.0)
+        data = kernels.apply(OPCODE["divide"], total, float(count), 0.0) if row.average else total
+    else:
+        with_number = row.with_number is not None and not isinstance(kept[-1], Value)
+        code = OPCODE[row.with_number if with_number and row.with_number else row.name]
+        data = kernels.apply(code, numbers[0], numbers[1] if count > 1 else 0.0, numbers[2] if count > 2 else 0.0)
+    return Value(data, row.name, kept)
+
+
+def backward(output: Value) -> Gradients[Value, float]:
+    """Reverse mode: a new table with the derivative of `output` by every value it was computed from, itself included."""
+    nodes, index = _trace(output)
+    arguments = [node.args for node in nodes]
+    flat = [arg for args in arguments for arg in args]
+    constants = [arg for arg in flat if not isinstance(arg, Value)]
+    numbering = iter(range(-1, -1 - len(constants), -1))
+    wiring, cycle = connect(
+        np.fromiter((CODES[node.op] for node in nodes), np.int32, len(nodes)),
+        np.fromiter(map(len, arguments), np.int64, len(nodes)),
+        np.fromiter((index[a] if isinstance(a, Value) else next(numbering) for a in flat), np.int32, len(flat)),
+        np.array(constants, np.float64),
+        np.zeros(1, np.int32),
+    )
+    if cycle:
+        raise GraphCycle("values cannot depend on themselves")
+    tape = record(wiring)
+    numbers = tape.constants.copy()
+    leaves = np.flatnonzero(tape.source >= 0)
+    numbers[leaves] = [nodes[position].data for position in tape.source[leaves].tolist()]
+    adjoints = PointWalk(tape, numbers).pull({int(tape.slot[0]): 1.0})
+    return Gradients(dict(zip(nodes, adjoints[tape.slot].tolist(), strict=True)))
+
+
+def grad(of: Value, gradients: Gradients[Value, float]) -> float:
+    """The derivative by `of`; 0.0 where the output does not depend on it."""
+    return gradients[of]
+
+
+def graph_of(output: Value) -> Graph:
+    """The same expression as a graph, for the other transforms and for drawing. Ids are labels, where these differ."""
+    nodes, index = _trace(output)
+    labels = [node.label for node in nodes]
+    unique = {label for label in labels if label and labels.count(label) == 1} if len(nodes) < 10_000 else set()
+    names = [label if label in unique else f"%{k}" for k, label in enumerate(labels)]
+    return Graph(
+        tuple(
+            Node(
+                name,
+                node.op,
+                tuple([names[index[arg]] if isinstance(arg, Value) else arg for arg in node.args]),
+                node.data if node.op == LEAF else None,
+                node.label,
+            )
+            for name, node in zip(names, nodes, strict=True)
+        ),
+        (names[0],),
+    )
+
+
+def _trace(output: Value) -> tuple[list[Value], dict[Value, int]]:
+    """All values that `output` was computed from, itself first, and the place of each."""
+    nodes = [output]
+    index = {output: 0}
+    for node in nodes:
+        for arg in node.args:
+            if isinstance(arg, Value) and arg not in index:
+                index[arg] = len(nodes)
+                nodes.append(arg)
+    return nodes, index
+
+
+def _number(data: object) -> float:
+    if isinstance(data, Real):
+        return float(data)
+    raise TypeError(f"a Value is made of real numbers, not of {type(data).__name__}")
+
+
+def add(left: Value | float, right: Value | float) -> Value:
+    """Left + right."""
+    return apply("add", left, right)
+
+
+def sub(left: Value | float, right: Value | float) -> Value:
+    """Left - right."""
+    return apply("sub", left, right)
+
+
+def mul(left: Value | float, right: Value | float) -> Value:
+    """Left * right."""
+    return apply("mul", left, right)
+
+
+def divide(left: Value | float, right: Value | float) -> Value:
+    """Left / right."""
+    return apply("divide", left, right)
+
+
+def pow(base: Value | float, exponent: Value | float) -> Value:
+    """Base ** exponent."""
+    return apply("pow", base, exponent)
+
+
+def neg(of: Value | float) -> Value:
+    """-of."""
+    return apply("neg", of)
+
+
+def relu(of: Value | float) -> Value:
+    """`of` where it is positive, else 0."""
+    return apply("relu", of)
+
+
+def sum(values: Iterable[Value | float]) -> Value:
+    """The sum from left to right, as one operation; of nothing it is the constant 0."""
+    terms = tuple(values)
+    return apply("sum", *terms) if terms else value(0.0)

@@ -1,0 +1,111 @@
+"""What can be done along a tape at given numbers: the interface, and its implementation for one point.
+
+`batch` has the implementation for many points. Not here: what the walks are for (`transforms`).
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from app.engine import kernels
+from app.engine.tape import Column, Floats, Ints, Tape
+
+Columns = Sequence[Column] | Floats
+"""A number, or an array with one entry a point, for each slot of a tape."""
+
+
+class Walk(Protocol):
+    """A tape with numbers in its leaves, and the walks over it.
+
+    Seeds map slots to numbers; slots without one start at 0. A seed at an instruction's slot is added to what the
+    instruction passes on, so a derivative can be asked for by any node as well as by a leaf.
+    """
+
+    @property
+    def values(self) -> Columns:
+        """The value in every slot."""
+
+    def linearize(self) -> object:
+        """Keeps the partials, because several walks will want them."""
+
+    def partial(self, k: int, i: int) -> Column:
+        """The partial of instruction k by its argument i."""
+
+    def push(self, tangents: Mapping[int, Column]) -> Columns:
+        """Forward mode: the tangent of every slot along the given ones."""
+
+    def pull(self, cotangents: Mapping[int, Column]) -> Columns:
+        """Reverse mode: the adjoint of every slot, given cotangents of some."""
+
+    def curve(self, adjoints: Columns) -> None:
+        """Keeps the second partials times the adjoints, for `pull_tangents`."""
+
+    def pull_tangents(self, tangents: Columns) -> Columns:
+        """Forward over reverse: the derivative of every slot's adjoint along the tangents of all slots."""
+
+
+class PointWalk:
+    """The walks at one point, in compiled loops over vectors with one number a slot."""
+
+    def __init__(self, tape: Tape, numbers: Floats) -> None:
+        self.tape = tape
+        self._values = np.empty(tape.slots)
+        self._values[: tape.leaves] = numbers
+        kernels.forward(tape.op, tape.a, tape.b, tape.c, self._values)
+        self.partials: Floats | None = None
+
+    @property
+    def values(self) -> Floats:
+        """The value in every slot."""
+        return self._values
+
+    def linearize(self) -> Floats:
+        """Keeps the partials, and returns them: an array of shape (instructions, 3)."""
+        tape = self.tape
+        if self.partials is None:
+            self.partials = kernels.linearize(tape.op, tape.a, tape.b, tape.c, self.values)
+        return self.partials
+
+    def partial(self, k: int, i: int) -> float:
+        """The partial of instruction k by its argument i."""
+        return float(self.linearize()[k, i])
+
+    def push(self, tangents: Mapping[int, Column]) -> Floats:
+        """Forward mode."""
+        tape, t = self.tape, self._seeded(tangents)
+        kernels.push(tape.a, tape.b, tape.c, self.linearize(), t)
+        return t
+
+    def pull(self, cotangents: Mapping[int, Column]) -> Floats:
+        """Reverse mode; without kept partials, in one go."""
+        tape, g = self.tape, self._seeded(cotangents)
+        if self.partials is None:
+            kernels.backward(tape.op, tape.a, tape.b, tape.c, self.values, g)
+        else:
+            kernels.pull(tape.a, tape.b, tape.c, self.partials, g)
+        return g
+
+    def curve(self, adjoints: Columns) -> None:
+        """Keeps the second partials times the adjoints."""
+        tape = self.tape
+        self.curvature = kernels.curve(tape.op, tape.a, tape.b, tape.c, self.values, np.asarray(adjoints))
+
+    def pull_tangents(self, tangents: Columns) -> Floats:
+        """Forward over reverse, behind `curve`."""
+        tape, w = self.tape, self._seeded({})
+        kernels.pull_tangents(tape.a, tape.b, tape.c, self.linearize(), self.curvature, np.asarray(tangents), w)
+        return w
+
+    def _seeded(self, seeds: Mapping[int, Column]) -> Floats:
+        vector = np.zeros(self.tape.slots)
+        for slot, seed in seeds.items():
+            vector[slot] = seed
+        return vector
+
+
+def pick(columns: Columns, slots: Ints) -> Columns:
+    """The numbers at these slots; 0 for slot -1, which stands for a node that the outputs do not need."""
+    if isinstance(columns, np.ndarray):
+        return np.where(slots >= 0, columns[slots], 0.0)
+    return [columns[slot] if slot >= 0 else 0.0 for slot in slots.tolist()]
