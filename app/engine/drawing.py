@@ -5,6 +5,7 @@ Not here: pictures, and the wire's form of the rows.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -104,9 +105,10 @@ def _constant_id(graph: Graph, node: str, k: int) -> str:
     return name
 
 
-def dot(node_rows: Sequence[NodeRow], edge_rows: Iterable[EdgeRow], gradients: bool = True) -> str:
+def dot(node_rows: Sequence[Any], edge_rows: Iterable[Any], gradients: bool = True) -> str:
     """The rows as a text for Graphviz, read from left to right: a record a node, with its operation in an ellipse before
-    it, as micrograd draws them; along an edge stands its local gradient.
+    it, as micrograd draws them; along an edge stands its local gradient. Takes `NodeRow`s and `EdgeRow`s, or what has the
+    same attributes, with lists for arrays and None for a number that is not known.
     """
     lines = ["digraph expression {", "  rankdir=LR;", "  node [fontname=Helvetica, fontsize=11];"]
     lines.append("  edge [fontname=Helvetica, fontsize=9];")
@@ -128,11 +130,11 @@ def dot(node_rows: Sequence[NodeRow], edge_rows: Iterable[EdgeRow], gradients: b
     return "\n".join(lines) + "\n"
 
 
-def _shown(column: Column) -> str:
+def _shown(column: Column | list[float | None] | None) -> str:
     """A number with six digits; of many points the first three."""
-    if isinstance(column, np.ndarray):
-        return ", ".join(f"{x:.6g}" for x in column[:3].tolist()) + (", ..." if len(column) > 3 else "")
-    return f"{column:.6g}"
+    if isinstance(column, list | np.ndarray):
+        return ", ".join(map(_shown, column[:3])) + (", ..." if len(column) > 3 else "")
+    return "?" if column is None else f"{column:.6g}"
 
 
 def _escaped(text: str) -> str:

@@ -6,6 +6,7 @@ the caller's to say.
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Literal
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class Asked(Enum):
     SECOND = "second derivative"
 
     @property
-    def walk(self) -> str:
+    def walk(self) -> Literal["forward", "backward"]:
         """The pass in which it is computed."""
         return "forward" if self in (Asked.VALUE, Asked.TANGENT) else "backward"
 

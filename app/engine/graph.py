@@ -126,7 +126,10 @@ class Graph:
 
 def unknown_node(name: str, graph: Graph, place: Path) -> UnknownNode:
     """The error for a name that stands for no node, with the nearest one that does."""
-    return UnknownNode(f"there is no node {quote(name)}.{nearest(name, graph.index)}", place)
+    hint = nearest(name, graph.index)
+    if not hint and len(graph.names) <= 8:
+        hint = f" The nodes are {', '.join(map(quote, graph.names))}." if graph.names else " The expression has no names."
+    return UnknownNode(f"there is no node {quote(name)}.{hint}", place)
 
 
 def _index(nodes: tuple[Node, ...]) -> dict[str, int]:

@@ -237,15 +237,9 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
             numbers[slot] = data
     columns: dict[int, Floats] = {}
     bound: set[int] = set()
-    points = points_of(inputs, "inputs")
+    points = points_of(graph, inputs)
     for name, given in inputs.items():
-        node = index.get(name, -1)
-        if node < 0:
-            raise unknown_node(name, graph, ("inputs", name))
-        if graph.wiring.opcode[node] != LEAF_CODE:
-            detail = f"{quote(name)} is the operation {nodes[node].op}; only a leaf can be bound"
-            raise InvalidNode(detail, ("inputs", name))
-        slot = int(tape.slot[node])
+        slot = int(tape.slot[index[name]])
         if slot < 0:
             continue
         bound.add(slot)
@@ -264,14 +258,20 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
     return Bound(graph, tape, inputs, numbers, columns, points)
 
 
-def points_of(inputs: Inputs, field: str) -> int | None:
+def points_of(graph: Graph, inputs: Inputs) -> int | None:
     """How many points the lists in `inputs` give; None for numbers alone.
 
-    Raises ShapeMismatch where two lists differ in length, at (field, name).
+    Raises: UnknownNode, InvalidNode for an input that is not a leaf, ShapeMismatch where two lists differ in length.
     """
     points: int | None = None
-    first: str | None = None
+    first = ""
     for name, given in inputs.items():
+        node = graph.index.get(name, -1)
+        if node < 0:
+            raise unknown_node(name, graph, ("inputs", name))
+        if graph.wiring.opcode[node] != LEAF_CODE:
+            detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can be bound"
+            raise InvalidNode(detail, ("inputs", name))
         if isinstance(given, float | int):
             continue
         if points is None:
@@ -279,6 +279,6 @@ def points_of(inputs: Inputs, field: str) -> int | None:
         elif len(given) != points:
             raise ShapeMismatch(
                 f"{quote(name)} has {len(given)} numbers and {quote(first)} has {points}: lists have one length",
-                (field, name),
+                ("inputs", name),
             )
     return points

@@ -226,6 +226,11 @@ def _numeric(bound: Bound, name: str, slot: int) -> Column:
     )
 
 
+def agrees(check: Check, tolerance: float) -> bool:
+    """Whether the relative error is nowhere over the tolerance; NaN is over any."""
+    return bool(np.all(np.asarray(check.relative_error) <= tolerance))
+
+
 def difference_quotient(function: Callable[[Column], Column], x: Column) -> Column:
     """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method.
 

@@ -1,0 +1,237 @@
+"""Between the wire and the engine: bytes to requests, expressions to graphs, numbers to JSON.
+
+The one file that knows both sides. Not here: the wire's shapes (`schemas`), and how an exception is answered (`problems`).
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, UnsetType
+
+from app.api.problems import FieldError, Problem, pointer
+from app.api.schemas.expressions import ExpressionGraph, ExpressionRequest, NonFiniteNumber
+from app.engine.errors import InvalidNode, nearest, quote
+from app.engine.faults import Asked, explain, number_text
+from app.engine.graph import Graph, unknown_node
+from app.engine.tape import Column, Seed
+from app.engine.text import parse
+
+T = TypeVar("T")
+Wire = float | None | list[float | None]
+
+MOST_NONFINITE = 20
+
+WORDS = {
+    "float": "a number",
+    "int": "an integer",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """The request in a body. Raises Problem: invalid-json, or invalid-request with the place at fault."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise _misfit(str(error), _loaded(body), decoder.type) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _loaded(body)
+        raise Problem("invalid-json", f"the body holds what is no Unicode text, such as a lone surrogate ({error})") from None
+
+
+def encode(answer: object) -> bytes:
+    """An answer as JSON."""
+    return msgspec.json.encode(answer)
+
+
+def _loaded(body: bytes) -> Any:
+    """The body as plain objects, read once more to say what is wrong. Raises Problem where it is no JSON, or has NaN."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem("invalid-json", f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+    if not text.strip():
+        raise Problem("invalid-json", "the body is empty; it should be a JSON object")
+    try:
+        loaded = json.loads(text, parse_int=float)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem("invalid-json", f"the body is not JSON: {error.msg[0].lower()}{error.msg[1:]} at {where}") from None
+    except RecursionError:
+        raise Problem("invalid-json", "the body is not JSON that can be read: it is nested too deeply") from None
+    if place := _not_finite(loaded):
+        detail = "expected a finite number, found NaN or a number beyond 1.8e308"
+        raise Problem("invalid-request", f"at {pointer(place)}: {detail}", [FieldError(pointer(place), detail)])
+    return loaded
+
+
+def _not_finite(loaded: object) -> tuple[str | int, ...]:
+    """The way to the first number that is not finite; empty where there is none."""
+    stack: list[tuple[object, tuple[str | int, ...]]] = [(loaded, ())]
+    while stack:
+        item, path = stack.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                return path or ("",)
+        elif isinstance(item, list):
+            stack.extend((item[k], (*path, k)) for k in range(len(item) - 1, -1, -1))
+        elif isinstance(item, dict):
+            stack.extend((value, (*path, key)) for key, value in reversed(item.items()))
+    return ()
+
+
+def _misfit(message: str, loaded: Any, kind: type) -> Problem:
+    """What msgspec says, in JSON's words and with a pointer: 'Expected `float`, got `str` - at `$.inputs[...][2]`'."""
+    what, _, at = message.partition(" - at ")
+    path = _resolved(at.strip("`"), loaded)
+    fields = re.findall(r"`([^`]*)`", what)
+    if what.startswith("Expected `") and len(fields) == 2:
+        wanted = " or ".join(WORDS.get(word, word) for word in fields[0].split(" | "))
+        detail = f"expected {wanted}, found {'a boolean' if fields[1] == 'bool' else WORDS.get(fields[1], fields[1])}"
+    elif "unknown field" in what:
+        parent, name = loaded, what.split("`", 1)[1].rpartition("`")[0]
+        for step in path:
+            parent = parent[step]
+        known = _fields(kind, path)
+        hint = nearest(name, known) or (f" The fields are {', '.join(known)}." if known else "")
+        path = (*path, name)
+        detail = f"unknown field {quote(name)}.{hint}"
+    elif "missing required field" in what:
+        path = (*path, fields[0])
+        detail = f"the field {quote(fields[0])} is missing"
+    else:
+        detail = what[0].lower() + what[1:].replace("`", "")
+    where = pointer(path)
+    return Problem("invalid-request", f"at {where}: {detail}" if where else detail, [FieldError(where, detail)])
+
+
+def _fields(kind: Any, path: tuple[str | int, ...]) -> list[str]:
+    """The names of the fields that stand at a place of a request."""
+    if not path:
+        return [field.encode_name for field in msgspec.structs.fields(kind)]
+    if path == ("expression",):
+        return [field.encode_name for field in msgspec.structs.fields(ExpressionGraph)]
+    if path[:2] == ("expression", "nodes"):
+        return ["id", "op", "args", "data", "label"]
+    return []
+
+
+def _resolved(at: str, loaded: Any) -> tuple[str | int, ...]:
+    """Msgspec's path as steps. It does not name keys of maps, `[...]`; there it is the first entry that is not numbers."""
+    path: list[str | int] = []
+    for name, index in re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", at):
+        step: str | int = name or (int(index) if index != "..." else _first_misfit(loaded))
+        path.append(step)
+        loaded = loaded[step]
+    return tuple(path)
+
+
+def _first_misfit(entries: dict[str, Any]) -> str:
+    def fits(value: object) -> bool:
+        return isinstance(value, float) or (isinstance(value, list) and all(isinstance(item, float) for item in value))
+
+    return next(key for key, value in entries.items() if not fits(value))
+
+
+def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None, several: bool = False) -> Graph:
+    """The graph of an expression, with one output unless `several` may be asked for.
+
+    Raises: all that `engine.graph` and `engine.text` raise, and InvalidNode where there are too few or too many outputs.
+    """
+    if isinstance(expression, str):
+        graph = parse(expression)
+    else:
+        named = expression.outputs
+        if named is not None and not several:
+            detail = 'this endpoint takes one output: write "output": "..." in place of "outputs"'
+            raise InvalidNode(detail, ("expression", "outputs"))
+        if (named is None) == (expression.output is None):
+            detail = 'a graph has either "output"' + (' or "outputs"' if several else "")
+            raise InvalidNode(detail, ("expression", "output"))
+        graph = Graph(tuple(expression.nodes), tuple(named if named is not None else [expression.output or ""]))
+    if outputs is None:
+        return graph
+    if not outputs:
+        raise InvalidNode("there is at least one output", ("outputs",))
+    for k, name in enumerate(outputs):
+        if name not in graph.index:
+            raise unknown_node(name, graph, ("outputs", k))
+    return replace(graph, outputs=tuple(outputs))
+
+
+class Outgoing:
+    """The numbers of one answer on their way out: checked, and written as JSON has them.
+
+    A number that is NaN or infinite raises NonFinite, which says where it comes from, or becomes null and is listed.
+    """
+
+    def __init__(self, request: ExpressionRequest, graph: Graph) -> None:
+        self.inputs = request.inputs
+        self.graph = graph
+        self.nulls: list[NonFiniteNumber] | None = [] if request.nonfinite == "null" else None
+
+    @property
+    def nonfinite(self) -> list[NonFiniteNumber] | UnsetType:
+        """The list for the answer's field of this name."""
+        return UNSET if self.nulls is None else self.nulls
+
+    def table(
+        self,
+        asked: Asked,
+        columns: Mapping[str, Column],
+        *,
+        seeds: Mapping[str, Seed] | None = None,
+        output: str | None = None,
+    ) -> dict[str, Wire]:
+        """A table of numbers by node. The other arguments are as in `faults.explain`."""
+        if all(map(_is_finite, columns.values())):
+            return dict(zip(columns, map(_plain, columns.values()), strict=True))
+        answer: dict[str, Wire] = {}
+        for node, column in columns.items():
+            plain: Any = _plain(column)
+            if not _is_finite(column):
+                many = isinstance(plain, list)
+                for point, number in enumerate(plain if many else [plain]):
+                    if math.isfinite(number):
+                        continue
+                    at = point if many else None
+                    if self.nulls is None:
+                        raise explain(self.graph, self.inputs, asked, node, number, point=at, seeds=seeds, output=output)
+                    if len(self.nulls) < MOST_NONFINITE:
+                        text: Any = number_text(number)
+                        self.nulls.append(NonFiniteNumber(node, asked.walk, text, UNSET if at is None else at))
+                plain = [x if math.isfinite(x) else None for x in plain] if many else None
+            answer[node] = plain
+        return answer
+
+    def one(self, asked: Asked, column: Column, *, seeds: Mapping[str, Seed] | None = None, output: str | None = None) -> Wire:
+        """One number, of the graph's output."""
+        return self.table(asked, {self.graph.output: column}, seeds=seeds, output=output)[self.graph.output]
+
+
+def plain(columns: Iterable[Column]) -> list[Wire]:
+    """Columns as JSON has them, with null for what is not finite, and no word about it."""
+    return [
+        [x if math.isfinite(x) else None for x in column.tolist()]
+        if isinstance(column, np.ndarray)
+        else (column if math.isfinite(column) else None)
+        for column in columns
+    ]
+
+
+def _is_finite(column: Column) -> bool:
+    return bool(np.isfinite(column).all()) if isinstance(column, np.ndarray) else math.isfinite(column)
+
+
+def _plain(column: Column) -> Any:
+    return column.tolist() if isinstance(column, np.ndarray) else column

@@ -1,0 +1,36 @@
+"""Makes every compiled loop ready, so that no request waits for a compiler. Not here: how they are compiled (`jit`)."""
+
+import logging
+import time
+
+from app.engine import jit, transforms
+from app.engine.faults import Asked, explain
+from app.engine.text import parse
+from app.engine.value import backward, value
+
+log = logging.getLogger("autodiff")
+
+
+def warm() -> None:
+    """Runs each kernel once, with the types that requests have: it is loaded from disk, or compiled and kept there."""
+    began = time.perf_counter()
+    if jit.FOLDER is None:
+        log.warning("no folder for machine code can be written, so kernels are compiled at each start")
+    elif not jit.IS_COMPLETE:
+        log.info("compiling kernels; this is done once, and takes some seconds")
+    graph = parse("where(x > 0, log(x)*y, mean(x, y, 1))")
+    inputs = {"x": 0.5, "y": 2.0}
+    transforms.backward(graph, inputs)
+    transforms.hessian(graph, inputs)
+    transforms.evaluate(graph, {"x": [0.5] * transforms.FEW, "y": 2.0})
+    backward(value(2.0) ** 2)
+    for asked in Asked:
+        explain(graph, inputs, asked, "x", float("nan"), seeds={"x": 1.0})
+    if not jit.IS_COMPLETE:
+        jit.mark_complete()
+        log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    warm()
