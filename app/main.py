@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from app.api import docs, problems
 from app.api.execution import Execution
 from app.api.middleware import RequestContext
-from app.api.routes import expressions, operations
-from app.engine.warm import warm
+from app.api.routes import datasets, expressions, networks, operations
 from app.settings import Settings
+from app.warm import warm
 
 log = logging.getLogger("autodiff")
 
@@ -21,7 +21,7 @@ log = logging.getLogger("autodiff")
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Warms the kernels beside the running server, which is alive at once and ready when they are."""
-    execution = Execution()
+    execution = Execution(app.state.settings.compute_timeout_s)
     app.state.execution = execution
 
     async def make_ready() -> None:
@@ -51,6 +51,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.add_middleware(RequestContext)
     problems.install(app)
-    for router in (expressions.router, operations.router, docs.router):
+    for router in (expressions.router, networks.router, datasets.router, operations.router, docs.router):
         app.include_router(router)
     return app

@@ -4,20 +4,29 @@ A computation is a function of a request struct that returns an answer struct. I
 the rest the description. Not here: any particular endpoint.
 """
 
+import asyncio
 import inspect
 import json
-from collections.abc import Callable, Mapping
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
 
 from app.api import codec
-from app.api.execution import Execution
+from app.api.execution import Execution, Job
 from app.api.negotiation import JSON, accepted, check_content
-from app.api.problems import KINDS, MEDIA_TYPE, ProblemDetails
+from app.api.problems import KINDS, MEDIA_TYPE, Problem, ProblemDetails, failure_of
+from app.engine.errors import quote
+
+EVENT_STREAM = "text/event-stream"
+PROGRESS_SECONDS = 0.1
 
 BODY_PROBLEMS = (
     "invalid-json",
@@ -68,10 +77,9 @@ def computation(
 
     def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         hints = get_type_hints(function)
-        kind, answer = hints["request"], hints["return"]
         writers: dict[str, Callable[[Any], bytes]] = {JSON: codec.encode, **(renderings or {})}
         offered = tuple(writers)
-        decoder = msgspec.json.Decoder(kind)
+        decoder = msgspec.json.Decoder(hints["request"])
 
         async def endpoint(request: Request) -> Response:
             check_content(request)
@@ -86,36 +94,110 @@ def computation(
             content = await execution.run(work, len(body), proportional)
             return Response(content, media_type=media)
 
-        name = function.__name__
-        SCHEMAS.extend((kind, answer))
-        shown = {key: {"summary": e["summary"], "value": e["request"]} for key, e in examples(name).items()}
-        results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in examples(name).items() if "answer" in e}
-        content: dict[str, Any] = {JSON: {"schema": _reference(answer), "examples": results}}
+        shown = examples(function.__name__)
+        results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in shown.items() if "answer" in e}
+        content: dict[str, Any] = {JSON: {"schema": _schema(hints["return"]), "examples": results}}
         content |= {media: {"schema": {"type": "string"}} for media in renderings or {}}
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["POST"],
-            **_described(function),
-            response_class=Response,
-            openapi_extra={
-                "requestBody": {
-                    "required": True,
-                    "content": {JSON: {"schema": _reference(kind), "examples": shown}},
-                },
-                "responses": {"200": {"description": "The answer", "content": content}, **_problem_responses(problems)},
-            },
-        )
+        _route(router, path, "POST", function, endpoint, content, problems, _body(function, hints["request"]))
         return function
 
     return register
 
 
+def event_stream(
+    router: APIRouter, path: str, *, problems: tuple[str, ...], events: Mapping[str, type[msgspec.Struct]]
+) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Makes a POST endpoint, answered by server-sent events, of a function from a request struct to an iterator of
+    (event, struct).
+
+    What is wrong with a request is found when the function is called, and answered as ever; what comes up later is an
+    `error` event. The iterator runs in the pool, and is left as soon as the client has gone.
+    """
+
+    def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        hints = get_type_hints(function)
+        decoder = msgspec.json.Decoder(hints["request"])
+
+        async def endpoint(request: Request) -> Response:
+            check_content(request)
+            accepted(request, (EVENT_STREAM,))
+            body = await request.body()
+            execution: Execution = request.app.state.execution
+            begun = await execution.start(lambda: function(codec.decode(body, decoder)), job := execution.job())
+            stream = _relayed(execution, begun, job, request)
+            # Proxies that collect an answer before they pass it on are asked not to.
+            return StreamingResponse(stream, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
+
+        SCHEMAS.extend(events.values())
+        kinds: dict[str, type] = {**events, "error": ProblemDetails}
+        listed = "; ".join(f"`{name}`: {kind.__name__}" for name, kind in kinds.items())
+        content = {EVENT_STREAM: {"schema": {"type": "string", "description": f"The data of each event: {listed}"}}}
+        _route(router, path, "POST", function, endpoint, content, problems, _body(function, hints["request"]))
+        return function
+
+    return register
+
+
+async def _relayed(
+    execution: Execution, events: Iterator[tuple[str, msgspec.Struct]], job: Job, request: Request
+) -> AsyncIterator[bytes]:
+    """The events as text, from a thread to the client: progress at most every `PROGRESS_SECONDS`, all else at once."""
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def put(item: bytes | None) -> None:
+        loop.call_soon_threadsafe(queue.put_nowait, item)
+
+    def work() -> None:
+        told = -math.inf
+        try:
+            for name, data in events:
+                if job.cancelled.is_set():
+                    return
+                now = time.perf_counter()
+                if name != "progress" or now - told >= PROGRESS_SECONDS:
+                    told = now
+                    put(_event(name, data))
+        except Exception as error:
+            put(_event("error", failure_of(error, request)))
+        finally:
+            put(None)
+
+    execution.start(work, job)
+    try:
+        while (item := await queue.get()) is not None:
+            yield item
+    finally:
+        job.cancelled.set()
+
+
+def _event(name: str, data: msgspec.Struct) -> bytes:
+    return b"event: " + name.encode() + b"\ndata: " + codec.encode(data) + b"\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class QueryParameter:
+    """A number that a GET takes in its query, None where it is not given."""
+
+    name: str
+    kind: type[int] | type[float]
+    description: str
+
+
 def description(
-    router: APIRouter, path: str, *, media: str = JSON, problems: tuple[str, ...] = ("not-acceptable", "internal")
+    router: APIRouter,
+    path: str,
+    *,
+    media: str = JSON,
+    problems: tuple[str, ...] = ("not-acceptable", "internal"),
+    path_example: str | None = None,
+    query: tuple[QueryParameter, ...] = (),
+    pooled: bool = False,
 ) -> Callable[[Callable[[Request], Any]], Callable[[Request], Any]]:
-    """Makes a GET endpoint of a function that describes the service: it gets the request and returns an answer struct, or,
-    for other media types than JSON, a whole response.
+    """Makes a GET endpoint of a function that gets the request and returns an answer struct, or, for other media types than
+    JSON, a whole response.
+
+    The function finds the numbers of its `query` in `request.state.query`. `pooled` ones run in the pool.
     """
 
     def register(function: Callable[[Request], Any]) -> Callable[[Request], Any]:
@@ -124,42 +206,87 @@ def description(
 
         async def endpoint(request: Request) -> Response:
             accepted(request, (media,))
-            result = function(request)
-            return Response(codec.encode(result), media_type=media) if structured else result
+            request.state.query = _query(request, query)
+            if not pooled:
+                result = function(request)
+                return Response(codec.encode(result), media_type=media) if structured else result
+            execution: Execution = request.app.state.execution
+            content = await execution.start(lambda: codec.encode(function(request)), execution.job())
+            return Response(content, media_type=media)
 
-        schema = {"type": "string"}
-        if structured:
-            SCHEMAS.append(answer)
-            schema = _reference(answer)
-        results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in examples(function.__name__).items()}
-        content = {media: {"schema": schema, **({"examples": results} if results else {})}}
-        parameters = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": "unknown-node"}
-            for name in ("name",)
-            if f"{{{name}}}" in path
-        ]
-        router.add_api_route(
-            path,
-            endpoint,
-            methods=["GET"],
-            **_described(function),
-            response_class=Response,
-            openapi_extra={
-                "responses": {"200": {"description": "The answer", "content": content}, **_problem_responses(problems)},
-                **({"parameters": parameters} if parameters else {}),
-            },
-        )
+        shown = examples(function.__name__)
+        results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in shown.items()}
+        content: dict[str, Any] = {media: {"schema": _schema(answer) if structured else {"type": "string"}}}
+        if results:
+            content[media]["examples"] = results
+        parameters: list[dict[str, Any]] = []
+        if path_example is not None:
+            text = {"type": "string"}
+            parameters.append({"name": "name", "in": "path", "required": True, "schema": text, "example": path_example})
+        for q in query:
+            schema = {"type": "integer" if q.kind is int else "number"}
+            parameters.append({"name": q.name, "in": "query", "description": q.description, "schema": schema})
+        _route(router, path, "GET", function, endpoint, content, problems, {"parameters": parameters} if parameters else {})
         return function
 
     return register
 
 
-def _described(function: Callable[..., Any]) -> dict[str, Any]:
+def _query(request: Request, parameters: tuple[QueryParameter, ...]) -> dict[str, int | float | None]:
+    """The numbers in a query. Raises Problem for one that is none, and for a parameter that there is not."""
+    known = {q.name: q for q in parameters}
+    numbers: dict[str, int | float | None] = dict.fromkeys(known)
+    for name, text in request.query_params.multi_items():
+        if name not in known:
+            listed = ", ".join(known) or "none"
+            raise Problem("invalid-request", f"there is no query parameter {quote(name)}; there are: {listed}")
+        try:
+            number = known[name].kind(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number) or "_" in text:
+            what = "an integer" if known[name].kind is int else "a number"
+            raise Problem("invalid-request", f"the query parameter {name} is {what}, not {quote(text)}")
+        numbers[name] = number
+    return numbers
+
+
+def _route(
+    router: APIRouter,
+    path: str,
+    method: str,
+    function: Callable[..., Any],
+    endpoint: Callable[[Request], Any],
+    content: dict[str, Any],
+    problems: tuple[str, ...],
+    described: dict[str, Any],
+) -> None:
+    """Adds the route, with the function's docstring and what it can answer in the OpenAPI document."""
     summary, _, text = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
-    return {"operation_id": function.__name__, "summary": summary.rstrip("."), "description": text}
+    router.add_api_route(
+        path,
+        endpoint,
+        methods=[method],
+        operation_id=function.__name__,
+        summary=summary.rstrip("."),
+        description=text,
+        response_class=Response,
+        openapi_extra={
+            **described,
+            "responses": {"200": {"description": "The answer", "content": content}, **_problem_responses(problems)},
+        },
+    )
 
 
-def _reference(kind: type) -> dict[str, str]:
+def _body(function: Callable[..., Any], kind: type) -> dict[str, Any]:
+    """A request body of this struct, with the operation's examples."""
+    shown = {key: {"summary": e["summary"], "value": e["request"]} for key, e in examples(function.__name__).items()}
+    return {"requestBody": {"required": True, "content": {JSON: {"schema": _schema(kind), "examples": shown}}}}
+
+
+def _schema(kind: type) -> dict[str, str]:
+    """A reference to the schema of a struct, which is then in the document."""
+    SCHEMAS.append(kind)
     return {"$ref": f"#/components/schemas/{kind.__name__}"}
 
 
@@ -171,7 +298,7 @@ def _problem_responses(names: tuple[str, ...]) -> dict[str, Any]:
     return {
         str(status): {
             "description": "; ".join(f"[{name}](/problems/{name}): {KINDS[name].title}" for name in kinds),
-            "content": {MEDIA_TYPE: {"schema": _reference(ProblemDetails)}},
+            "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemDetails.__name__}"}}},
         }
         for status, kinds in sorted(by_status.items())
     }

@@ -6,8 +6,12 @@ NumPy let go of the GIL, so a large computation leaves the loop free. Not here: 
 
 import asyncio
 import os
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,10 +20,25 @@ INLINE_BYTES = 8192
 """Bodies up to this size are worked on where they arrive, if their work grows in proportion to them."""
 
 
-class Execution:
-    """The pool of one process, and whether its kernels are ready."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a computation can look at while it runs: its deadline, a time of `time.perf_counter`, and whether it is still
+    wanted.
+    """
 
-    def __init__(self) -> None:
+    deadline: float
+    cancelled: threading.Event = field(default_factory=threading.Event)
+
+
+JOB: ContextVar[Job] = ContextVar("JOB")
+"""The job that the code which reads it runs for."""
+
+
+class Execution:
+    """The pool of one process, and whether its kernels are ready. A computation has `seconds` of time."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         self.pool = ThreadPoolExecutor(max(2, os.cpu_count() or 1), thread_name_prefix="compute")
         self.ready = asyncio.Event()
 
@@ -29,7 +48,17 @@ class Execution:
             await self.ready.wait()
         if proportional and size <= INLINE_BYTES:
             return work()
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        return await self.start(work, self.job())
+
+    def job(self) -> Job:
+        """A job that begins now."""
+        return Job(time.perf_counter() + self.seconds)
+
+    def start(self, work: Callable[[], T], job: Job) -> asyncio.Future[T]:
+        """Begins `work` in the pool, as this job."""
+        context = copy_context()
+        context.run(JOB.set, job)
+        return asyncio.get_running_loop().run_in_executor(self.pool, context.run, work)
 
     def close(self) -> None:
         """Waits for what runs and takes nothing new."""

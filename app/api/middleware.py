@@ -33,6 +33,7 @@ class RequestContext:
             scope = {**scope, "method": "GET"}
         given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"").decode("latin-1")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
         started = False
 
         async def send_with_id(message: Message) -> None:

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from app.engine import errors
 from app.engine.errors import EngineError
+from app.nn.errors import InvalidNetwork, Misfit
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -114,6 +115,8 @@ ENGINE_KINDS: dict[type[EngineError], str] = {
     errors.UnboundInput: "unbound-input",
     errors.ShapeMismatch: "shape-mismatch",
     errors.NonFinite: "non-finite",
+    InvalidNetwork: "invalid-request",
+    Misfit: "shape-mismatch",
 }
 
 
@@ -166,6 +169,15 @@ def of_exception(error: Exception) -> tuple[ProblemDetails, Mapping[str, str] | 
     return details(KINDS[ENGINE_KINDS[type(error)]], error.detail, at), None
 
 
+def failure_of(error: Exception, request: Request) -> ProblemDetails:
+    """The problem object for any exception; a defect is logged, and nothing of it is shown."""
+    if isinstance(error, EngineError | Problem):
+        return of_exception(error)[0]
+    request_id = request.state.request_id
+    log.error("request %s failed: %s %s", request_id, request.method, request.url.path, exc_info=error)
+    return _internal(request_id)
+
+
 def response(problem: ProblemDetails, headers: Mapping[str, str] | None = None) -> Response:
     """The answer with this problem."""
     return Response(msgspec.json.encode(problem), problem.status, headers, MEDIA_TYPE)
@@ -173,7 +185,11 @@ def response(problem: ProblemDetails, headers: Mapping[str, str] | None = None) 
 
 def internal(request_id: str) -> Response:
     """The answer where a defect of ours came up: nothing of it but the id under which it stands in the log."""
-    return response(details(KINDS["internal"], f"the service failed; its log has the reason under request id {request_id}"))
+    return response(_internal(request_id))
+
+
+def _internal(request_id: str) -> ProblemDetails:
+    return details(KINDS["internal"], f"the service failed; its log has the reason under request id {request_id}")
 
 
 def page(kind: Kind) -> str:

@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -53,22 +54,33 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"autodiff-http-{os.getuid()}"
 
 
+def _trusted(folder: Path) -> bool:
+    """Whether machine code may be loaded from a folder: one that the settings name, or one of this user's own."""
+    return "AUTODIFF_CACHE_DIR" in os.environ or folder.stat().st_uid == os.getuid()
+
+
 def _writable(folder: Path) -> bool:
-    """Whether `folder` is there, or can be made, and takes a file; a folder of somebody else's is refused."""
+    """Whether `folder` is there, or can be made, and takes a file."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-        return folder.stat().st_uid == os.getuid() or "AUTODIFF_CACHE_DIR" in os.environ
+        return True
     except OSError:
         return False
 
 
 class KernelCacheLocator(UserProvidedCacheLocator):
-    """Numba's locator for a given folder, but content with one that can only be read.
+    """Numba's locator for a given folder, but content with one that can only be read, and wherever the sources stand.
 
-    Numba refuses such a folder and then compiles everything at each start, which is what happens to an image that
-    runs with a read-only file system.
+    Numba refuses a folder that it cannot write to and then compiles everything at each start, which is what happens to an
+    image that runs with a read-only file system. And it names a subfolder by the path of the sources, so that a checkout
+    and what is installed from it would each compile.
     """
+
+    def __init__(self, py_func: Any, py_file: str) -> None:
+        self._py_file = py_file
+        self._lineno = py_func.__code__.co_firstlineno
+        self._cache_path = str(Path(config.CACHE_DIR) / Path(py_file).parent.name)
 
     def ensure_cache_path(self) -> None:
         """Makes the folder, unless it already holds everything."""
@@ -81,9 +93,9 @@ def _choose() -> tuple[Path | None, bool]:
     name = _fingerprint()
     for base in (_base(), _temporary()):
         folder = base / name
-        if (folder / COMPLETE).is_file():
+        if (folder / COMPLETE).is_file() and _trusted(folder):
             return folder, True
-        if _writable(folder):
+        if _writable(folder) and _trusted(folder):
             return folder, False
     return None, False
 
@@ -101,6 +113,7 @@ def jit(function: F) -> F:
     return cast(F, numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function))
 
 
+@cache
 def inline(function: F) -> F:
     """Compile a small function that only compiled loops call; it is kept as a part of them."""
     return cast(F, numba.njit(error_model="numpy")(function))

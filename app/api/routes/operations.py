@@ -68,7 +68,13 @@ ALL = Primitives(
 )
 
 
-@description(router, "/problems/{name}", media="text/html", problems=("not-found", "not-acceptable", "internal"))
+@description(
+    router,
+    "/problems/{name}",
+    media="text/html",
+    problems=("not-found", "not-acceptable", "internal"),
+    path_example="unknown-node",
+)
 def problem(request: Request) -> Response:
     """What a kind of error means, and how it is mended.
 

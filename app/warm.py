@@ -1,12 +1,15 @@
-"""Makes every compiled loop ready, so that no request waits for a compiler. Not here: how they are compiled (`jit`)."""
+"""Makes every compiled loop ready, so that no request waits for a compiler. Not here: how they are compiled (`engine.jit`)."""
 
 import logging
 import time
+
+import numpy as np
 
 from app.engine import jit, transforms
 from app.engine.faults import Asked, explain
 from app.engine.text import parse
 from app.engine.value import backward, value
+from app.nn import MLP, losses, optimizers, training
 
 log = logging.getLogger("autodiff")
 
@@ -26,6 +29,10 @@ def warm() -> None:
     backward(value(2.0) ** 2)
     for asked in Asked:
         explain(graph, inputs, asked, "x", float("nan"), seeds={"x": 1.0})
+    model, rows, targets = MLP(2, [1]), np.zeros((2, 2)), np.ones((2, 1))
+    training.predict(model, rows)
+    training.gradients(model, rows, targets, losses.named("mse"))
+    training.train(model, rows, targets, loss=losses.named("mse"), optimizer=optimizers.make("sgd", None, {}), steps=1)
     if not jit.IS_COMPLETE:
         jit.mark_complete()
         log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
