@@ -110,7 +110,7 @@ def _misfit(message: str, loaded: Any, kind: type) -> Problem:
         path = (*path, fields[0])
         detail = f"the field {quote(fields[0])} is missing"
     else:
-        detail = what[0].lower() + what[1:].replace("`", "")
+        detail = re.sub("`([^`]*)`", lambda word: WORDS.get(word[1], word[1]), what[0].lower() + what[1:])
     where = pointer(path)
     return Problem("invalid-request", f"at {where}: {detail}" if where else detail, [FieldError(where, detail)])
 

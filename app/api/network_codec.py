@@ -48,7 +48,7 @@ def at(*path: str | int) -> Iterator[None]:
 def rows_of(rows: Sequence[Sequence[float]], place: Path) -> Floats:
     """Rows as an array of shape (rows, width). Raises Misfit where two differ in width, or there are none."""
     if not rows or not rows[0]:
-        raise Misfit("there are no numbers", place)
+        raise Misfit("there are no rows, or rows without numbers", place)
     width = len(rows[0])
     for k, row in enumerate(rows):
         if len(row) != width:

@@ -192,7 +192,7 @@ def _cross_entropy(s: Matrix, t: Matrix, ds: Floats) -> float:
         total += top + np.log(norm) - s[i, right]
         for j in range(outputs):
             ds[i * outputs + j] = (np.exp(s[i, j] - top) / norm - (1.0 if j == right else 0.0)) / rows
-    return total / rows
+    return float(total / rows)
 
 
 @inline

@@ -71,7 +71,7 @@ def make(name: str, learning_rate: float | Graph | None, parameters: Mapping[str
     known = DEFAULTS[name]
     for key, number in parameters.items():
         if key not in known:
-            options = ", ".join(known)
+            options = ", ".join(name for name in known if name != "beta2").replace("beta1", "betas")
             raise InvalidNetwork(f"{name} has no parameter {key}; it has {options}", ("optimizer", key))
         if number < 0.0 or (key in ("beta1", "beta2") and number >= 1.0):
             raise InvalidNetwork(

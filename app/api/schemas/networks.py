@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from app.api.schemas.expressions import Expression, ExpressionGraph
 
@@ -152,7 +152,7 @@ class TrainRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     data: DataBody
     loss: LossBody
     l2: L2 = 0.0
-    optimizer: OptimizerBody = OptimizerBody()
+    optimizer: OptimizerBody = field(default_factory=OptimizerBody)
     steps: Annotated[int, Meta(ge=1, description="How many steps to do")] = 100
     batch_size: Annotated[
         int | None, Meta(description="Rows a step, drawn without repetition within an epoch; null: all, in every step")
