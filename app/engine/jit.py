@@ -4,6 +4,7 @@ Numba's own cache looks at one file only, so an edited rule in another file woul
 named by a hash of everything the machine code depends on: a changed rule is a new folder. Not here: any kernel.
 """
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -28,9 +29,8 @@ COMPLETE = "complete"
 def _fingerprint() -> str:
     """A hash of the sources with compiled code, of the compiler and of the processor it compiles for."""
     digest = hashlib.sha256()
-    for folder in ("engine", "nn"):
-        for file in sorted((APP / folder).glob("*.py")):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    for file in (*sorted((APP / "engine").glob("*.py")), *sorted((APP / "nn").glob("*.py")), APP / "warm.py"):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     cpu = config.CPU_NAME or llvmlite.binding.get_host_cpu_name()
     features = config.CPU_FEATURES
     if features is None:
@@ -40,23 +40,17 @@ def _fingerprint() -> str:
     return digest.hexdigest()[:16]
 
 
-def _base() -> Path:
-    """AUTODIFF_CACHE_DIR, else the user's cache folder, else one of this user's own below the temporary folder."""
-    if chosen := os.environ.get("AUTODIFF_CACHE_DIR"):
-        return Path(chosen)
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodiff-http"
-    except RuntimeError:
-        return _temporary()
+def _named() -> Path:
+    """AUTODIFF_CACHE_DIR, which is trusted whoever owns it."""
+    return Path(os.environ.get("AUTODIFF_CACHE_DIR") or os.devnull)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autodiff-http"
 
 
 def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"autodiff-http-{os.getuid()}"
-
-
-def _trusted(folder: Path) -> bool:
-    """Whether machine code may be loaded from a folder: one that the settings name, or one of this user's own."""
-    return "AUTODIFF_CACHE_DIR" in os.environ or folder.stat().st_uid == os.getuid()
 
 
 def _writable(folder: Path) -> bool:
@@ -89,14 +83,18 @@ class KernelCacheLocator(UserProvidedCacheLocator):
 
 
 def _choose() -> tuple[Path | None, bool]:
-    """The folder for machine code, or None where none can be written, and whether it holds all kernels already."""
+    """The folder for machine code, or None where none can be written, and whether it holds all kernels already.
+
+    Where the settings name one, that, else one in the user's cache folder, else one in the temporary folder; the latter two
+    only if they are this user's own, since what is in them is run.
+    """
     name = _fingerprint()
-    for base in (_base(), _temporary()):
-        folder = base / name
-        if (folder / COMPLETE).is_file() and _trusted(folder):
-            return folder, True
-        if _writable(folder) and _trusted(folder):
-            return folder, False
+    for base in (_named, _home, _temporary):
+        with contextlib.suppress(OSError, RuntimeError):  # no such folder, or one that may not be looked into
+            folder = base() / name
+            complete = (folder / COMPLETE).is_file()
+            if (complete or _writable(folder)) and (base is _named or folder.stat().st_uid == os.getuid()):
+                return folder, complete
     return None, False
 
 
@@ -110,7 +108,16 @@ def jit(function: F) -> F:
 
     Never `parallel=True`: two threads of ours in numba's own thread pool abort the process.
     """
-    return cast(F, numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function))
+    compiled = numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function)
+    if FOLDER is not None:
+        save = compiled._cache.save_overload
+
+        def save_if_possible(*arguments: Any) -> None:
+            with contextlib.suppress(OSError):  # a full disk, or a folder that can only be read: it is compiled all the same
+                save(*arguments)
+
+        compiled._cache.save_overload = save_if_possible
+    return cast(F, compiled)
 
 
 @cache
