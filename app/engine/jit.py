@@ -108,7 +108,7 @@ def jit(function: F) -> F:
 
     Never `parallel=True`: two threads of ours in numba's own thread pool abort the process.
     """
-    compiled = numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function)
     if FOLDER is not None:
         save = compiled._cache.save_overload
 
