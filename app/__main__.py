@@ -1,41 +1,48 @@
 """`python -m app`: serves HTTP."""
 
 import argparse
-import copy
-from typing import Any
+import signal
+import sys
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
+from pydantic import ValidationError
 
+from app.api import observability
 from app.settings import Settings
-
-
-def _logging(level: str) -> dict[str, Any]:
-    """Uvicorn's own logging, with our lines in it."""
-    config: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
-    config["loggers"]["autodiff"] = {"handlers": ["default"], "level": level.upper(), "propagate": False}
-    return config
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Reads the flags, which come before the environment, and serves until it is told to stop."""
-    settings = Settings()
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for wrong in error.errors():
+            print(f"AUTODIFF_{str(wrong['loc'][0]).upper()}: {wrong['msg']}", file=sys.stderr)
+        sys.exit(2)
     parser = argparse.ArgumentParser("python -m app", description="Automatic differentiation as a web service.")
     parser.add_argument("--host", default=settings.host, help=f"address to listen on (default: {settings.host})")
     parser.add_argument("--port", type=int, default=settings.port, help=f"port to listen on (default: {settings.port})")
     parser.add_argument("--workers", type=int, default=settings.workers, help="number of processes (default: 1)")
     flags = parser.parse_args(arguments)
+    if not 0 <= flags.port <= 65535:
+        parser.error(f"--port is from 0 to 65535, not {flags.port}")
+    if not 1 <= flags.workers <= 256:
+        parser.error(f"--workers is from 1 to 256, not {flags.workers}")
+    # The server sends itself again the signal that ended it; an orderly end is a success.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    observability.prepare_metrics(flags.workers)
+    observability.configure_logging(settings.log_level)
     uvicorn.run(
-        "app.main:create_app",
+        "app.main:served",
         factory=True,
         host=flags.host,
         port=flags.port,
         workers=flags.workers,
         log_level=settings.log_level,
-        log_config=_logging(settings.log_level),
+        log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=25,
+        timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
     )
 
 

@@ -3,15 +3,20 @@
 import asyncio
 import gc
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from app.api import docs, problems
 from app.api.execution import Execution
+from app.api.lifecycle import drained
 from app.api.middleware import RequestContext
+from app.api.observability import configure_logging
 from app.api.routes import datasets, expressions, networks, operations
+from app.api.security import Keys
 from app.settings import Settings
 from app.warm import warm
 
@@ -21,7 +26,7 @@ log = logging.getLogger("autodiff")
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Warms the kernels beside the running server, which is alive at once and ready when they are."""
-    execution = Execution(app.state.settings.compute_timeout_s)
+    execution = Execution(app.state.settings)
     app.state.execution = execution
 
     async def make_ready() -> None:
@@ -31,7 +36,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         log.info("ready")
 
     task = asyncio.create_task(make_ready())
-    yield
+    with drained(execution):
+        yield
     task.cancel()
     execution.close()
 
@@ -47,10 +53,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         root_path=settings.root_path,
         lifespan=lifespan,
+        telemetry={"tracing": settings.telemetry, "metrics": False},
     )
     app.state.settings = settings
-    app.add_middleware(RequestContext)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            expose_headers=["X-Request-ID", "Retry-After"],
+        )
+    app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open))
     problems.install(app)
     for router in (expressions.router, networks.router, datasets.router, operations.router, docs.router):
         app.include_router(router)
     return app
+
+
+def served() -> FastAPI:
+    """What the server's processes start: an application that writes the log of the process."""
+    settings = Settings()
+    configure_logging(settings.log_level)
+    # The loop, which answers small requests, waits so long at most for a thread that works through a large one in Python.
+    sys.setswitchinterval(0.001)
+    return create_app(settings)

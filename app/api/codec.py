@@ -6,7 +6,7 @@ The one file that knows both sides. Not here: the wire's shapes (`schemas`), and
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 
 from app.api.problems import FieldError, Problem, pointer
 from app.api.schemas.expressions import ExpressionGraph, ExpressionRequest, NonFiniteNumber
-from app.engine.errors import InvalidNode, nearest, quote
+from app.engine.errors import NODES, InvalidNode, NonFinite, Path, UnknownNode, nearest, quote
 from app.engine.faults import Asked, explain, number_text
 from app.engine.graph import Graph, unknown_node
 from app.engine.tape import Column, Seed
@@ -26,6 +26,9 @@ T = TypeVar("T")
 Wire = float | None | list[float | None]
 
 MOST_NONFINITE = 20
+
+ALLOWED = {"nonfinite": '"error" or "null"', "init": '"uniform", "he" or "xavier"'}
+"""What may stand in fields that take one of a few words."""
 
 WORDS = {
     "float": "a number",
@@ -63,56 +66,86 @@ def _loaded(body: bytes) -> Any:
     if not text.strip():
         raise Problem("invalid-json", "the body is empty; it should be a JSON object")
     try:
-        loaded = json.loads(text, parse_int=float)
+        loaded = json.loads(text, parse_int=float, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Problem("invalid-json", f"the body is not JSON: {error.msg[0].lower()}{error.msg[1:]} at {where}") from None
     except RecursionError:
         raise Problem("invalid-json", "the body is not JSON that can be read: it is nested too deeply") from None
-    if place := _not_finite(loaded):
+    place = _not_finite(loaded)
+    if place is not None:
         detail = "expected a finite number, found NaN or a number beyond 1.8e308"
-        raise Problem("invalid-request", f"at {pointer(place)}: {detail}", [FieldError(pointer(place), detail)])
+        where = f"at {pointer(place)}: " if place else ""
+        raise Problem("invalid-request", where + detail, [FieldError(pointer(place), detail)])
     return loaded
 
 
-def _not_finite(loaded: object) -> tuple[str | int, ...]:
-    """The way to the first number that is not finite; empty where there is none."""
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, if it has each key once. Where nothing else is wrong with a body, this is not asked, and the last counts."""
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None
+        raise Problem("invalid-request", f"the key {quote(twice)} stands twice in one object")
+    return entries
+
+
+def _not_finite(loaded: object) -> tuple[str | int, ...] | None:
+    """The way to the first number that is not finite; None where there is none."""
     stack: list[tuple[object, tuple[str | int, ...]]] = [(loaded, ())]
     while stack:
         item, path = stack.pop()
         if isinstance(item, float):
             if not math.isfinite(item):
-                return path or ("",)
+                return path
         elif isinstance(item, list):
             stack.extend((item[k], (*path, k)) for k in range(len(item) - 1, -1, -1))
         elif isinstance(item, dict):
             stack.extend((value, (*path, key)) for key, value in reversed(item.items()))
-    return ()
+    return None
 
 
 def _misfit(message: str, loaded: Any, kind: type) -> Problem:
     """What msgspec says, in JSON's words and with a pointer: 'Expected `float`, got `str` - at `$.inputs[...][2]`'."""
-    what, _, at = message.partition(" - at ")
-    path = _resolved(at.strip("`"), loaded)
+    what, _, at = message.rpartition(" - at `$") if message.endswith("`") and " - at `$" in message else (message, "", "")
+    path = _resolved(at, loaded)
+    if "unknown field" in what and not _holds(loaded, path, _named(what)):
+        what, path = message, ()  # a name of the client's that looks like a path
     fields = re.findall(r"`([^`]*)`", what)
     if what.startswith("Expected `") and len(fields) == 2:
         wanted = " or ".join(WORDS.get(word, word) for word in fields[0].split(" | "))
         detail = f"expected {wanted}, found {'a boolean' if fields[1] == 'bool' else WORDS.get(fields[1], fields[1])}"
     elif "unknown field" in what:
-        parent, name = loaded, what.split("`", 1)[1].rpartition("`")[0]
-        for step in path:
-            parent = parent[step]
+        name = _named(what)
         known = _fields(kind, path)
-        hint = nearest(name, known) or (f" The fields are {', '.join(known)}." if known else "")
+        hint = OTHER_NAMES.get(name) or nearest(name, known) or (f" The fields are {', '.join(known)}." if known else "")
         path = (*path, name)
         detail = f"unknown field {quote(name)}.{hint}"
     elif "missing required field" in what:
         path = (*path, fields[0])
         detail = f"the field {quote(fields[0])} is missing"
+    elif what.startswith("Invalid enum value"):
+        detail = f"expected {ALLOWED.get(str(path[-1]) if path else '', 'one of the documented words')}"
     else:
         detail = re.sub("`([^`]*)`", lambda word: WORDS.get(word[1], word[1]), what[0].lower() + what[1:])
     where = pointer(path)
     return Problem("invalid-request", f"at {where}: {detail}" if where else detail, [FieldError(where, detail)])
+
+
+OTHER_NAMES = {"lr": " It is called 'learning_rate'."}
+"""Names that fields bear elsewhere."""
+
+
+def _named(what: str) -> str:
+    """The name in 'Object contains unknown field `name`'."""
+    return what.split("`", 1)[1].rpartition("`")[0]
+
+
+def _holds(loaded: Any, path: tuple[str | int, ...], name: str) -> bool:
+    """Whether the object at `path` has a field of this name."""
+    for step in path:
+        loaded = loaded[step]
+    return isinstance(loaded, dict) and name in loaded
 
 
 def _fields(kind: Any, path: tuple[str | int, ...]) -> list[str]:
@@ -129,18 +162,21 @@ def _fields(kind: Any, path: tuple[str | int, ...]) -> list[str]:
 def _resolved(at: str, loaded: Any) -> tuple[str | int, ...]:
     """Msgspec's path as steps. It does not name keys of maps, `[...]`; there it is the first entry that is not numbers."""
     path: list[str | int] = []
-    for name, index in re.findall(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]", at):
-        step: str | int = name or (int(index) if index != "..." else _first_misfit(loaded))
+    for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", at):
+        step: Any = name or (int(index) if index != "..." else _first_misfit(loaded))
+        try:
+            loaded = loaded[step]
+        except (KeyError, IndexError, TypeError):  # a name of the client's that looks like a path
+            break
         path.append(step)
-        loaded = loaded[step]
     return tuple(path)
 
 
-def _first_misfit(entries: dict[str, Any]) -> str:
+def _first_misfit(entries: Any) -> str | None:
     def fits(value: object) -> bool:
         return isinstance(value, float) or (isinstance(value, list) and all(isinstance(item, float) for item in value))
 
-    return next(key for key, value in entries.items() if not fits(value))
+    return next((key for key, value in entries.items() if not fits(value)), None) if isinstance(entries, dict) else None
 
 
 def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None, several: bool = False) -> Graph:
@@ -156,9 +192,14 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
             detail = 'this endpoint takes one output: write "output": "..." in place of "outputs"'
             raise InvalidNode(detail, ("expression", "outputs"))
         if (named is None) == (expression.output is None):
-            detail = 'a graph has either "output"' + (' or "outputs"' if several else "")
+            detail = 'a graph has either "output" or "outputs"' if several else 'a graph has an "output"'
             raise InvalidNode(detail, ("expression", "output"))
-        graph = Graph(tuple(expression.nodes), tuple(named if named is not None else [expression.output or ""]))
+        try:
+            graph = Graph(tuple(expression.nodes), tuple(named if named is not None else [expression.output or ""]))
+        except UnknownNode as error:
+            if named is not None and error.path == ("expression", "output"):
+                error.path = ("expression", "outputs", 0)
+            raise
     if outputs is None:
         return graph
     if not outputs:
@@ -214,19 +255,25 @@ class Outgoing:
             answer[node] = plain
         return answer
 
+    def described(self, what: str, asked: Asked, node: str, column: Column) -> Wire:
+        """A number that is none of a node's own, said as `what`: one that is not finite has its node at fault already."""
+        plain: Any = _plain(column)
+        if _is_finite(column):
+            return plain  # type: ignore[no-any-return]  # numbers
+        many = isinstance(plain, list)
+        point, number = next((k, x) for k, x in enumerate(plain if many else [plain]) if not math.isfinite(x))
+        if self.nulls is None:
+            where = f" at point {point} (counted from 0)" if many else ""
+            place: Path = (*NODES, self.graph.index[node]) if self.graph.source == "nodes" else ("expression",)
+            raise NonFinite(f"{what} is {number_text(number)}{where}", place)
+        if len(self.nulls) < MOST_NONFINITE:
+            text: Any = number_text(number)
+            self.nulls.append(NonFiniteNumber(node, asked.walk, text, point if many else UNSET))
+        return [x if math.isfinite(x) else None for x in plain] if many else None
+
     def one(self, asked: Asked, column: Column, *, seeds: Mapping[str, Seed] | None = None, output: str | None = None) -> Wire:
         """One number, of the graph's output."""
         return self.table(asked, {self.graph.output: column}, seeds=seeds, output=output)[self.graph.output]
-
-
-def plain(columns: Iterable[Column]) -> list[Wire]:
-    """Columns as JSON has them, with null for what is not finite, and no word about it."""
-    return [
-        [x if math.isfinite(x) else None for x in column.tolist()]
-        if isinstance(column, np.ndarray)
-        else (column if math.isfinite(column) else None)
-        for column in columns
-    ]
 
 
 def _is_finite(column: Column) -> bool:

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
 from app import __version__
-from app.api.endpoint import SCHEMAS
+from app.api.endpoint import DESCRIBED, SCHEMAS
 
 router = APIRouter(include_in_schema=False)
 
@@ -112,6 +112,15 @@ def document(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         _, components = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
-        schema["components"] = {"schemas": dict(sorted(components.items()))}
+        key = {"type": "http", "scheme": "bearer", "description": "An API key, where the service has any"}
+        schema["components"] = {"schemas": dict(sorted(components.items())), "securitySchemes": {"ApiKey": key}}
+        schema["security"] = [{"ApiKey": []}] if app.state.settings.keys else [{}, {"ApiKey": []}]
+        if app.root_path:
+            schema["servers"] = [{"url": app.root_path}]
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                operation |= DESCRIBED.get(operation["operationId"], {})
+                if not path.startswith("/v1"):
+                    operation["security"] = []
         app.openapi_schema = schema
     return app.openapi_schema

@@ -13,23 +13,32 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
-from app.api import codec
-from app.api.execution import Execution, Job
-from app.api.negotiation import JSON, accepted, check_content
+from app.api import body, codec
+from app.api.execution import JOB, Execution, Job
+from app.api.metrics import COMPUTE, DECODE, ENCODE
+from app.api.negotiation import JSON, accepted, check_content, is_gzip, takes_gzip
 from app.api.problems import KINDS, MEDIA_TYPE, Problem, ProblemDetails, failure_of
 from app.engine.errors import quote
 
 EVENT_STREAM = "text/event-stream"
 PROGRESS_SECONDS = 0.1
+WORTH_PACKING = 1400
+"""Bytes below which an answer fits into one packet as it is."""
+PACKED = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+UNPACKED = {"Vary": "Accept-Encoding"}
 
 BODY_PROBLEMS = (
     "invalid-json",
+    "unauthorized",
+    "too-large",
+    "overloaded",
+    "deadline-exceeded",
     "unsupported-media-type",
     "invalid-request",
     "not-acceptable",
@@ -50,6 +59,9 @@ EXPRESSION_PROBLEMS = (
 
 SCHEMAS: list[type] = [ProblemDetails]
 """The structs that the OpenAPI document's schemas are made of."""
+
+DESCRIBED: dict[str, dict[str, Any]] = {}
+"""What the OpenAPI document says of each operation's body, answers and parameters, by its id."""
 
 
 @cache
@@ -84,15 +96,29 @@ def computation(
         async def endpoint(request: Request) -> Response:
             check_content(request)
             media = accepted(request, offered)
-            write = writers[media]
-            body = await request.body()
-
-            def work() -> bytes:
-                return write(function(codec.decode(body, decoder)))
-
             execution: Execution = request.app.state.execution
-            content = await execution.run(work, len(body), proportional)
-            return Response(content, media_type=media)
+            limit = execution.settings.max_body_bytes
+            raw = await body.read(request, limit)
+            zipped = is_gzip(request)
+            pack = takes_gzip(request)
+
+            def work() -> tuple[bytes, bool]:
+                began = time.perf_counter()
+                job = JOB.get()
+                asked = codec.decode(body.unpacked(raw, limit, job.check) if zipped else raw, decoder)
+                decoded = time.perf_counter()
+                answer = function(asked)
+                computed = time.perf_counter()
+                content = writers[media](answer)
+                packed = pack and len(content) >= WORTH_PACKING
+                content = body.packed(content) if packed else content
+                DECODE.observe(decoded - began)
+                COMPUTE.observe(computed - decoded)
+                ENCODE.observe(time.perf_counter() - computed)
+                return content, packed
+
+            content, packed = await execution.run(work, request, len(raw), proportional and not zipped)
+            return Response(content, media_type=media, headers=PACKED if packed else UNPACKED)
 
         shown = examples(function.__name__)
         results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in shown.items() if "answer" in e}
@@ -121,14 +147,22 @@ def event_stream(
         async def endpoint(request: Request) -> Response:
             check_content(request)
             accepted(request, (EVENT_STREAM,))
-            body = await request.body()
             execution: Execution = request.app.state.execution
-            begun = await execution.start(lambda: function(codec.decode(body, decoder)), job := execution.job())
-            stream = _relayed(execution, begun, job, request)
+            limit = execution.settings.max_body_bytes
+            raw = await body.read(request, limit)
+            zipped = is_gzip(request)
+            await execution.ready.wait()
+            job = execution.job(request.state.facts)
+
+            def events() -> Iterator[tuple[str, msgspec.Struct]]:
+                asked = codec.decode(body.unpacked(raw, limit, job.check) if zipped else raw, decoder)
+                return cast(Iterator[tuple[str, msgspec.Struct]], function(asked))
+
+            stream = _relayed(execution, events, job, request)
+            await anext(stream)  # which raises what is wrong with the request
             # Proxies that collect an answer before they pass it on are asked not to.
             return StreamingResponse(stream, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
 
-        SCHEMAS.extend(events.values())
         kinds: dict[str, type] = {**events, "error": ProblemDetails}
         listed = "; ".join(f"`{name}`: {kind.__name__}" for name, kind in kinds.items())
         content = {EVENT_STREAM: {"schema": {"type": "string", "description": f"The data of each event: {listed}"}}}
@@ -139,19 +173,26 @@ def event_stream(
 
 
 async def _relayed(
-    execution: Execution, events: Iterator[tuple[str, msgspec.Struct]], job: Job, request: Request
+    execution: Execution, events: Callable[[], Iterator[tuple[str, msgspec.Struct]]], job: Job, request: Request
 ) -> AsyncIterator[bytes]:
-    """The events as text, from a thread to the client: progress at most every `PROGRESS_SECONDS`, all else at once."""
-    loop = asyncio.get_running_loop()
-    queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+    """The events as text, from a thread to the client: progress at most every `PROGRESS_SECONDS`, all else at once.
 
-    def put(item: bytes | None) -> None:
+    First comes an empty text, when the events have begun, or the exception for which they have not.
+    """
+    loop = asyncio.get_running_loop()
+    queue: asyncio.Queue[bytes | Exception | None] = asyncio.Queue()
+
+    def put(item: bytes | Exception | None) -> None:
         loop.call_soon_threadsafe(queue.put_nowait, item)
 
     def work() -> None:
         told = -math.inf
+        begun = False
         try:
-            for name, data in events:
+            iterator = events()
+            begun = True
+            put(b"")
+            for name, data in iterator:
                 if job.cancelled.is_set():
                     return
                 now = time.perf_counter()
@@ -159,13 +200,21 @@ async def _relayed(
                     told = now
                     put(_event(name, data))
         except Exception as error:
-            put(_event("error", failure_of(error, request)))
+            put(_event("error", failure_of(error, request)) if begun else error)
         finally:
             put(None)
 
-    execution.start(work, job)
+    def ended(future: asyncio.Future[None]) -> None:
+        """Passes on why work never began: its time ran out while it waited."""
+        error = None if future.cancelled() else future.exception()
+        if isinstance(error, Exception):
+            queue.put_nowait(error)
+
+    execution.start(work, job).add_done_callback(ended)
     try:
         while (item := await queue.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
             yield item
     finally:
         job.cancelled.set()
@@ -211,11 +260,11 @@ def description(
                 result = function(request)
                 return Response(codec.encode(result), media_type=media) if structured else result
             execution: Execution = request.app.state.execution
-            content = await execution.start(lambda: codec.encode(function(request)), execution.job())
+            content = await execution.start(lambda: codec.encode(function(request)), execution.job(request.state.facts))
             return Response(content, media_type=media)
 
         shown = examples(function.__name__)
-        results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in shown.items()}
+        results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in shown.items() if "answer" in e}
         content: dict[str, Any] = {media: {"schema": _schema(answer) if structured else {"type": "string"}}}
         if results:
             content[media]["examples"] = results
@@ -235,6 +284,8 @@ def description(
 def _query(request: Request, parameters: tuple[QueryParameter, ...]) -> dict[str, int | float | None]:
     """The numbers in a query. Raises Problem for one that is none, and for a parameter that there is not."""
     known = {q.name: q for q in parameters}
+    if not known:  # whatever a probe adds so as not to be answered from a cache
+        return {}
     numbers: dict[str, int | float | None] = dict.fromkeys(known)
     for name, text in request.query_params.multi_items():
         if name not in known:
@@ -244,7 +295,7 @@ def _query(request: Request, parameters: tuple[QueryParameter, ...]) -> dict[str
             number = known[name].kind(text)
         except ValueError:
             number = math.nan
-        if not math.isfinite(number) or "_" in text:
+        if not -1e308 <= number <= 1e308 or "_" in text:
             what = "an integer" if known[name].kind is int else "a number"
             raise Problem("invalid-request", f"the query parameter {name} is {what}, not {quote(text)}")
         numbers[name] = number
@@ -271,11 +322,9 @@ def _route(
         summary=summary.rstrip("."),
         description=text,
         response_class=Response,
-        openapi_extra={
-            **described,
-            "responses": {"200": {"description": "The answer", "content": content}, **_problem_responses(problems)},
-        },
     )
+    answers = {"200": {"description": "The answer", "content": content}, **_problem_responses(problems)}
+    DESCRIBED[function.__name__] = {**described, "responses": answers}
 
 
 def _body(function: Callable[..., Any], kind: type) -> dict[str, Any]:

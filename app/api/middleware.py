@@ -1,52 +1,90 @@
-"""What stands around every request: its id, HEAD, and the answer where a defect of ours came up."""
+"""What stands around every request: its id, keys, HEAD, headers, the log line, and the answer where a defect came up."""
 
 import logging
 import re
+import time
 import uuid
+from typing import Any
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api import problems
+from app.api.execution import Execution
+from app.api.metrics import LATENCY, REJECTED, REQUESTS
+from app.api.observability import log as access
+from app.api.problems import Problem
+from app.api.security import DOCS_POLICY, HEADERS, Keys
 
-REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+STATIC = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+STATIC_DOCS = [*STATIC[:-1], (b"content-security-policy", DOCS_POLICY.encode())]
 
 log = logging.getLogger("autodiff")
 
 
 class RequestContext:
-    """Gives every answer an `X-Request-ID`, the client's own where it sent a printable one of at most 128 characters.
+    """Gives every answer an `X-Request-ID`, the client's own where it sent a printable one of at most 128 characters, and
+    every request a line in the log and its place in the metrics.
 
     A HEAD is routed as the GET that it stands for; the server leaves the body out. An exception that nobody foresaw is
-    logged under the request id and answered without a trace of it.
+    logged under the request id and answered without a trace of it. While the service drains, connections are closed.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
         self.app = app
+        self.keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if scope["method"] == "HEAD":
+        began = time.perf_counter()
+        execution: Execution = scope["app"].state.execution
+        execution.serving += 1
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD":
             scope = {**scope, "method": "GET"}
-        given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"").decode("latin-1")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-        started = False
+        given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
+        identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        request_id = identity.decode()
+        facts: dict[str, Any] = {}
+        scope.setdefault("state", {}).update(request_id=request_id, facts=facts)
+        status = 0
 
-        async def send_with_id(message: Message) -> None:
-            nonlocal started
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
-                started = True
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                status = message["status"]
+                headers = list(message["headers"])
+                headers.append((b"x-request-id", identity))
+                headers += STATIC_DOCS if path.startswith("/docs") else STATIC
+                if execution.draining:
+                    headers.append((b"connection", b"close"))
+                message = {**message, "headers": headers}
+            elif message["type"] == "http.response.body":
+                facts["bytes_out"] = facts.get("bytes_out", 0) + len(message.get("body", b""))
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            self.keys.check(path, Headers(scope=scope))
+            await self.app(scope, receive, send_with_headers)
+        except Problem as problem:
+            await problems.response(*problems.of_exception(problem))(scope, receive, send_with_headers)
         except Exception:
-            log.exception("request %s failed: %s %s", request_id, scope["method"], scope["path"])
-            if started:
+            log.exception("request %s failed: %s %s", request_id, method, path)
+            if status:
                 raise
-            await problems.internal(request_id)(scope, receive, send_with_id)
+            await problems.internal(request_id)(scope, receive, send_with_headers)
+        finally:
+            execution.serving -= 1
+            route = getattr(scope.get("route"), "path", "unmatched")
+            if status >= 400:
+                REJECTED.labels(facts.get("problem", str(status))).inc()
+            seconds = time.perf_counter() - began
+            REQUESTS.labels(route, status).inc()
+            LATENCY.labels(route).observe(seconds)
+            ms = round(seconds * 1e3, 3)
+            access.info("request", request_id=request_id, route=route, method=method, status=status, ms=ms, **facts)

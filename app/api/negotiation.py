@@ -1,5 +1,6 @@
 """Media types: what a request may hold, and which of the offered ones an answer takes. RFC 9110, sections 8.3 and 12.5.1."""
 
+import re
 from collections.abc import Sequence
 
 from fastapi import Request
@@ -7,6 +8,7 @@ from fastapi import Request
 from app.api.problems import Problem
 
 JSON = "application/json"
+QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
 def check_content(request: Request) -> None:
@@ -17,10 +19,21 @@ def check_content(request: Request) -> None:
         if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
             detail = f"the body is said to be {media[:100] or 'of no type'}; send Content-Type: {JSON}"
             raise Problem("unsupported-media-type", detail, headers={"Accept-Post": JSON})
-    coding = request.headers.get("content-encoding", "identity")
-    if coding.strip().lower() not in ("identity", ""):
-        detail = f"the content coding {coding[:100]} is not read; send the body as it is"
-        raise Problem("unsupported-media-type", detail, headers={"Accept-Encoding": "identity"})
+    coding = request.headers.get("content-encoding")
+    if coding is not None and coding.strip().lower() not in ("identity", "gzip", ""):
+        detail = f"the content coding {coding[:100]} is not read; send the body as it is, or as gzip"
+        raise Problem("unsupported-media-type", detail, headers={"Accept-Encoding": "gzip"})
+
+
+def is_gzip(request: Request) -> bool:
+    """Whether the body is said to be compressed."""
+    return request.headers.get("content-encoding", "").strip().lower() == "gzip"
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether the client wants its answer compressed."""
+    accept = request.headers.get("accept-encoding")
+    return accept is not None and "gzip" in accept and _quality(accept.replace("gzip", "gzip/gzip"), "gzip/gzip") > 0.0
 
 
 def accepted(request: Request, offered: Sequence[str]) -> str:
@@ -28,8 +41,8 @@ def accepted(request: Request, offered: Sequence[str]) -> str:
 
     Raises Problem where the Accept header rules all of them out.
     """
-    accept = request.headers.get("accept")
-    if accept is None or accept in ("*/*", offered[0]):
+    accept = ",".join(request.headers.getlist("accept"))
+    if not accept.strip(" ,") or accept in ("*/*", offered[0]):
         return offered[0]
     weights = [_quality(accept, media) for media in offered]
     best = max(weights)
@@ -52,8 +65,5 @@ def _quality(accept: str, media: str) -> float:
         precision = (("*/*", f"{kind}/*", media).index(name)) if name in ("*/*", f"{kind}/*", media) else -1
         if precision > found[0]:
             weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-            try:
-                found = (precision, float(weight))
-            except ValueError:
-                found = (precision, 0.0)
+            found = (precision, float(weight) if QUALITY.fullmatch(weight) else 0.0)
     return found[1]

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import UNSET
 
 from app.api.codec import graph_of
+from app.api.limits import check_model
 from app.api.schemas.expressions import ExpressionGraph
 from app.api.schemas.networks import (
     BufferBody,
@@ -23,7 +24,7 @@ from app.api.schemas.networks import (
     StateBody,
 )
 from app.engine.errors import EngineError, Path
-from app.nn import losses, optimizers
+from app.nn import losses, optimizers, training
 from app.nn.datasets import load
 from app.nn.errors import InvalidNetwork, Misfit
 from app.nn.init import MLP
@@ -62,9 +63,12 @@ def model_of(body: ModelOrSpec) -> Model:
         neurons = [layer for layer in body.layers if isinstance(layer, int)]
         options = {name: getattr(body, name) for name in ("activation", "output_activation", "init", "seed")}
         given = {name: option for name, option in options.items() if option is not None}
-        if body.layers and len(neurons) == len(body.layers):
+        if not body.layers:
+            raise InvalidNetwork("a model has at least one layer", ("layers",))
+        if len(neurons) == len(body.layers):
             if body.inputs is None:
                 raise InvalidNetwork("a new model wants the number of its inputs", ("inputs",))
+            check_model(body.inputs, neurons)
             return MLP(body.inputs, neurons, **given)
         layers = []
         for k, layer in enumerate(body.layers):
@@ -78,8 +82,26 @@ def model_of(body: ModelOrSpec) -> Model:
         return Model(tuple(layers))
 
 
-def data_of(body: DataBody, loss: Loss) -> tuple[Floats, Floats]:
-    """Inputs of shape (rows, features) and targets of shape (rows, outputs). Errors point into `data`."""
+def data_of(body: DataBody, model: Model, loss: Loss | None = None) -> tuple[Floats, Floats]:
+    """Inputs of shape (rows, features) and targets of shape (rows, outputs), which fit the model and the loss; without a
+    loss there are as many targets as rows, whatever they are. Errors point into `data`.
+    """
+    inputs, targets = _data(body)
+    try:
+        training.check_inputs(model, inputs, ("data", "inputs"))
+        if loss is not None:
+            training.check_data(model, inputs, targets, loss)
+            losses.check_targets(loss, targets, model.outputs)
+        elif len(targets) != len(inputs):
+            raise Misfit(f"there are {len(targets)} targets for {len(inputs)} rows of inputs", ("data", "targets"))
+    except EngineError as error:
+        if body.dataset is not None and error.path[:1] == ("data",):
+            error.path = ("data", "dataset")
+        raise
+    return inputs, targets
+
+
+def _data(body: DataBody) -> tuple[Floats, Floats]:
     with at("data"):
         if body.dataset is not None:
             if body.inputs is not None or body.targets is not None:
@@ -126,7 +148,14 @@ def optimizer_of(body: OptimizerBody) -> Optimizer:
             given[name] = float(number)
     if body.betas is not UNSET:
         given |= dict(zip(("beta1", "beta2"), body.betas, strict=True))
-    return optimizers.make(body.name, rate, given)
+    try:
+        return optimizers.make(body.name, rate, given)
+    except InvalidNetwork as error:
+        if error.path[-1] in ("beta1", "beta2"):
+            place = () if body.name not in ("adam", "adamw") else (int(str(error.path[-1])[-1]) - 1,)
+            error.path = ("optimizer", "betas", *place)
+            error.detail = error.detail.replace("beta1", "betas").replace("beta2", "betas")
+        raise
 
 
 def state_of(body: StateBody | None, optimizer: Optimizer) -> State:

@@ -5,7 +5,7 @@ Not here: what is wrong with a body (`codec`) or an expression (`engine.errors`)
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any
 
@@ -138,11 +138,21 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):
-    """An error of the API itself. `at` are places in the body with what is wrong there."""
+    """An error of the API itself. `at` are places in the body with what is wrong there; `status` is the kind's own, unless
+    it has several.
+    """
 
-    def __init__(self, name: str, detail: str, at: Sequence[FieldError] = (), headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        detail: str,
+        at: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        status: int | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.kind = KINDS[name]
+        kind = KINDS[name]
+        self.kind = kind if status is None else replace(kind, status=status)
         self.detail = detail
         self.at = at
         self.headers = headers
@@ -156,8 +166,14 @@ def pointer(path: Sequence[str | int]) -> str:
 
 def details(kind: Kind, detail: str, at: Sequence[FieldError] = ()) -> ProblemDetails:
     """The problem object of a kind."""
-    text = detail.encode("utf-8", "replace").decode()[:LONGEST_DETAIL]
-    return ProblemDetails(f"/problems/{kind.name}", kind.title, kind.status, text, list(at[:MOST_ERRORS]))
+    errors = [FieldError(error.pointer, _readable(error.detail)) for error in at[:MOST_ERRORS]]
+    return ProblemDetails(f"/problems/{kind.name}", kind.title, kind.status, _readable(detail), errors)
+
+
+def _readable(text: str) -> str:
+    """A text for people: cut where it is long, and without characters that would steer a terminal."""
+    text = text[:LONGEST_DETAIL].encode("utf-8", "replace").decode()
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
 
 
 def of_exception(error: Exception) -> tuple[ProblemDetails, Mapping[str, str] | None]:
@@ -212,16 +228,18 @@ def install(app: FastAPI) -> None:
 
 
 async def _known(request: Request, error: Exception) -> Response:
-    return response(*of_exception(error))
+    problem, headers = of_exception(error)
+    request.state.facts["problem"] = problem.type.rpartition("/")[2]
+    return response(problem, headers)
 
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     method, path = request.method, request.url.path[:100]
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = (error.headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
         detail = f"{path} does not take {method}; it takes {allowed}"
-        return response(details(KINDS["method-not-allowed"], detail), error.headers)
+        return response(details(KINDS["method-not-allowed"], detail), {"Allow": allowed})
     if error.status_code == 404:
         return response(details(KINDS["not-found"], f"there is no {path}; GET /docs shows all endpoints"))
     kind: Any = next((kind for kind in KINDS.values() if kind.status == error.status_code), KINDS["invalid-request"])
@@ -230,4 +248,4 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _gone(request: Request, error: Exception) -> Response:
     """The client left before its body was whole; nobody reads this."""
-    return Response(status_code=400)
+    return Response(status_code=499)

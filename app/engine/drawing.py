@@ -3,6 +3,7 @@
 Not here: pictures, and the wire's form of the rows.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from app.engine.graph import Graph
 from app.engine.primitives import LEAF, PRIMITIVES, Primitive
 from app.engine.tape import Column, Inputs, bind
-from app.engine.transforms import Seeds, at_points
+from app.engine.transforms import Seeds, at_points, once
 from app.engine.walk import Columns, Walk
 
 
@@ -74,9 +75,10 @@ def rows(graph: Graph, inputs: Inputs | None = None) -> tuple[list[NodeRow], lis
 
     entries = at_points(bound, {}, range(tape.slots), walks)
     n = len(slots)
+    values = once(bound, slots, entries)
     node_rows = [
         NodeRow(name, label, op, data, grad, arity, op == LEAF)
-        for (name, label, op, arity), data, grad in zip(described, entries[:n], entries[n : 2 * n], strict=True)
+        for (name, label, op, arity), data, grad in zip(described, values, entries[n : 2 * n], strict=True)
     ]
     edge_rows = [EdgeRow(*pair, gradient) for pair, gradient in zip(ends, entries[2 * n :], strict=True)]
     return node_rows, edge_rows
@@ -113,8 +115,15 @@ def dot(node_rows: Sequence[Any], edge_rows: Iterable[Any], gradients: bool = Tr
     lines = ["digraph expression {", "  rankdir=LR;", "  node [fontname=Helvetica, fontsize=11];"]
     lines.append("  edge [fontname=Helvetica, fontsize=9];")
     at = {row.id: f"n{k}" for k, row in enumerate(node_rows)}
+    edge_rows = list(edge_rows)
+    places: dict[str, int] = {}
+    constants = set()
+    for edge in edge_rows:
+        place = places[edge.to] = places.get(edge.to, -1) + 1
+        if edge.origin.rstrip("'") == f"{edge.to}[{place}]":
+            constants.add(edge.origin)
     for row in node_rows:
-        name = row.label if row.label else (row.id if not row.id.endswith(("]", "]'")) else "")
+        name = row.label or ("" if row.id in constants else row.id)
         fields = [_escaped(name)] if name else []
         fields.append(f"data {_shown(row.data)}")
         if gradients:
@@ -139,5 +148,7 @@ def _shown(column: Column | list[float | None] | None) -> str:
 
 def _escaped(text: str) -> str:
     """A text for a field of a record, in which Graphviz gives meaning to some characters."""
-    escaped = "".join("\\" + c if c in '\\"{}|<> ' else c for c in text)
-    return "".join(c if c.isprintable() else " " for c in escaped)
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    escaped = "".join("\\" + c if c in '\\"{}|<>' else "&amp;" if c == "&" else c for c in plain)
+    # Graphviz drops a space beside a character beyond ASCII, and all but one of several.
+    return re.sub(r"(?<=[^!-~]) | (?=[^!-~])|^ | $", "&#160;", escaped)

@@ -59,7 +59,9 @@ def explain(
     `point` is the one at which it was found, where there are many. `seeds` are the tangents or the cotangent (by the
     output's id) that it was computed with; `output` is the output it is a derivative of, by default the graph's.
     """
-    bound = bind(graph, inputs, everything=True)
+    bound = bind(graph, inputs)
+    if bound.tape.slot[graph.index[node]] < 0:
+        bound = bind(graph, inputs, everything=True)
     bound, slots = seeded(bound, seeds or {})
     here = {slot: float(s[point or 0] if isinstance(s, np.ndarray) else s) for slot, s in slots.items()}
     if point is not None:
@@ -84,10 +86,10 @@ def _culprits(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output:
     tape = bound.tape
     p = walk.linearize()
     if asked is Asked.VALUE:
-        return kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, walk.values)
+        return kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, walk.values, True)
     if asked is Asked.TANGENT:
         tangents = walk.push(seeds)
-        return kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents)
+        return kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)
     if asked is Asked.GRADIENT:
         adjoints = walk.pull(seeds or {output: 1.0})
         none = np.zeros((len(tape.op), 6))
@@ -95,7 +97,15 @@ def _culprits(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output:
     walk.curve(walk.pull({output: 1.0}))
     tangents = walk.push(seeds)
     w = walk.pull_tangents(tangents)
-    return kernels.blame_backward(tape.a, tape.b, tape.c, p, walk.curvature, tangents, w)
+    culprits = kernels.blame_backward(tape.a, tape.b, tape.c, p, walk.curvature, tangents, w)
+    # An instruction is not at fault for a tangent that came to it as infinite.
+    forward = kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)
+    for slot, culprit in enumerate(culprits.tolist()):
+        if culprit >= tape.leaves:
+            k = culprit - tape.leaves
+            arguments = (tape.a[k], tape.b[k], tape.c[k])[: kernels.ARITY[tape.op[k]]]
+            culprits[slot] = next((forward[s] for s in arguments if forward[s] >= 0), culprit)
+    return culprits
 
 
 def _node_at(bound: Bound, slot: int) -> int:

@@ -37,5 +37,8 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("Gradients are immutable")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("Gradients are immutable")
+
     def __repr__(self) -> str:
         return f"Gradients({dict(self._table)!r})"

@@ -132,6 +132,11 @@ def unknown_node(name: str, graph: Graph, place: Path) -> UnknownNode:
     return UnknownNode(f"there is no node {quote(name)}.{hint}", place)
 
 
+def is_id(text: str) -> bool:
+    """Whether a text can be an id."""
+    return 0 < len(text) <= ID_LIMIT and not CONTROL.search(text)
+
+
 def _index(nodes: tuple[Node, ...]) -> dict[str, int]:
     """Each id's position. Raises InvalidNode for an id that is empty, too long or unprintable, and DuplicateNode."""
     ids = [node.id for node in nodes]
@@ -139,7 +144,7 @@ def _index(nodes: tuple[Node, ...]) -> dict[str, int]:
         raise InvalidNode("a graph has at least one node", NODES)
     index = dict(zip(ids, range(len(ids)), strict=True))
     if "" in index or max(map(len, ids)) > ID_LIMIT or CONTROL.search("".join(ids)):
-        k = next(k for k, i in enumerate(ids) if not 0 < len(i) <= ID_LIMIT or CONTROL.search(i))
+        k = next(k for k, i in enumerate(ids) if not is_id(i))
         detail = f"an id has 1 to {ID_LIMIT} characters and no control characters, this one is {quote(ids[k])}"
         raise InvalidNode(f"{detail} ({len(ids[k])} characters)", (*NODES, k, "id"))
     if len(index) != len(ids):
@@ -191,9 +196,13 @@ def connect(opcode: Ints, counts: npt.NDArray[np.int64], arg: Ints, constants: F
     return Wiring(opcode, start, arg, constants, order, live), cycle.tolist()
 
 
-def unknown_primitive(name: str, place: Path) -> UnknownPrimitive:
-    """The error for an operation that does not exist, with the nearest that does."""
-    hint = nearest(name, [*WIRE, LEAF]) or " GET /v1/primitives lists them."
+def unknown_primitive(name: str, place: Path, leaf: bool = True) -> UnknownPrimitive:
+    """The error for an operation that does not exist, with the nearest that does; `leaf`: the op of a leaf is one too."""
+    hint = (
+        " It is called 'log'."
+        if name == "ln"
+        else nearest(name, [*WIRE, LEAF] if leaf else WIRE) or " GET /v1/primitives lists them."
+    )
     return UnknownPrimitive(f"there is no primitive {quote(name)}.{hint}", place)
 
 

@@ -21,6 +21,8 @@ Codes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
 
+ARITY = np.array([len(row.d) for row in PRIMITIVES], np.int32)
+
 
 def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[Function]], width: int, out: str) -> Function:
     """One compiled function of an opcode and three arguments (and `out`), that returns the numbers of that row's rules.
@@ -156,11 +158,11 @@ def pull_tangents(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w:
 
 
 @jit
-def blame_forward(op: Codes, a: Ints, b: Ints, c: Ints, p: Floats, v: Floats) -> Ints:
+def blame_forward(op: Codes, a: Ints, b: Ints, c: Ints, p: Floats, v: Floats, values: bool) -> Ints:
     """For each slot whose number in `v` is not finite, the first slot at fault for it; -1 for the others.
 
-    The fault of an argument is inherited where the argument counts, that is, where its partial is not exactly 0. Serves
-    for tangents as well as for values.
+    The fault of an argument is inherited, first of all where the argument counts, that is, where its partial is not exactly
+    0. If `v` holds `values`, it is inherited anyhow, as in NaN times 0; a tangent is not passed on by a partial of 0.
     """
     base = len(v) - len(op)
     culprit = np.full(len(v), -1, np.int32)
@@ -175,6 +177,14 @@ def blame_forward(op: Codes, a: Ints, b: Ints, c: Ints, p: Floats, v: Floats) ->
                 culprit[k] = culprit[b[k - base]]
             elif culprit[c[k - base]] >= 0 and p[k - base, 2] != 0.0:
                 culprit[k] = culprit[c[k - base]]
+            elif values:
+                arity = ARITY[op[k - base]]
+                if culprit[a[k - base]] >= 0:
+                    culprit[k] = culprit[a[k - base]]
+                elif arity > 1 and culprit[b[k - base]] >= 0:
+                    culprit[k] = culprit[b[k - base]]
+                elif arity > 2 and culprit[c[k - base]] >= 0:
+                    culprit[k] = culprit[c[k - base]]
     return culprit
 
 

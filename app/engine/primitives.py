@@ -172,7 +172,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     P("atan2", lambda x, y: np.arctan2(x, y),
       (lambda x, y, out: y / np.hypot(x, y) / np.hypot(x, y), lambda x, y, out: -x / np.hypot(x, y) / np.hypot(x, y)),
       (lambda x, y, out: -2.0 * (x / np.hypot(x, y)) * (y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
-       lambda x, y, out: (x - y) / np.hypot(x, y) * ((x + y) / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
+       lambda x, y, out: (x - y) / np.hypot(x, y) * (x / np.hypot(x, y) + y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
        lambda x, y, out: 2.0 * (x / np.hypot(x, y)) * (y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y)),
       "the angle of the point (y, x)", ("y/(x**2 + y**2)", "-x/(x**2 + y**2)"), (ANY, POSITIVE), "not both 0"),
     # --- hyperbolic functions
@@ -213,7 +213,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
       ((-3.0, -0.1),), kink="at 0 the derivative is 1 and the second derivative is 1",
       kinks=(((0.0,), (1.0,)), ((2.0,), (1.0,)))),
     P("gelu", lambda x: x * normal_cdf(x), (lambda x, out: normal_cdf(x) + x * normal_pdf(x),),
-      (lambda x, out: (2.0 - x * x) * normal_pdf(x),), "x/2 * (1 + erf(x/sqrt(2)))",
+      (lambda x, out: where(np.abs(x) > 40.0, 0.0, (2.0 - x * x) * normal_pdf(x)),), "x/2 * (1 + erf(x/sqrt(2)))",
       ("(1 + erf(x/sqrt(2)))/2 + x*exp(-x**2/2)/sqrt(2*pi)",), (ANY,)),
     P("silu", lambda x: x * sigmoid(x), (lambda x, out: sigmoid(x) * (1.0 + x * sigmoid(-x)),),
       (lambda x, out: sigmoid(x) * sigmoid(-x) * (2.0 - x * np.tanh(0.5 * x)),), "x*sigmoid(x)",

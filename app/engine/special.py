@@ -34,7 +34,7 @@ def erfc(x: Number) -> Number:
 
 def lgamma(x: Number) -> Number:
     """log|Gamma(x)|, DLMF 5.2.1; infinite at 0, -1, -2, ..."""
-    return scipy.special.gammaln(x)
+    return np.where(x == -np.inf, np.inf, scipy.special.gammaln(x))
 
 
 @overload(where, strict=False)

@@ -7,6 +7,7 @@ that a walk knows only opcodes and at most three arguments.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from app.engine.errors import NODES, InvalidNode, Path, ShapeMismatch, UnboundInput, quote
 from app.engine.graph import LEAF_CODE, Graph, Wiring, unknown_node
 from app.engine.jit import jit
+from app.engine.kernels import ARITY
 from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
 
 Ints = npt.NDArray[np.int32]
@@ -23,6 +25,7 @@ Column = float | Floats
 """One number for all points, or an array with one number a point."""
 Seed = float | Sequence[float] | Floats
 Inputs = Mapping[str, Seed]
+"""Numbers by id; any real number will do, and any sequence of them."""
 
 IDENTITY = OPCODE["identity"]
 DIVIDE = OPCODE["divide"]
@@ -40,7 +43,6 @@ def _links(to: str) -> Ints:
 
 FOLD = _links("fold")
 WITH_NUMBER = _links("with_number")
-ARITY = np.array([len(row.d) for row in PRIMITIVES], np.int32)
 AVERAGE = np.array([row.average for row in PRIMITIVES] + [False])
 
 
@@ -243,8 +245,8 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
         if slot < 0:
             continue
         bound.add(slot)
-        if isinstance(given, float | int):
-            numbers[slot] = given
+        if isinstance(given, Real):
+            numbers[slot] = float(given)
         else:
             columns[slot] = np.asarray(given, np.float64)
     missing = [slot for slot in unbound if slot not in bound]
@@ -272,7 +274,7 @@ def points_of(graph: Graph, inputs: Inputs) -> int | None:
         if graph.wiring.opcode[node] != LEAF_CODE:
             detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can be bound"
             raise InvalidNode(detail, ("inputs", name))
-        if isinstance(given, float | int):
+        if isinstance(given, float | Real):
             continue
         if points is None:
             points, first = len(given), name

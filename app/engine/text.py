@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from keyword import iskeyword
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, quote
-from app.engine.graph import Graph, Node, unknown_primitive, wrong_arity
+from app.engine.graph import ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
 from app.engine.primitives import ALIASES, LEAF, WIRE
 
 CONSTANTS = {"pi": math.pi, "e": math.e}
@@ -24,8 +24,8 @@ OUTPUT = "output"
 
 TOKEN = re.compile(
     r"(?P<space>[ \t\f\r]+|\#[^\n]*)"
-    r"|(?P<number>(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d[\d_]*)?)"
-    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<number>(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)?)"
+    r"|(?P<name>[^\W\d](?:\w|[^\x00-\x7f])*)"
     r"|(?P<operator>\*\*|<=|>=|==|!=|[-+*/<>])"
     r"|(?P<mark>[=(),;\n])"
     r"|(?P<other>.)",
@@ -53,6 +53,7 @@ ADVICE = {
     "or": " (the max of comparisons is their 'or')",
     "not": " (1 - comparison is its 'not')",
     "=": " (an equality is written ==)",
+    ".": " (functions are called by their bare names)",
 }
 OPERAND = "a number, a name, a call or '('"
 
@@ -141,6 +142,8 @@ class _Parser:
         if name in self.names:
             message = f"{quote(name)} already stands for another node; a name is given once, so choose a new one"
             raise self._placed(DuplicateNode, message, first.at)
+        if name:
+            self._check_name(name, first.at)
         label = name or self._free(OUTPUT)
         if len(self.ids) > count and self.ids[-1] == result and self.ids[-1].startswith("%"):
             self.ids[-1] = label
@@ -182,14 +185,16 @@ class _Parser:
             self.operands.append(number)
             return False
         if token.kind == "name" and not iskeyword(text):
+            while self.depth and self.ahead.text == "\n":
+                self._next()
             if self.ahead.text == "(":
                 self._next()
                 if text not in WIRE and text not in ALIASES:
-                    error = unknown_primitive(text, ())
+                    error = unknown_primitive(text, (), leaf=False)
                     raise self._placed(type(error), error.detail, token.at)
                 self._open(_Pending("call", text, token.at, before=len(self.operands)))
                 return True
-            self.operands.append(self._name(text))
+            self.operands.append(self._name(text, token.at))
             return False
         if text == "(":
             self._open(_Pending("(", "(", token.at))
@@ -233,7 +238,14 @@ class _Parser:
             return True
         if self.pending and self.pending[-1].kind == "if":
             raise self._unexpected(token, "'else'")
-        raise self._unexpected(token, "an operator, ',' or ')'" if self.depth else "an operator or the end of the statement")
+        raise self._unexpected(token, self._expected())
+
+    def _expected(self) -> str:
+        """What may stand behind an operand."""
+        opened = next((pending.kind for pending in reversed(self.pending) if pending.kind in ("(", "call")), None)
+        return {None: "an operator or the end of the statement", "(": "an operator or ')'"}.get(
+            opened, "an operator, ',' or ')'"
+        )
 
     def _open(self, pending: _Pending) -> None:
         self.pending.append(pending)
@@ -290,13 +302,20 @@ class _Parser:
                 break
         return None
 
-    def _name(self, text: str) -> str | float:
+    def _name(self, text: str, at: int) -> str | float:
         if text not in self.names:
             if text in CONSTANTS:
                 return CONSTANTS[text]
+            self._check_name(text, at)
             self.names[text] = len(self.ids)
             self._append(text, LEAF, ())
         return text
+
+    def _check_name(self, text: str, at: int) -> None:
+        if not text.isidentifier():
+            raise self._error(f"{quote(text)} is not a name", at)
+        if len(text) > ID_LIMIT:
+            raise self._error(f"a name has at most {ID_LIMIT} characters, this one has {len(text)}", at)
 
     def _node(self, op: str, arguments: tuple[str | float, ...]) -> str:
         self.made += 1

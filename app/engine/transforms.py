@@ -11,6 +11,7 @@ asked for by any node: by an operation's, it is the derivative by a number added
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from numbers import Real
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from app.engine.batch import BatchWalk
 from app.engine.errors import Path, ShapeMismatch
 from app.engine.gradients import Gradients
 from app.engine.graph import Graph, Node, unknown_node
+from app.engine.interruption import checkpoint
 from app.engine.primitives import LEAF
 from app.engine.tape import Bound, Column, Floats, Inputs, Ints, Seed, bind, dependents, record
 from app.engine.walk import Columns, PointWalk, Walk, pick
@@ -29,6 +31,8 @@ CELLS = 1 << 22
 """Numbers that a batch walk holds at most: slots times points of a block."""
 FEW = 64
 """Below so many points to a block NumPy costs more than one compiled walk a point."""
+
+EPSILON = float(np.finfo(np.float64).eps)
 
 Table = Gradients[str, Column]
 Seeds = Mapping[int, Column]
@@ -91,7 +95,7 @@ def evaluate(graph: Graph, inputs: Inputs | None = None, *, everything: bool = F
     order = graph.wiring.order.tolist() if everything else [graph.index[name] for name in graph.outputs]
     slots = bound.tape.slot[order]
     values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)])
-    return dict(zip([graph.nodes[position].id for position in order], _once(bound, slots, values), strict=True))
+    return dict(zip([graph.nodes[position].id for position in order], once(bound, slots, values), strict=True))
 
 
 def backward(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, cotangent: Seed = 1.0) -> Backward:
@@ -104,7 +108,7 @@ def backward(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
         return [[walk.values[output]], pick(walk.pull(cotangents), slots)]
 
     entries = at_points(bound, seeds, slots.tolist(), walks)
-    return Backward(_once(bound, [output], entries)[0], _table(names, entries[1:]))
+    return Backward(once(bound, [output], entries)[0], _table(names, entries[1:]))
 
 
 def jvp(graph: Graph, inputs: Inputs | None = None, tangents: Mapping[str, Seed] | None = None) -> Tangent:
@@ -117,7 +121,7 @@ def jvp(graph: Graph, inputs: Inputs | None = None, tangents: Mapping[str, Seed]
         return [[walk.values[output], walk.push(tangents)[output]]]
 
     entries = at_points(bound, seeds, (), walks)
-    return Tangent(_once(bound, [output], entries)[0], entries[1])
+    return Tangent(once(bound, [output], entries)[0], entries[1])
 
 
 def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Jacobian:
@@ -138,7 +142,7 @@ def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
 
     entries = at_points(bound, {}, slots.tolist(), walks)
     m, n = len(outputs), len(slots)
-    values = dict(zip(graph.outputs, _once(bound, outputs, entries), strict=True))
+    values = dict(zip(graph.outputs, once(bound, outputs, entries), strict=True))
     first, step, stride = (m, 1, m) if ahead else (m, n, 1)
     rows = (entries[first + k * step :: stride][:n] for k in range(m))
     return Jacobian(values, {name: _table(names, row) for name, row in zip(graph.outputs, rows, strict=True)})
@@ -159,7 +163,7 @@ def hessian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | Non
     entries = at_points(bound, {}, slots.tolist(), walks)
     n = len(names)
     gradients, *rows = [_table(names, entries[1 + k * n :][:n]) for k in range(n + 1)]
-    return Hessian(_once(bound, [output], entries)[0], gradients, dict(zip(names, rows, strict=True)))
+    return Hessian(once(bound, [output], entries)[0], gradients, dict(zip(names, rows, strict=True)))
 
 
 def hvp(
@@ -185,7 +189,7 @@ def hvp(
 
     entries = at_points(bound, seeds, slots.tolist(), walks)
     gradients, products = entries[1 : 1 + len(names)], entries[1 + len(names) :]
-    return Product(_once(bound, [output], entries)[0], _table(names, gradients), _table(names, products))
+    return Product(once(bound, [output], entries)[0], _table(names, gradients), _table(names, products))
 
 
 def check_gradients(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> dict[str, Check]:
@@ -215,9 +219,12 @@ def _numeric(bound: Bound, name: str, slot: int) -> Column:
         graph, k = bound.graph, bound.graph.index[name]
         at = at_points(bound, {}, (), lambda walk, seeds: [[walk.values[slot]]])[0]
         cut = Graph((*graph.nodes[:k], Node(name, LEAF), *graph.nodes[k + 1 :]), graph.outputs, graph.names, graph.source)
-        kept = {node.id for node, s in zip(graph.nodes, record(cut.wiring).slot.tolist(), strict=True) if s >= 0}
-        leaves = evaluate(graph, bound.inputs, everything=True)
-        bound = bind(cut, {leaf: leaves[leaf] for leaf in cut.leaves if leaf in kept} | {name: at})
+        numbers: dict[str, Column] = {name: at}
+        for leaf in np.flatnonzero(record(cut.wiring).slot >= 0).tolist():
+            if graph.nodes[leaf].op == LEAF:
+                there = int(bound.tape.slot[leaf])
+                numbers[graph.nodes[leaf].id] = bound.columns.get(there, float(bound.numbers[there]))
+        bound = bind(cut, numbers)
         slot = int(bound.tape.slot[k])
     start = bound.columns[slot] if slot in bound.columns else bound.numbers[slot] + shape
     output = int(bound.tape.slot[bound.graph.index[bound.graph.output]])
@@ -234,27 +241,32 @@ def agrees(check: Check, tolerance: float) -> bool:
 def difference_quotient(function: Callable[[Column], Column], x: Column) -> Column:
     """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method.
 
-    Steps are halved 30 times, from a tenth of max(|x|, 1/8); of Richardson's table that entry is taken, at each point, that
-    its neighbours confirm best. C. Ridders, Advances in Engineering Software 4 (1982) 75-76.
+    Steps are halved 30 times, once from a tenth of |x| and once from a tenth of max(|x|, 1/8); of Richardson's tables that
+    entry is taken, at each point, that its neighbours confirm best, with what rounding may be counted in.
+    C. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
-    h = np.maximum(np.abs(x), 0.125) * 0.1
     best = np.full(np.shape(x), np.nan)
     least = np.full(np.shape(x), np.inf)
-    row: list[Column] = []
     with np.errstate(all="ignore"):
-        for _ in range(30):
-            up, down = x + h, x - h
-            fresh: list[Column] = [(function(up) - function(down)) / (up - down)]
-            factor = 1.0
-            for older in row:
-                factor *= 4.0
-                newer = fresh[-1]
-                fresh.append((newer * factor - older) / (factor - 1.0))
-                error = np.maximum(np.abs(fresh[-1] - newer), np.abs(fresh[-1] - older))
-                better = error < least
-                best, least = np.where(better, fresh[-1], best), np.where(better, error, least)
-            row = fresh[:10]
-            h = 0.5 * h
+        for start in (0.1 * np.abs(x), 0.1 * np.maximum(np.abs(x), 0.125)):
+            h: Column = start
+            row: list[Column] = []
+            for _ in range(30):
+                checkpoint()
+                up, down = x + h, x - h
+                above, below = function(up), function(down)
+                fresh: list[Column] = [(above - below) / (up - down)]
+                rounding = EPSILON * (np.abs(above) + np.abs(below)) / (up - down)
+                factor = 1.0
+                for older in row:
+                    factor *= 4.0
+                    newer = fresh[-1]
+                    fresh.append((newer * factor - older) / (factor - 1.0))
+                    error = np.maximum(np.abs(fresh[-1] - newer), np.abs(fresh[-1] - older)) + rounding
+                    better = error < least
+                    best, least = np.where(better, fresh[-1], best), np.where(better, error, least)
+                row = fresh
+                h = 0.5 * h
     return best if isinstance(x, np.ndarray) else float(best)
 
 
@@ -281,7 +293,7 @@ def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> 
         place: Path = ("cotangent",) if field == "cotangent" else (field, name)
         if name not in graph.index:
             raise unknown_node(name, graph, place)
-        if isinstance(seed, float | int):
+        if isinstance(seed, Real):
             column: Column = float(seed)
         else:
             column = np.asarray(seed, np.float64)
@@ -297,6 +309,8 @@ def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> 
 
 
 def _unit(slot: int) -> Seeds:
+    """The seed of one of many walks."""
+    checkpoint()
     return {slot: 1.0} if slot >= 0 else {}
 
 
@@ -304,7 +318,7 @@ def _table(names: Sequence[str], entries: Sequence[Column]) -> Table:
     return Gradients(dict(zip(names, entries, strict=True)))
 
 
-def _once(bound: Bound, slots: Sequence[int] | Ints, values: Sequence[Column]) -> list[Column]:
+def once(bound: Bound, slots: Sequence[int] | Ints, values: Sequence[Column]) -> list[Column]:
     """The values in these slots, those that depend on no list as one number."""
     if not bound.points:
         return list(values[: len(slots)])
@@ -329,6 +343,9 @@ def at_points(
     tape, points = bound.tape, bound.points
     if points is None:
         return cast(list[Column], _joined(walks(PointWalk(tape, bound.numbers), seeds)).tolist())
+    if not points:
+        nowhere = {slot: 0.0 for slot in seeds}
+        return [np.empty(0) for _ in _joined(walks(PointWalk(tape, bound.numbers), nowhere))]
     block = min(BLOCK, CELLS // max(tape.slots, 1), points)
     parts = _one_by_one(bound, seeds, walks) if block < FEW else _in_blocks(bound, seeds, towards, walks, block)
     table: Floats | None = None
@@ -349,6 +366,7 @@ def _joined(parts: list[Columns]) -> Floats:
 def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[Columns]]) -> Iterator[Floats]:
     assert bound.points is not None
     for k in range(bound.points):
+        checkpoint()
         here = {slot: column[k] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
         yield _joined(walks(PointWalk(bound.tape, bound.at(k).numbers), here))[:, np.newaxis]
 
@@ -363,6 +381,7 @@ def _in_blocks(
         columns = {slot: column[rows] for slot, column in bound.columns.items()}
         here = {slot: column[rows] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
         for careful in (False, True):
+            checkpoint()
             walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful)
             with np.errstate(all="ignore"):
                 entries = list(chain.from_iterable(walks(walk, here)))

@@ -10,6 +10,7 @@ a graph and a request give the same numbers to the last bit, since one compiled 
     6.0
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from numbers import Real
 
@@ -19,7 +20,7 @@ import numpy as np
 from app.engine import kernels
 from app.engine.errors import GraphCycle
 from app.engine.gradients import Gradients
-from app.engine.graph import CODES, Graph, Node, connect, unknown_primitive, wrong_arity
+from app.engine.graph import CODES, Graph, Node, connect, is_id, unknown_primitive, wrong_arity
 from app.engine.primitives import ALIASES, LEAF, OPCODE, WIRE
 from app.engine.tape import record
 from app.engine.walk import PointWalk
@@ -183,11 +184,12 @@ def grad(of: Value, gradients: Gradients[Value, float]) -> float:
 
 
 def graph_of(output: Value) -> Graph:
-    """The same expression as a graph, for the other transforms and for drawing. Ids are labels, where these differ."""
+    """The same expression as a graph, for the other transforms and for drawing. Ids are labels, where these can be."""
     nodes, index = _trace(output)
     labels = [node.label for node in nodes]
-    unique = {label for label in labels if label and labels.count(label) == 1} if len(nodes) < 10_000 else set()
-    names = [label if label in unique else f"%{k}" for k, label in enumerate(labels)]
+    times = Counter(labels)
+    fit = {label for label in times if label and times[label] == 1 and is_id(label) and not label.startswith("%")}
+    names = [label if label in fit else f"%{k}" for k, label in enumerate(labels)]
     return Graph(
         tuple(
             Node(

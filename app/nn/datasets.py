@@ -14,6 +14,7 @@ from app.nn.errors import InvalidNetwork
 from app.nn.model import Floats
 
 MOST_SAMPLES = 100_000
+MOST_NOISE = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,9 @@ def load(
     count = source.samples if samples is None else samples
     if not 1 <= count <= most:
         raise InvalidNetwork(f"{name} has 1 to {most} samples, not {count}", (*place, "samples"))
-    if noise is not None and (noise < 0.0 or not source.generated):
-        detail = f"noise is not negative, not {noise:g}" if source.generated else f"{name} is bundled and takes no noise"
+    if noise is not None and (not 0.0 <= noise <= MOST_NOISE or not source.generated):
+        of_range = f"noise is not negative, and at most {MOST_NOISE:g}, not {noise:g}"
+        detail = of_range if source.generated else f"{name} is bundled and takes no noise"
         raise InvalidNetwork(detail, (*place, "noise"))
     if not 0 <= seed < 2**32:
         raise InvalidNetwork(f"a seed is an integer from 0 to 4294967295, not {seed}", (*place, "seed"))

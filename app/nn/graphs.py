@@ -1,11 +1,12 @@
 """A network written out as a scalar expression, neuron by neuron, so that its backpropagation can be seen and checked."""
 
-from app.engine.errors import quote
+from app.engine.errors import EngineError
 from app.engine.graph import Graph, Node
 from app.engine.primitives import LEAF
 from app.nn.errors import InvalidNetwork, Misfit
 from app.nn.losses import Loss, check_targets
 from app.nn.model import LINEAR, Floats, Model
+from app.nn.training import check_formula
 
 
 def network_graph(model: Model, inputs: Floats, target: Floats | None = None, loss: Loss | None = None) -> Graph:
@@ -49,21 +50,22 @@ def _loss_nodes(scores: list[str], target: Floats, loss: Loss | None) -> list[No
     if loss.graph is None:
         if target.shape != (1,):
             raise Misfit(f"cross_entropy wants the class as target, not {target.size} numbers", ("target",))
-        check_targets(loss, target[None, :], len(scores))
+        _check_target(loss, target, len(scores))
         right = scores[int(target[0])]
         return [Node("loss.norm", "logsumexp", tuple(scores)), Node("loss", "sub", ("loss.norm", right))]
     if target.shape != (len(scores),):
         raise Misfit(f"the model has {len(scores)} outputs, and the target {target.size} numbers", ("target",))
-    check_targets(loss, target[None, :], len(scores))
+    _check_target(loss, target, len(scores))
+    check_formula(loss.graph, ("score", "target"), "loss")
     nodes = []
     terms = []
     for j, score in enumerate(scores):
         wanted = Node(f"targets.{j}", LEAF, data=float(target[j]))
         renamed = {"score": score, "target": wanted.id}
-        for node in loss.graph.nodes:
-            if node.op == LEAF and node.id not in renamed and node.data is None:
-                raise InvalidNetwork(f"{quote(node.id)} has no number: a loss is an expression of score and target", ("loss",))
-        names = {node.id: renamed.get(node.id, f"loss.{j}.{node.id}") for node in loss.graph.nodes}
+        names = {
+            node.id: renamed.get(node.id, f"loss.{j}.{node.id if len(node.id) < 100 else k}")
+            for k, node in enumerate(loss.graph.nodes)
+        }
         nodes.append(wanted)
         nodes += [
             Node(names[n.id], n.op, tuple(names[a] if isinstance(a, str) else a for a in n.args), n.data, n.label)
@@ -72,3 +74,11 @@ def _loss_nodes(scores: list[str], target: Floats, loss: Loss | None) -> list[No
         ]
         terms.append(names[loss.graph.output])
     return [*nodes, Node("loss", "mean", tuple(terms))]
+
+
+def _check_target(loss: Loss, target: Floats, outputs: int) -> None:
+    try:
+        check_targets(loss, target[None, :], outputs)
+    except EngineError as error:
+        error.path = ("target",)
+        raise

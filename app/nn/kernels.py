@@ -23,7 +23,7 @@ Layout = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
 
 
-LOOPS = ("identity", "add", "sub", "mul", "neg", "square", "abs", "relu", "leaky_relu", "tanh", "sigmoid")
+LOOPS = ("identity", "add", "sub", "mul", "relu")
 """Rows that get a loop of their own over a block, which LLVM can vectorize. For the others the loop is around the switch:
 finding the row again for each entry costs little beside such a rule, and a loop costs a tenth of a second to compile."""
 

@@ -24,10 +24,10 @@ EXPRESSIONS = {
     "mse": "(score - target)**2",
     "mae": "abs(score - target)",
     "huber": "d = abs(score - target); where(d < 1, 0.5*d**2, d - 0.5)",
-    "binary_cross_entropy": "softplus(score) - score*target",
+    "binary_cross_entropy": "target*softplus(-score) + (1 - target)*softplus(score)",
 }
-"""Huber's has delta 1. The scores of `binary_cross_entropy` are logits: log(1 + exp(s)) - s*t is -log of the probability
-sigmoid(s) of 1, or of 1 - sigmoid(s) of 0, and does not overflow."""
+"""Huber's has delta 1. The scores of `binary_cross_entropy` are logits: softplus(-s) is -log of the probability sigmoid(s) of
+1, softplus(s) that of the probability of 0, and neither overflows or cancels."""
 
 NAMES = (*EXPRESSIONS, CROSS_ENTROPY)
 

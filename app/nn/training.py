@@ -80,7 +80,7 @@ class NetworkGradients:
 
 
 @dataclass(frozen=True, slots=True)
-class _Formula:
+class Formula:
     """An expression as a tape, with the slots of its variables (-1 for one that it does not have)."""
 
     tape: Tape
@@ -88,7 +88,7 @@ class _Formula:
     slots: tuple[int, ...]
 
 
-def _formula(graph: Graph, names: Sequence[str], *place: str) -> _Formula:
+def check_formula(graph: Graph, names: Sequence[str], *place: str) -> Formula:
     """The tape of an expression of `names` alone. Raises UnboundInput for another leaf without a number."""
     known = [name for name in names if name in graph.index]
     try:
@@ -97,11 +97,12 @@ def _formula(graph: Graph, names: Sequence[str], *place: str) -> _Formula:
         expected = " and ".join(names)
         raise UnboundInput(f"{error.detail.partition(':')[0]}: it is an expression of {expected}", place) from None
     for name in known:
-        if graph.nodes[graph.index[name]].op != "value":
+        node = graph.nodes[graph.index[name]]
+        if node.op != "value" or (graph.source == "text" and node.data is not None):
             raise InvalidNode(f"{quote(name)} is given, so the expression cannot assign it", place)
     slots = tuple(int(bound.tape.slot[graph.index[name]]) if name in known else -1 for name in names)
     assert bound.tape.slot[graph.index[graph.output]] == bound.tape.slots - 1, "the output is computed last"
-    return _Formula(bound.tape, bound.numbers, slots)
+    return Formula(bound.tape, bound.numbers, slots)
 
 
 class _Network:
@@ -115,7 +116,7 @@ class _Network:
         self.cells = _cells(model, room)
         self.accuracy = ACCURACY[check_targets(loss, targets, model.outputs)]
         self.coupled = loss.graph is None
-        formula = _formula(loss.graph, ("score", "target"), "loss") if loss.graph else _NOTHING
+        formula = check_formula(loss.graph, ("score", "target"), "loss") if loss.graph else _NOTHING
         tape, count = formula.tape, room * model.outputs if loss.graph else 0
         self.v = np.empty((tape.slots, count))
         self.v[: tape.leaves] = formula.numbers[:, np.newaxis]
@@ -230,21 +231,24 @@ def begin(
     seed: int = 0,
     log_every: int = 1,
     state: State | None = None,
-    deadline: float | None = None,
+    out_of_time: Callable[[], bool] | None = None,
+    most_rows: int | None = None,
 ) -> Generator[list[Row], None, Trained]:
-    """Begins a training: a generator that yields the new rows of the history after each chunk of steps, and returns a new
-    model with its state.
+    """Begins a training: a generator that yields the new rows of the history after each chunk of steps, or, where there are
+    none, the row of its last step, and returns a new model with its state.
 
-    Step k: forward on the step's rows, log, backward, update; `steps` are counted from `state.step` on. `deadline` is a
-    time of `time.perf_counter`, at which it stops with the model so far. A batch of all rows or more is all rows, in every
-    step. Raises Misfit, InvalidNetwork and UnboundInput at once, before a step is done.
+    Step k: forward on the step's rows, log, backward, update; `steps` are counted from `state.step` on. `out_of_time` is
+    asked between chunks whether to stop with the model so far, as it does when the history has `most_rows`. A batch of all
+    rows or more is all rows, in every step. Raises Misfit, InvalidNetwork and UnboundInput at once, before a step is done.
     """
     start = state or State()
     check_data(model, inputs, targets, loss)
     _check_run(model, optimizer, steps, batch_size, log_every, seed, l2, start)
     room = min(batch_size or len(inputs), len(inputs))
     network = _Network(model, loss, targets, room, l2)
-    return _chunks(network, inputs, targets, optimizer, _rate(optimizer), steps, room, seed, log_every, start, deadline)
+    return _chunks(
+        network, inputs, targets, optimizer, _rate(optimizer), steps, room, seed, log_every, start, out_of_time, most_rows
+    )
 
 
 def _chunks(
@@ -252,13 +256,14 @@ def _chunks(
     inputs: Floats,
     targets: Floats,
     optimizer: Optimizer,
-    rate: "_Formula",
+    rate: "Formula",
     steps: int,
     room: int,
     seed: int,
     log_every: int,
     start: State,
-    deadline: float | None,
+    out_of_time: Callable[[], bool] | None,
+    most_rows: int | None,
 ) -> Generator[list[Row], None, Trained]:
     model, batched = network.model, room < len(inputs)
     buffers = network.numbers(start.buffers, optimizer.buffers)
@@ -291,7 +296,7 @@ def _chunks(
         before = [*before[-1:], (at, network.theta.copy(), buffers.copy())]
         began = time.perf_counter()
         done, log = run(at, count)
-        if done < count or not np.isfinite(network.theta).all():
+        if done < count or not _finite(network.theta, buffers):
             at, row, detail = _last_finite(network.theta, buffers, run, before[0])
             steps_done = _rows(log[:done], before[-1][0], log_every, at, network.accuracy) if at >= before[-1][0] else []
             history = [kept for kept in [*history, *steps_done] if kept.step < at] + _rows(row, at, 1, at, network.accuracy)
@@ -300,10 +305,12 @@ def _chunks(
         rows = _rows(log, at, log_every, last, network.accuracy)
         history += rows
         at += count
-        yield rows
+        yield rows or _rows(log[-1:], at - 1, 1, at - 1, network.accuracy)
         now = time.perf_counter()
-        if deadline is not None and now > deadline and at <= last:
-            stopped, detail = "deadline", f"the time limit ran out after {at - start.step} of {steps} steps"
+        full = most_rows is not None and len(history) >= most_rows
+        if at <= last and (full or (out_of_time is not None and out_of_time())):
+            why = f"the history has {len(history)} rows" if full else "the time limit ran out"
+            stopped, detail = "deadline", f"{why} after {at - start.step} of {steps} steps; go on from model and state"
             if not history or history[-1].step != at - 1:
                 history += _rows(log[-1:], at - 1, 1, at - 1, network.accuracy)
             break
@@ -326,12 +333,12 @@ def _last_finite(
     while True:
         now = (theta.copy(), buffers.copy())
         done, new = run(at, 1)
-        if done and np.isfinite(theta).all():
+        if done and _finite(theta, buffers):
             previous, log = now, new
             at += 1
             continue
         if done:
-            what = f"a weight or bias is not finite after step {at}"
+            what = f"a weight, or a number of the optimizer, is not finite after step {at}"
             theta[:], buffers[:] = now
             return at, new, f"{what}; the model is the one before its update"
         what = "the loss" if np.isfinite(new[0, 3]) else "the learning rate"
@@ -340,6 +347,10 @@ def _last_finite(
             return at, new[:0], f"{what} is not finite at step {at}, the first; the model is the one that was given"
         theta[:], buffers[:] = previous
         return at - 1, log, f"{what} is not finite at step {at}; the model is that of step {at - 1}, before its update"
+
+
+def _finite(theta: Floats, buffers: Floats) -> bool:
+    return bool(np.isfinite(theta).all() and np.isfinite(buffers).all())
 
 
 def _rows(log: Floats, first: int, every: int, last: int, accuracy: int) -> list[Row]:
@@ -353,15 +364,15 @@ def _rows(log: Floats, first: int, every: int, last: int, accuracy: int) -> list
     return rows
 
 
-def _rate(optimizer: Optimizer) -> _Formula:
+def _rate(optimizer: Optimizer) -> Formula:
     """The learning rate as a tape of `step`."""
     rate = optimizer.learning_rate
     if isinstance(rate, Graph):
-        return _formula(rate, ("step",), "optimizer", "learning_rate")
-    return _formula(Graph((Node("rate", "value", data=rate),), ("rate",)), ("step",), "optimizer", "learning_rate")
+        return check_formula(rate, ("step",), "optimizer", "learning_rate")
+    return check_formula(Graph((Node("rate", "value", data=rate),), ("rate",)), ("step",), "optimizer", "learning_rate")
 
 
-_NOTHING = _formula(Graph((Node("nothing", "value", data=0.0),), ("nothing",)), ("score", "target"), "loss")
+_NOTHING = check_formula(Graph((Node("nothing", "value", data=0.0),), ("nothing",)), ("score", "target"), "loss")
 
 
 def _check_run(

@@ -15,7 +15,10 @@ router = APIRouter(prefix="/v1/datasets", tags=["networks"])
 
 @description(router, "")
 def datasets(request: Request) -> DatasetsAnswer:
-    """All datasets."""
+    """All datasets.
+
+    Their names, numbers of features and rows, and what their targets are.
+    """
     return DatasetsAnswer(
         [
             DatasetRow(

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from app.api import codec
 from app.api.codec import Outgoing
 from app.api.endpoint import computation
+from app.api.limits import check_expression, check_points, check_work
 from app.api.schemas.expressions import (
     BackwardAnswer,
     BackwardRequest,
@@ -29,14 +30,29 @@ from app.api.schemas.expressions import (
     JvpAnswer,
     JvpRequest,
     LeavesRequest,
+    Numbers,
     ParseAnswer,
 )
 from app.engine import drawing, transforms
+from app.engine.errors import quote
 from app.engine.faults import Asked
+from app.engine.graph import Graph
 from app.engine.tape import points_of
 
 router = APIRouter(prefix="/v1", tags=["expressions"])
 DOT = "text/vnd.graphviz"
+
+
+def _graph(request: ExpressionRequest, outputs: list[str] | None = None, several: bool = False) -> Graph:
+    """The graph of a request, if it is within the limits."""
+    check_expression(request.expression)
+    return codec.graph_of(request.expression, outputs, several)
+
+
+def _check(request: ExpressionRequest, graph: Graph, passes: int, numbers: int, *seeds: dict[str, Numbers]) -> None:
+    """Raises Problem where the points, the walks or the numbers of the answer are over a limit."""
+    points = max(check_points(request.inputs), *(check_points(s, "tangents") for s in seeds), 1)
+    check_work(graph, points, passes, numbers)
 
 
 @computation(router, "/forward")
@@ -45,8 +61,9 @@ def forward(request: ForwardRequest) -> ForwardAnswer:
 
     `value = f(inputs)`. With lists in `inputs`, f is evaluated at each point, and `value` is a list of that length.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    _check(request, graph, 1, len(graph.nodes) if request.values else 1)
     columns = transforms.evaluate(graph, request.inputs, everything=request.values)
     table = outgoing.table(Asked.VALUE, columns)
     values = table if request.values else UNSET
@@ -60,8 +77,10 @@ def backward(request: BackwardRequest) -> BackwardAnswer:
     `gradients[x] = cotangent * df/dx`, for all x in one walk back over the expression. At many points every gradient is a
     list with one entry a point. A node that the output does not depend on has the gradient 0.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    wanted = len(graph.names if request.wrt is None else request.wrt)
+    _check(request, graph, 2, 1 + wanted + request.values * len(graph.nodes), {"cotangent": request.cotangent})
     seeds = {graph.output: request.cotangent}
     result = transforms.backward(graph, request.inputs, request.wrt, request.cotangent)
     value = outgoing.one(Asked.VALUE, result.value)
@@ -78,8 +97,9 @@ def jvp(request: JvpRequest) -> JvpAnswer:
 
     `tangent = sum over x of df/dx * tangents[x]`: a Jacobian-vector product, in one walk forward.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    _check(request, graph, 3, 2, request.tangents)
     result = transforms.jvp(graph, request.inputs, request.tangents)
     return JvpAnswer(
         output=graph.output,
@@ -96,8 +116,10 @@ def jacobian(request: JacobianRequest) -> JacobianAnswer:
     `jacobian[f][x] = df/dx`, one gradient table for each output. Forward mode where there are fewer nodes to
     differentiate by than outputs, else reverse mode. A text names its outputs in `outputs`, a graph in its own.
     """
-    graph = codec.graph_of(request.expression, request.outputs, several=True)
+    graph = _graph(request, request.outputs, several=True)
     outgoing = Outgoing(request, graph)
+    n, m = len(graph.leaves if request.wrt is None else request.wrt), len(graph.outputs)
+    _check(request, graph, 2 + min(n, m), m * (n + 1))
     result = transforms.jacobian(graph, request.inputs, request.wrt)
     values = outgoing.table(Asked.VALUE, result.values)
     rows = {f: outgoing.table(Asked.GRADIENT, row, output=f, seeds={f: 1.0}) for f, row in result.jacobian.items()}
@@ -110,8 +132,10 @@ def hessian(request: LeavesRequest) -> HessianAnswer:
 
     `hessian[x][y] = d2f/dxdy`, an n by n table for n nodes in `wrt`; no difference quotients.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    _check(request, graph, 4 + 2 * n, 1 + n + n * n)
     result = transforms.hessian(graph, request.inputs, request.wrt)
     value = outgoing.one(Asked.VALUE, result.value)
     gradients = outgoing.table(Asked.GRADIENT, result.gradients)
@@ -125,8 +149,10 @@ def hvp(request: HvpRequest) -> HvpAnswer:
 
     `hvp[x] = sum over y of d2f/dxdy * tangents[y]`, exact, in one walk forward and one back; the Hessian is never formed.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    _check(request, graph, 6, 1 + 2 * n, request.tangents)
     result = transforms.hvp(graph, request.inputs, request.tangents, request.wrt)
     return HvpAnswer(
         output=graph.output,
@@ -145,11 +171,18 @@ def check(request: CheckRequest) -> CheckAnswer:
     (Ridders' method). `relative_error` is the greatest distance from the first, over `max(1, |gradient|)`; `ok` says that
     none is over `tolerance`. At a kink the three need not agree.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    _check(request, graph, 2 + 122 * n, 4 * n)
     checks = transforms.check_gradients(graph, request.inputs, request.wrt)
     reverse = outgoing.table(Asked.GRADIENT, {x: c.reverse for x, c in checks.items()})
-    shown = {x: CheckedGradient(reverse[x], *codec.plain((c.forward, c.numeric, c.relative_error))) for x, c in checks.items()}
+    forward = outgoing.table(Asked.GRADIENT, {x: c.forward for x, c in checks.items()})
+    shown = {}
+    for x, c in checks.items():
+        numeric = outgoing.described(f"the difference quotient by {quote(x)}", Asked.VALUE, x, c.numeric)
+        error = outgoing.described(f"the relative error by {quote(x)}", Asked.VALUE, x, c.relative_error)
+        shown[x] = CheckedGradient(reverse[x], forward[x], numeric, error)
     ok = all(transforms.agrees(c, request.tolerance) for c in checks.values())
     return CheckAnswer(ok=ok, checks=shown, nonfinite=outgoing.nonfinite)
 
@@ -161,7 +194,7 @@ def parse(request: ExpressionRequest) -> ParseAnswer:
     The same expression as a graph object, which every endpoint takes. Numbers in `inputs` become the `data` of leaves;
     lists have no place in a graph, so their leaves stay unbound.
     """
-    graph = codec.graph_of(request.expression, several=True)
+    graph = _graph(request, several=True)
     points_of(graph, request.inputs)
     nodes = list(graph.nodes)
     for name, number in request.inputs.items():
@@ -184,8 +217,10 @@ def graph(request: GraphRequest) -> GraphAnswer:
     `grad` at the other end. Numbers among the arguments are shown as leaves of their own. With
     `Accept: text/vnd.graphviz` the answer is a text for Graphviz.
     """
-    graph = codec.graph_of(request.expression)
+    graph = _graph(request)
     outgoing = Outgoing(request, graph)
+    edges_of = sum(len(node.args) for node in graph.nodes)
+    _check(request, graph, 3, 2 * len(graph.nodes) + 3 * edges_of)
     node_rows, edge_rows = drawing.rows(graph, request.inputs)
     data = outgoing.table(Asked.VALUE, {row.id: row.data for row in node_rows})
     nodes = [
@@ -197,6 +232,7 @@ def graph(request: GraphRequest) -> GraphAnswer:
         grads = outgoing.table(Asked.GRADIENT, {row.id: row.grad for row in node_rows})
         for node in nodes:
             node.grad = grads[node.id]
-        for edge, gradient in zip(edges, codec.plain(edge.local_gradient for edge in edge_rows), strict=True):
-            edge.local_gradient = gradient
+        for edge, row in zip(edges, edge_rows, strict=True):
+            what = f"the local gradient of {quote(row.to)} by {quote(row.origin)}"
+            edge.local_gradient = outgoing.described(what, Asked.GRADIENT, row.to, row.local_gradient)
     return GraphAnswer(nodes=nodes, edges=edges, nonfinite=outgoing.nonfinite)

@@ -1,5 +1,6 @@
 """The endpoints for networks: make, predict, differentiate, train, resume, stream. What they compute is in `nn`."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -8,10 +9,12 @@ import msgspec
 import numpy as np
 from fastapi import APIRouter
 from msgspec import UNSET
+from starlette.requests import ClientDisconnect
 
 from app.api import network_codec as codec
 from app.api.endpoint import BODY_PROBLEMS, computation, event_stream
 from app.api.execution import JOB
+from app.api.limits import check_model, check_numbers, check_training, too_large
 from app.api.problems import Problem
 from app.api.schemas.expressions import ExpressionGraph
 from app.api.schemas.networks import (
@@ -45,10 +48,9 @@ LOSS_PROBLEMS = (
     *PROBLEMS, "unknown-node", "duplicate-node", "graph-cycle", "unknown-primitive", "wrong-arity", "unbound-input",
     "syntax-error",
 )  # fmt: skip
-MOST_POINTS = 1_000_000
 
 
-@computation(router, "", problems=PROBLEMS)
+@computation(router, "", proportional=False, problems=PROBLEMS)
 def networks(request: NetworkSpec) -> ModelAnswer:
     """A new multilayer perceptron.
 
@@ -56,6 +58,7 @@ def networks(request: NetworkSpec) -> ModelAnswer:
     so that seed 1337 gives the model of micrograd's published demo; `he` and `xavier` are normal with the variances
     2/inputs and 2/(inputs + neurons), from NumPy's PCG64.
     """
+    check_model(request.inputs, request.layers)
     model = MLP(
         request.inputs,
         request.layers,
@@ -67,20 +70,22 @@ def networks(request: NetworkSpec) -> ModelAnswer:
     return ModelAnswer(codec.model_body(model), len(model.flat()))
 
 
-@computation(router, "/predict", problems=PROBLEMS)
+@computation(router, "/predict", proportional=False, problems=PROBLEMS)
 def predict(request: PredictRequest) -> PredictAnswer:
     """Scores for rows of inputs.
 
     Each layer gives `activation(inputs @ weights.T + biases)`; `outputs` has the shape (rows, outputs).
     """
-    scores = training.predict(codec.model_of(request.model), codec.rows_of(request.inputs, ("inputs",)))
+    model, rows = codec.model_of(request.model), codec.rows_of(request.inputs, ("inputs",))
+    check_numbers(len(rows) * sum(len(layer.biases) for layer in model.layers))
+    scores = training.predict(model, rows)
     if not np.isfinite(scores).all():
         row, output = np.argwhere(~np.isfinite(scores))[0]
         raise Problem("non-finite", f"output {output} of row {row} is {scores[row, output]}: the forward pass overflows")
     return PredictAnswer(scores.tolist())
 
 
-@computation(router, "/backward", problems=LOSS_PROBLEMS)
+@computation(router, "/backward", proportional=False, problems=LOSS_PROBLEMS)
 def network_backward(request: NetworkBackwardRequest) -> NetworkBackwardAnswer:
     """Loss and gradients on data.
 
@@ -89,7 +94,7 @@ def network_backward(request: NetworkBackwardRequest) -> NetworkBackwardAnswer:
     """
     loss = codec.loss_of(request.loss)
     model = codec.model_of(request.model)
-    inputs, targets = codec.data_of(request.data, loss)
+    inputs, targets = codec.data_of(request.data, model, loss)
     result = training.gradients(model, inputs, targets, loss, request.l2, request.input_gradients)
     numbers = [result.gradients.flat(), result.input_gradients if result.input_gradients is not None else np.empty(0)]
     if not np.isfinite(result.loss) or not all(np.isfinite(part).all() for part in numbers):
@@ -118,8 +123,11 @@ def _begin(request: TrainRequest) -> _Training:
     """Everything that can be wrong with a request for a training comes up here."""
     loss = codec.loss_of(request.loss)
     model = codec.model_of(request.model)
-    inputs, targets = codec.data_of(request.data, loss)
+    inputs, targets = codec.data_of(request.data, model, loss)
     optimizer = codec.optimizer_of(request.optimizer)
+    job = JOB.get()
+    rows = min(request.batch_size or len(inputs), len(inputs))
+    check_training(len(model.flat()), rows, request.steps)
     run = training.begin(
         model,
         inputs,
@@ -132,7 +140,8 @@ def _begin(request: TrainRequest) -> _Training:
         seed=request.seed,
         log_every=request.log_every,
         state=codec.state_of(request.state, optimizer),
-        deadline=JOB.get().deadline,
+        out_of_time=lambda: time.perf_counter() > job.deadline,
+        most_rows=job.settings.max_points,
     )
 
     def answer(result: Trained) -> TrainAnswer:
@@ -162,7 +171,7 @@ def train(request: TrainRequest) -> TrainAnswer:
         except StopIteration as end:
             return begun.answer(end.value)
         if JOB.get().cancelled.is_set():
-            raise Problem("deadline-exceeded", "the client went away")
+            raise ClientDisconnect
 
 
 @event_stream(router, "/train/stream", problems=LOSS_PROBLEMS, events={"progress": HistoryRow, "result": TrainAnswer})
@@ -187,7 +196,7 @@ def _events(begun: _Training) -> Iterator[tuple[str, msgspec.Struct]]:
             yield "progress", codec.history_row(rows[-1])
 
 
-@computation(router, "/graph", problems=LOSS_PROBLEMS)
+@computation(router, "/graph", proportional=False, problems=LOSS_PROBLEMS)
 def network_as_graph(request: NetworkGraphRequest) -> NetworkGraphAnswer:
     """A network as a scalar expression, neuron by neuron.
 
@@ -220,12 +229,12 @@ def decision_boundary(request: BoundaryRequest) -> BoundaryAnswer:
         raise Misfit(detail, ("model", "layers", 0, "weights"))
     low, high = np.array([-1.0, -1.0]), np.array([1.0, 1.0])
     if request.data is not None:
-        inputs, _ = codec.data_of(request.data, losses.named("mse"))
-        training.check_inputs(model, inputs, ("data", "inputs"))
+        inputs, _ = codec.data_of(request.data, model)
         low, high = inputs.min(axis=0), inputs.max(axis=0)
     sizes = (high - low + 2.0 * request.padding) / request.step
-    if not np.prod(np.ceil(sizes)) <= MOST_POINTS:
-        raise InvalidNetwork(f"the grid would have over {MOST_POINTS} points; take a larger step", ("step",))
+    most = JOB.get().settings.max_points
+    if not np.prod(np.ceil(sizes)) <= most:
+        raise too_large("the grid has too many points: take a larger step", most, "max_points", ("step",), ("padding",))
     xs, ys = (np.arange(lo - request.padding, hi + request.padding, request.step) for lo, hi in zip(low, high, strict=True))
     if not len(xs) or not len(ys):
         raise InvalidNetwork("the grid has no points: data without extent want a padding over 0", ("padding",))

@@ -4,8 +4,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from app import __version__
-from app.api import problems
+from app.api import limits, problems
 from app.api.endpoint import description
+from app.api.execution import Execution
+from app.api.metrics import exposition
 from app.api.problems import KINDS, Problem
 from app.api.schemas.operations import Health, Info, PrimitiveRow, Primitives
 from app.engine.primitives import ALIASES, WIRE
@@ -28,17 +30,22 @@ def livez(request: Request) -> Health:
 def readyz(request: Request) -> Health:
     """Whether the service is ready for work.
 
-    503 until all kernels are compiled or loaded, which takes some seconds at the very first start only.
+    503 until all kernels are compiled or loaded, which takes some seconds at the very first start only, and from SIGTERM on.
     """
-    if not request.app.state.execution.ready.is_set():
-        raise Problem("overloaded", "the kernels are not ready yet", headers={"Retry-After": "1"})
+    execution: Execution = request.app.state.execution
+    if execution.draining or not execution.ready.is_set():
+        why = "the service is ending" if execution.draining else "the kernels are not ready yet"
+        raise Problem("overloaded", why, headers={"Retry-After": "1"})
     return Health("ok")
 
 
 @description(router, "/v1/info")
 def info(request: Request) -> Info:
-    """Version, features and limits."""
-    return Info("autodiff-http", __version__, FEATURES, {})
+    """Version, features and limits.
+
+    Each limit bears the name of its setting, without AUTODIFF_.
+    """
+    return Info("autodiff-http", __version__, FEATURES, limits.described(request.app.state.settings))
 
 
 @description(router, "/v1/primitives")
@@ -84,6 +91,16 @@ def problem(request: Request) -> Response:
     if kind is None:
         raise Problem("not-found", f"there is no such problem; there are {', '.join(KINDS)}")
     return HTMLResponse(problems.page(kind))
+
+
+@description(router, "/metrics", media="text/plain", problems=("unauthorized", "not-acceptable", "internal"))
+def metrics(request: Request) -> Response:
+    """Metrics for Prometheus.
+
+    Requests and latency by route, the time of decoding, computing and encoding, the pool and its queue, and what was refused;
+    of all worker processes.
+    """
+    return Response(exposition(), media_type="text/plain; version=1.0.0; charset=utf-8")
 
 
 @router.get("/", include_in_schema=False)

@@ -69,7 +69,7 @@ class BackwardRequest(ForwardRequest, kw_only=True):
 class JvpRequest(ExpressionRequest, kw_only=True):
     """An expression whose derivative along a direction is wanted."""
 
-    tangents: Annotated[dict[str, Numbers], Meta(description="The direction, by id; what is missing is 0")]
+    tangents: Annotated[dict[str, Numbers], Meta(description="The direction, by id; what is missing is 0")] = {}
 
 
 class LeavesRequest(ExpressionRequest, kw_only=True):
@@ -87,7 +87,7 @@ class JacobianRequest(LeavesRequest, kw_only=True):
 class HvpRequest(LeavesRequest, kw_only=True):
     """An expression whose Hessian is to be multiplied by a direction."""
 
-    tangents: Annotated[dict[str, Numbers], Meta(description="The direction, by id; what is missing is 0")]
+    tangents: Annotated[dict[str, Numbers], Meta(description="The direction, by id; what is missing is 0")] = {}
 
 
 class CheckRequest(LeavesRequest, kw_only=True):

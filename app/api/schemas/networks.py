@@ -8,6 +8,8 @@ from app.api.schemas.expressions import Expression, ExpressionGraph
 
 Rows = Annotated[list[list[float]], Meta(description="Rows of numbers, all of one width", examples=[[[0.5, -1.0]]])]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+MOST_STEPS = 2**52
+"""Up to here a step is a double, as which a learning rate's expression takes it."""
 
 
 class LayerBody(Struct, forbid_unknown_fields=True):
@@ -141,7 +143,7 @@ class OptimizerState(Struct, forbid_unknown_fields=True, kw_only=True, omit_defa
 class StateBody(Struct, forbid_unknown_fields=True):
     """Where training stands: goes into the next request as it came out of the last."""
 
-    step: Annotated[int, Meta(ge=0, description="The number of steps done")]
+    step: Annotated[int, Meta(ge=0, le=MOST_STEPS, description="The number of steps done")]
     optimizer: OptimizerState | None = None
 
 
@@ -153,12 +155,16 @@ class TrainRequest(Struct, forbid_unknown_fields=True, kw_only=True):
     loss: LossBody
     l2: L2 = 0.0
     optimizer: OptimizerBody = field(default_factory=OptimizerBody)
-    steps: Annotated[int, Meta(ge=1, description="How many steps to do")] = 100
+    steps: Annotated[int, Meta(ge=1, le=MOST_STEPS, description="How many steps to do")] = 100
     batch_size: Annotated[
         int | None, Meta(description="Rows a step, drawn without repetition within an epoch; null: all, in every step")
     ] = None
-    seed: Annotated[int, Meta(ge=0, description="Of the rows drawn: those of step k depend on it and k alone")] = 0
-    log_every: Annotated[int, Meta(ge=1, description="Which steps are in the history: every so many, and the last")] = 1
+    seed: Annotated[
+        int, Meta(ge=0, le=2**32 - 1, description="Of the rows drawn: those of step k depend on it and k alone")
+    ] = 0
+    log_every: Annotated[
+        int, Meta(ge=1, le=MOST_STEPS, description="Which steps are in the history: every so many, and the last")
+    ] = 1
     state: Annotated[StateBody | None, Meta(description="The state that came with the model, to resume")] = None
 
 

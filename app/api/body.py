@@ -1,0 +1,68 @@
+"""Reading a request's body: no more of it than the limit allows, and, where it is compressed, no more of it unpacked.
+
+Not here: what is in it (`codec`).
+"""
+
+import gzip
+import zlib
+from collections.abc import Callable
+
+from fastapi import Request
+
+from app.api.problems import Problem
+
+CHUNK = 1 << 16
+GZIP = 16 + zlib.MAX_WBITS
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """The body as it was sent. Raises Problem as soon as its declared or real length is over `limit`, and reads no further."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit, f"the body has {int(declared):,} bytes")
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise _too_large(limit, "the body is longer")
+        parts.append(part)
+    request.state.facts["bytes_in"] = size
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def unpacked(body: bytes, limit: int, check: Callable[[], None]) -> bytes:
+    """A gzip body unpacked, in pieces, so that one which would be over `limit` is never there as a whole.
+
+    `check` is called between them. Raises Problem for that, and for what is no gzip.
+    """
+    parts: list[bytes] = []
+    size = 0
+    rest = body
+    try:
+        while rest:
+            stream = zlib.decompressobj(GZIP)
+            while not stream.eof:
+                part = stream.decompress(rest, CHUNK)
+                rest = stream.unconsumed_tail
+                if not part and not stream.eof and not rest:
+                    raise Problem("invalid-json", "the gzip body is cut off")
+                size += len(part)
+                if size > limit:
+                    raise _too_large(limit, "the body unpacked is longer")
+                parts.append(part)
+                check()
+            rest = stream.unused_data
+    except zlib.error as error:
+        raise Problem("invalid-json", f"the body is said to be gzip and is not: {error}") from None
+    return b"".join(parts)
+
+
+def packed(content: bytes) -> bytes:
+    """An answer as gzip; the same bytes each time, as no time of day goes into it."""
+    return gzip.compress(content, 1, mtime=0)
+
+
+def _too_large(limit: int, what: str) -> Problem:
+    detail = f"{what}; the limit is {limit} bytes, and AUTODIFF_MAX_BODY_BYTES raises it"
+    return Problem("too-large", detail, headers={"Connection": "close"})
