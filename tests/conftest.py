@@ -1,5 +1,6 @@
 """A real server process for the tests that speak HTTP; `AUTODIFF_TEST_URL` names a running one to test instead."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -25,7 +26,8 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "--port", "0", *flags],
                 cwd=ROOT,
-                env={**os.environ, **(environment or {})},
+                # A server of several workers, run in this process, would have left the place where they count together.
+                env={k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"} | (environment or {}),
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -43,8 +45,9 @@ class Server:
     def wait_until_ready(self, seconds: float = 60) -> float:
         """Waits for /readyz; returns the seconds since the process was started."""
         while time.perf_counter() - self.began < seconds:
-            if httpx.get(f"{self.url}/readyz").status_code == 200:
-                return time.perf_counter() - self.began
+            with contextlib.suppress(httpx.ConnectError):  # a worker that does not listen yet
+                if httpx.get(f"{self.url}/readyz").status_code == 200:
+                    return time.perf_counter() - self.began
             time.sleep(0.01)
         raise RuntimeError(f"the server did not become ready:\n{self.log.read_text()}")
 
