@@ -1,0 +1,63 @@
+"""Errors: a flat tree, and messages that are short and printable whatever they quote."""
+
+import inspect
+import time
+
+import pytest
+
+from app.engine import errors
+from app.engine.errors import NAME_LIMIT, EngineError, ExpressionSyntaxError, nearest, quote
+
+
+def kinds() -> set[str]:
+    return {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, EngineError)}
+
+
+def test_the_tree_is_the_one_that_is_drawn() -> None:
+    drawn = {line.split("── ")[1].split()[0] for line in (errors.__doc__ or "").splitlines() if "── " in line}
+    assert drawn == kinds() - {"EngineError"}
+    assert all(getattr(errors, name).__bases__ == (EngineError,) for name in drawn)
+
+
+def test_an_error_has_a_detail_and_a_path() -> None:
+    error = EngineError("it is so", ("inputs", "x"))
+    assert (str(error), error.detail, error.path) == ("it is so", "it is so", ("inputs", "x"))
+    assert EngineError("it is so").path == ()
+    syntax = ExpressionSyntaxError("expected more", 2, 5)
+    assert (syntax.detail, syntax.line, syntax.column) == ("line 2, column 5: expected more", 2, 5)
+    assert syntax.path == ("expression",)
+
+
+@pytest.mark.parametrize(
+    "name", ["x", "a b", "a\nb", "\x00", "\ud800", "é", "'", '"', "n" * 10_000, "\n" * 10_000, "\x1b[31m", 3]
+)
+def test_quoted_names_are_short_and_printable(name: object) -> None:
+    """And no longer than four times the limit, when every character is escaped."""
+    quoted = quote(name)
+    assert quoted.isprintable() and len(quoted) <= 10 * NAME_LIMIT
+    quoted.encode("utf-8")
+    assert quoted[0] in "'\"" and quoted[-1] == quoted[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("alpa", ["beta", "alpha"], " Did you mean 'alpha'?"),
+        ("ALPHA", ["beta", "alpha"], " Did you mean 'alpha'?"),
+        ("X", ["y", "x"], " Did you mean 'x'?"),
+        ("zzz", ["beta", "alpha"], ""),
+        ("zzz", [], ""),
+        ("", ["x"], ""),
+        ("n" * 200, ["n" * 59], " Did you mean '" + "n" * 59 + "'?"),
+        ("n" * 200, ["n" * 61], ""),
+    ],
+)
+def test_nearest(name: str, known: list[str], hint: str) -> None:
+    assert nearest(name, known) == hint
+
+
+def test_a_hint_is_cheap() -> None:
+    """Of a million names some are compared, and of long ones a part: no request is slow for being wrong."""
+    began = time.perf_counter()
+    nearest("q" * 100_000, (f"{'p' * 50} {k}" for k in range(1_000_000)))
+    assert time.perf_counter() - began < 2.0

@@ -1,0 +1,55 @@
+"""The gradient table: immutable, and zero for what it does not hold."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from app.engine.gradients import Gradients
+
+
+def test_a_missing_id_has_the_gradient_zero() -> None:
+    gradients: Gradients[str, float] = Gradients({"x": 2.0})
+    assert gradients["x"] == 2.0 and gradients["nobody"] == 0.0
+    assert "nobody" not in gradients and "x" in gradients
+    assert list(gradients) == ["x"] and len(gradients) == 1
+
+
+def test_it_is_a_mapping() -> None:
+    gradients: Gradients[str, float] = Gradients({"x": 2.0, "y": -1.0})
+    assert isinstance(gradients, Mapping)
+    assert dict(gradients) == {"x": 2.0, "y": -1.0} == gradients
+    assert list(gradients.items()) == [("x", 2.0), ("y", -1.0)]
+    assert {**gradients} == gradients
+    assert repr(gradients) == "Gradients({'x': 2.0, 'y': -1.0})"
+    assert gradients != Gradients({"x": 2.0})
+
+
+def test_it_never_changes() -> None:
+    given = {"x": 2.0}
+    gradients: Gradients[str, float] = Gradients(given)
+    given["x"] = 3.0
+    given["y"] = 1.0
+    assert dict(gradients) == {"x": 2.0}
+    with pytest.raises(TypeError):
+        gradients["x"] = 3.0  # type: ignore[index]
+    with pytest.raises(TypeError):
+        del gradients["x"]  # type: ignore[attr-defined]
+    with pytest.raises(TypeError):
+        gradients._table["x"] = 3.0  # type: ignore[index]
+    for name in ("_table", "other"):
+        with pytest.raises(AttributeError):
+            setattr(gradients, name, {})
+    assert dict(gradients) == {"x": 2.0}
+
+
+def test_its_table_cannot_be_deleted() -> None:
+    gradients: Gradients[str, float] = Gradients({"x": 2.0})
+    with pytest.raises(AttributeError):
+        del gradients._table
+    assert gradients["x"] == 2.0
+
+
+def test_entries_may_be_arrays() -> None:
+    gradients = Gradients({"x": np.array([1.0, 2.0])})
+    assert gradients["x"].tolist() == [1.0, 2.0] and gradients["nobody"] == 0.0

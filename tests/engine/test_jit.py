@@ -1,0 +1,281 @@
+"""Machine code on disk: never stale, used where it can only be read, and complete once everything has been warmed up."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.engine import jit
+from app.warm import warm
+
+ROOT = Path(__file__).parents[2]
+SINE = 'P("sin", lambda x: np.sin(x),'
+
+
+def run(code: str, root: Path = ROOT, seconds: float = 120, **environment: str) -> Any:
+    """What a fresh process prints, as JSON, with the app of `root`."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def copied(to: Path) -> Path:
+    """A copy of the app's sources as an installation makes it: with the bytes, and with times of its own."""
+    shutil.copytree(ROOT / "app", to / "app", ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
+    return to
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder, all of which can only be read, with the machine code of these sources."""
+    if jit.FOLDER is None:
+        pytest.skip("no folder for machine code can be written here")
+    if not (jit.FOLDER / jit.COMPLETE).is_file():
+        warm()
+    base = tmp_path_factory.mktemp("cache")
+    shutil.copytree(jit.FOLDER, base / jit.FOLDER.name)
+    for folder, _, files in os.walk(base, topdown=False):
+        for file in files:
+            Path(folder, file).chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+        Path(folder).chmod(0o555)
+    return base
+
+
+def test_an_edited_rule_is_served_at_once(tmp_path: Path) -> None:
+    """Two processes share a cache folder; between them the rule of sin is edited to twice itself."""
+    root, cache = copied(tmp_path), str(tmp_path / "cache")
+    code = """
+        import json
+        from app.engine import jit
+        from app.engine.value import value
+        print(json.dumps([value(0.5).sin().data, str(jit.FOLDER)]))
+    """
+    before, folder = run(code, root, AUTODIFF_CACHE_DIR=cache)
+    table = root / "app" / "engine" / "primitives.py"
+    text = table.read_text("utf-8")
+    assert text.count(SINE) == 1
+    kept = table.stat()
+    table.write_text(text.replace(SINE, SINE.replace("np.sin(x)", "2.0 * np.sin(x)")), "utf-8")
+    os.utime(table, ns=(kept.st_atime_ns, kept.st_mtime_ns))  # nor do times tell
+    after, other = run(code, root, AUTODIFF_CACHE_DIR=cache)
+    assert after == 2.0 * before == pytest.approx(0.958851077208406, rel=1e-15)
+    assert folder != other and {Path(folder).parent, Path(other).parent} == {Path(cache)}
+
+
+EVERYTHING = """
+    import json, sys, time
+    from app.warm import warm
+
+    def dispatchers():
+        found = {}
+        for name, module in list(sys.modules.items()):
+            if name.startswith("app."):
+                for attribute, function in vars(module).items():
+                    if hasattr(function, "nopython_signatures") and type(function._cache).__name__ != "NullCache":
+                        found[f"{function.py_func.__module__}.{function.py_func.__name__}"] = function
+        return found
+
+    def count():
+        return {name: len(f.signatures) for name, f in dispatchers().items()}
+
+    def everything():
+        import numpy as np
+        from app.engine import drawing, faults, transforms
+        from app.engine.graph import Graph, Node
+        from app.engine.text import parse
+        from app.engine.value import Value, apply, backward, graph_of, value
+        from app.engine import value as _
+
+        for text in ("sin(x)*y + 3", "sum(x, y, 1, x)", "where(x > 0, log(x), mean(x, y))", "x", "x*0 + 2", "x + a", "x**y"):
+            text = parse("a = 2*x; " + text if " a" in text else text)
+            graph = Graph(text.nodes + (Node("dead", "exp", (1,)),), text.outputs)
+            lists = np.linspace(0.5, 1.0, 100)
+            for x in (0.5, [0.5, 0.6], list(lists), lists):
+                inputs = {n: v for n, v in {"x": x, "y": 2.0}.items() if n in graph.index}
+                both = Graph(graph.nodes, (graph.output, "x"))
+                transforms.evaluate(graph, inputs)
+                transforms.evaluate(both, inputs, everything=True)
+                for wrt in (None, ["x"], [graph.output, "x", "dead"], []):
+                    transforms.backward(graph, inputs, wrt)
+                    transforms.backward(graph, inputs, wrt, cotangent=2)
+                    transforms.hessian(graph, inputs, wrt)
+                    transforms.jacobian(graph, inputs, wrt)
+                    transforms.jacobian(both, inputs, wrt)
+                    transforms.hvp(graph, inputs, {"x": x, graph.output: 1}, wrt)
+                    transforms.check_gradients(graph, inputs, wrt)
+                transforms.backward(graph, inputs, cotangent=x)
+                transforms.jvp(graph, inputs, {"x": x})
+                transforms.jvp(graph, inputs)
+                nodes, edges = drawing.rows(graph, inputs)
+                drawing.dot(nodes, edges)
+                for asked in faults.Asked:
+                    point = None if isinstance(x, float) else 1
+                    faults.explain(graph, inputs, asked, "x", float("nan"), point=point, seeds={"x": x})
+                    faults.explain(graph, inputs, asked, "x", float("inf"), point=point)
+        for cycle in (("b",), ("a", "b")):
+            try:
+                Graph((Node("a", "neg", ("b",)), Node("b", "sum", cycle)), ("a",))
+            except Exception as error:
+                assert "cycle" in str(error), error
+        constant = Graph((Node("k", "value", (), 2.0),), ("k",))
+        transforms.backward(constant)
+        transforms.hessian(constant, {"k": 3})
+        x, y = value(0.5), value(2)
+        for output in (x, x * y, x + 1, (x > y).where(x, 3), apply("mean", x, y, 2, 3), apply("sum", 1), x ** y, 2 ** x):
+            backward(output)
+            transforms.backward(graph_of(output))
+"""
+
+
+COUNT = """
+    warm()
+    before = count()
+    everything()
+    print(json.dumps([before, count()]))
+"""
+
+
+def test_after_warming_up_nothing_is_compiled(complete: Path) -> None:
+    """Whatever is asked of the engine: no kernel meets types that it was not warmed up with."""
+    before, after = run(EVERYTHING + COUNT, AUTODIFF_CACHE_DIR=str(complete))
+    assert after == before
+    kernels = {name: n for name, n in before.items() if name.startswith("app.engine.")}
+    assert len(kernels) >= 13 and all(kernels.values()), "each kernel was warmed up"
+
+
+WITHOUT_WRITING = """
+    import ctypes, os, sys
+    if os.getuid() == 0:  # root writes where it likes, unless it gives up CAP_DAC_OVERRIDE, which takes an exec
+        if os.environ.get("GAVE_UP") is None:
+            os.environ["GAVE_UP"] = "1"
+            for capability in (1, 3):
+                ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+            os.execv(sys.executable, [sys.executable, "-c", os.environ["PROGRAM"]])
+"""
+
+USE = """
+    began = time.perf_counter()
+    from app.engine import jit
+    try:
+        (jit.FOLDER / "probe").touch()
+        writable = True
+    except OSError:
+        writable = False
+    everything()
+    used = {name: f.stats for name, f in dispatchers().items()}
+    print(json.dumps({
+        "folder": str(jit.FOLDER),
+        "writable": writable,
+        "compiled": sorted(name for name, stats in used.items() if sum(stats.cache_misses.values())),
+        "loaded": sorted(name for name, stats in used.items() if sum(stats.cache_hits.values())),
+    }))
+"""
+
+
+def use(root: Path, cache: Path) -> Any:
+    program = textwrap.dedent(WITHOUT_WRITING) + textwrap.dedent(EVERYTHING) + textwrap.dedent(USE)
+    return run(program, root, AUTODIFF_CACHE_DIR=str(cache), PROGRAM=program)
+
+
+def test_a_complete_folder_that_can_only_be_read_is_used_without_compiling(complete: Path) -> None:
+    """As in an image with a read-only file system: everything comes from disk, and nothing is written or compiled."""
+    found = use(ROOT, complete)
+    if found["writable"]:
+        pytest.skip("this user can write to what can only be read")
+    assert Path(found["folder"]).parent == complete
+    assert found["compiled"] == []
+    assert len(found["loaded"]) >= 10
+
+
+def test_the_same_sources_elsewhere_share_the_machine_code(complete: Path, tmp_path: Path) -> None:
+    """The folder is named by what the sources say; where they stand, and when they were written, is no part of it."""
+    found = use(copied(tmp_path), complete)
+    if found["writable"]:
+        pytest.skip("this user can write to what can only be read")
+    assert Path(found["folder"]).parent == complete
+    assert found["compiled"] == []
+
+
+# --- which folder
+
+
+def test_the_folder_is_named_by_all_that_machine_code_depends_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = jit._fingerprint()
+    assert len(name) == 16 and name == jit._fingerprint()
+    names = {name}
+    for part, change in {"CPU_NAME": "generic", "CPU_FEATURES": "+sse2"}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(jit.config, part, change)
+            names.add(jit._fingerprint())
+    with monkeypatch.context() as patch:
+        patch.setattr(jit.numba, "__version__", "0.0")
+        names.add(jit._fingerprint())
+    root = copied(tmp_path)
+    monkeypatch.setattr(jit, "APP", root / "app")
+    assert jit._fingerprint() == name, "where the sources stand does not matter"
+    for file in ("engine/special.py", "engine/kernels.py", "nn/kernels.py"):
+        with (root / "app" / file).open("a") as source:
+            source.write("\n")
+        names.add(jit._fingerprint())
+    assert len(names) == 7
+
+
+def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name = jit._fingerprint()
+    monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(tmp_path / "chosen"))
+    assert jit._choose() == (tmp_path / "chosen" / name, False)
+    (tmp_path / "chosen" / name / jit.COMPLETE).touch()
+    assert jit._choose() == (tmp_path / "chosen" / name, True)
+    monkeypatch.delenv("AUTODIFF_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert jit._choose() == (tmp_path / "xdg" / "autodiff-http" / name, False)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert jit._choose() == (tmp_path / "home" / ".cache" / "autodiff-http" / name, False)
+
+
+def test_a_folder_that_cannot_be_made_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The one that the settings name, the user's own, and one among the temporary files; or else none at all."""
+    (tmp_path / "file").touch()
+    name = jit._fingerprint()
+    monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(tmp_path / "file" / "below"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert jit._choose() == (tmp_path / "xdg" / "autodiff-http" / name, False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "too"))
+    assert jit._choose() == (tmp_path / f"autodiff-http-{os.getuid()}" / name, False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    assert jit._choose() == (None, False)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
+@pytest.mark.parametrize("variable", ["AUTODIFF_CACHE_DIR", "XDG_CACHE_HOME"])
+def test_machine_code_of_somebody_else_is_not_run(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The temporary folder is open to all, and its name is known: what lies there ready counts only if it is ours."""
+    (tmp_path / "file").touch()
+    planted = tmp_path / f"autodiff-http-{os.getuid()}" / jit._fingerprint()
+    planted.mkdir(parents=True)
+    (planted / jit.COMPLETE).touch()
+    os.chown(planted.parent, 12345, 12345)
+    os.chown(planted, 12345, 12345)
+    monkeypatch.delenv("AUTODIFF_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "too"))
+    monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert jit._choose() == (None, False)
