@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from app.api.codec import graph_of
 from app.api.limits import check_model
@@ -84,8 +85,10 @@ def model_of(body: ModelOrSpec) -> Model:
 
 def data_of(body: DataBody, model: Model, loss: Loss | None = None) -> tuple[Floats, Floats]:
     """Inputs of shape (rows, features) and targets of shape (rows, outputs), which fit the model and the loss; without a
-    loss there are as many targets as rows, whatever they are. Errors point into `data`.
+    loss there are as many targets as rows, whatever they are, or none. Errors point into `data`.
     """
+    if loss is None and body.targets is None and body.inputs is not None:
+        body = replace(body, targets=[0.0] * len(body.inputs))
     inputs, targets = _data(body)
     try:
         training.check_inputs(model, inputs, ("data", "inputs"))

@@ -76,7 +76,9 @@ def check_targets(loss: Loss, targets: Floats, outputs: int) -> Accuracy:
     if loss.name == "binary_cross_entropy":
         _among(targets, (targets >= 0.0) & (targets <= 1.0), "0 or 1, or a probability between them", loss.name)
         return "zero_one"
-    return "sign" if bool((np.abs(targets) == 1.0).all()) else "none"
+    if (np.abs(targets) == 1.0).all():
+        return "sign"
+    return "zero_one" if ((targets == 0.0) | (targets == 1.0)).all() else "none"
 
 
 def _among(targets: Floats, fits: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], words: str, name: str) -> None:

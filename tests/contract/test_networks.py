@@ -907,3 +907,12 @@ def test_a_model_that_learns_nothing_comes_back_as_it_went_in(post: Post, model:
     text = parts(first.content)["model"]
     again = post("networks/train", content=written(model=Text(text), **body))
     assert again.content == first.content
+
+
+def test_a_boundary_needs_no_targets(post: Post) -> None:
+    """The grid is about the inputs alone."""
+    model = {"layers": [{"weights": [[1, 2]], "biases": [0]}]}
+    body = {"model": model, "data": {"inputs": [[0, 0], [1, 1]]}, "step": 1, "padding": 1}
+    points = answer(post("networks/decision-boundary", **body))["points"]
+    assert [(p["x"], p["y"]) for p in points] == [(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)]
+    assert all(p["score"] == p["x"] + 2 * p["y"] for p in points)

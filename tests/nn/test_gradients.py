@@ -230,4 +230,5 @@ def test_accuracy_counts_as_the_contract_says() -> None:
     assert accuracy("binary_cross_entropy", 0, 1, 1, 0) == 0.5
     assert accuracy("mse", -1, -1, 1, 1) == 1.0
     assert accuracy("mse", 0.5, 1, 1, 1) is None
+    assert accuracy("mse", 0, 1, 1, 0) == 0.5
     assert accuracy("mae", 3, -1, 1, 1) is None
