@@ -165,7 +165,10 @@ def event_stream(
 
         kinds: dict[str, type] = {**events, "error": ProblemDetails}
         listed = "; ".join(f"`{name}`: {kind.__name__}" for name, kind in kinds.items())
-        content = {EVENT_STREAM: {"schema": {"type": "string", "description": f"The data of each event: {listed}"}}}
+        data = {"type": "string", "contentMediaType": JSON, "description": f"As JSON, by event: {listed}"}
+        names = {"type": "string", "enum": list(kinds)}
+        event = {"type": "object", "properties": {"event": names, "data": data}, "required": ["event", "data"]}
+        content = {EVENT_STREAM: {"schema": event}}
         _route(router, path, "POST", function, endpoint, content, problems, _body(function, hints["request"]))
         return function
 

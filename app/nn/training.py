@@ -24,6 +24,9 @@ from app.nn.optimizers import Optimizer
 CHUNK_SECONDS = 0.04
 """How long a chunk of steps takes, about: the least time between two looks at a clock or a client."""
 
+MOST_STEPS = 2**52
+"""Up to here a step is a double, as which a learning rate's expression takes it."""
+
 ACCURACY: dict[Accuracy, int] = {
     "none": kernels.NO_ACCURACY,
     "sign": kernels.SIGN,
@@ -393,6 +396,9 @@ def _check_run(
         raise InvalidNetwork(f"batch_size is at least 1, not {batch_size}", ("batch_size",))
     if state.step < 0:
         raise InvalidNetwork(f"a state's step is not negative, not {state.step}", ("state", "step"))
+    if state.step + steps > MOST_STEPS:
+        detail = f"{steps} steps from step {state.step} on go beyond step {MOST_STEPS}"
+        raise InvalidNetwork(detail, ("steps",))
     for name, buffer in state.buffers.items():
         if name not in optimizer.buffers:
             detail = f"{optimizer.name} with these parameters keeps no {quote(name)}; the state is another optimizer's"

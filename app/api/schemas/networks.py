@@ -5,11 +5,10 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from app.api.schemas.expressions import Expression, ExpressionGraph
+from app.nn.training import MOST_STEPS
 
 Rows = Annotated[list[list[float]], Meta(description="Rows of numbers, all of one width", examples=[[[0.5, -1.0]]])]
 Seed = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-MOST_STEPS = 2**52
-"""Up to here a step is a double, as which a learning rate's expression takes it."""
 
 
 class LayerBody(Struct, forbid_unknown_fields=True):
