@@ -25,13 +25,17 @@ from app.engine.primitives import ALIASES, LEAF, OPCODE, WIRE
 from app.engine.tape import record
 from app.engine.walk import PointWalk
 
+NUMBER_OPCODE = {name: OPCODE[row.with_number or name] for name, row in WIRE.items()}
+"""The row that stands in for each operation where its last argument is a plain number."""
 
-class Value(msgspec.Struct, frozen=True, eq=False, weakref=True):
+
+class Value(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An immutable number with the operation and the arguments it came from.
 
     Operators and every primitive's name as a method make new values: `x * y`, `x ** 2`, `x.tanh()`, `x.max(y, 0)`.
     Numbers are promoted to constants. Two values are equal only if they are the same one, as their gradients differ;
-    `<`, `<=`, `>` and `>=` give values of 1.0 or 0.0.
+    `<`, `<=`, `>` and `>=` give values of 1.0 or 0.0. A value only knows older ones, so there are no cycles of them, and
+    the collector of cycles need not look at them.
     """
 
     data: float
@@ -75,34 +79,34 @@ class Value(msgspec.Struct, frozen=True, eq=False, weakref=True):
         return self.data != 0.0
 
     def __add__(self, other: "Value | float") -> "Value":
-        return apply("add", self, other)
+        return _two("add", self, other)
 
     def __radd__(self, other: float) -> "Value":
-        return apply("add", other, self)
+        return _two("add", other, self)
 
     def __sub__(self, other: "Value | float") -> "Value":
-        return apply("sub", self, other)
+        return _two("sub", self, other)
 
     def __rsub__(self, other: float) -> "Value":
-        return apply("sub", other, self)
+        return _two("sub", other, self)
 
     def __mul__(self, other: "Value | float") -> "Value":
-        return apply("mul", self, other)
+        return _two("mul", self, other)
 
     def __rmul__(self, other: float) -> "Value":
-        return apply("mul", other, self)
+        return _two("mul", other, self)
 
     def __truediv__(self, other: "Value | float") -> "Value":
-        return apply("divide", self, other)
+        return _two("divide", self, other)
 
     def __rtruediv__(self, other: float) -> "Value":
-        return apply("divide", other, self)
+        return _two("divide", other, self)
 
     def __pow__(self, other: "Value | float") -> "Value":
-        return apply("pow", self, other)
+        return _two("pow", self, other)
 
     def __rpow__(self, other: float) -> "Value":
-        return apply("pow", other, self)
+        return _two("pow", other, self)
 
     def __neg__(self) -> "Value":
         return apply("neg", self)
@@ -114,16 +118,16 @@ class Value(msgspec.Struct, frozen=True, eq=False, weakref=True):
         return apply("abs", self)
 
     def __lt__(self, other: "Value | float") -> "Value":
-        return apply("lt", self, other)
+        return _two("lt", self, other)
 
     def __le__(self, other: "Value | float") -> "Value":
-        return apply("le", self, other)
+        return _two("le", self, other)
 
     def __gt__(self, other: "Value | float") -> "Value":
-        return apply("gt", self, other)
+        return _two("gt", self, other)
 
     def __ge__(self, other: "Value | float") -> "Value":
-        return apply("ge", self, other)
+        return _two("ge", self, other)
 
 
 def value(data: float, label: str | None = None) -> Value:
@@ -148,10 +152,19 @@ def apply(name: str, *args: Value | float) -> Value:
             total = kernels.apply(code, total, number, 0.0)
         data = kernels.apply(OPCODE["divide"], total, float(count), 0.0) if row.average else total
     else:
-        with_number = row.with_number is not None and not isinstance(kept[-1], Value)
-        code = OPCODE[row.with_number if with_number and row.with_number else row.name]
+        code = (OPCODE if isinstance(kept[-1], Value) else NUMBER_OPCODE)[row.name]
         data = kernels.apply(code, numbers[0], numbers[1] if count > 1 else 0.0, numbers[2] if count > 2 else 0.0)
     return Value(data, row.name, kept)
+
+
+def _two(name: str, left: Value | float, right: Value | float) -> Value:
+    """`apply` for operators, of which a long program makes millions: two arguments, no chains, nothing to look up."""
+    x = left.data if isinstance(left, Value) else (left := _number(left))
+    if isinstance(right, Value):
+        y, code = right.data, OPCODE[name]
+    else:
+        y, code = (right := _number(right)), NUMBER_OPCODE[name]
+    return Value(kernels.apply(code, x, y, 0.0), name, (left, right))
 
 
 def backward(output: Value) -> Gradients[Value, float]:
