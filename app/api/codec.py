@@ -6,7 +6,8 @@ The one file that knows both sides. Not here: the wire's shapes (`schemas`), and
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from app.api.problems import FieldError, Problem, pointer
 from app.api.schemas.expressions import ExpressionGraph, ExpressionRequest, NonFiniteNumber
 from app.engine.errors import NODES, InvalidNode, NonFinite, Path, UnknownNode, nearest, quote
 from app.engine.faults import Asked, explain, number_text
-from app.engine.graph import Graph, unknown_node
+from app.engine.graph import Graph, Node, unknown_node
 from app.engine.tape import Column, Seed
 from app.engine.text import parse
 
@@ -84,8 +85,7 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object, if it has each key once. Where nothing else is wrong with a body, this is not asked, and the last counts."""
     entries = dict(pairs)
     if len(entries) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]  # None
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise Problem("invalid-request", f"the key {quote(twice)} stands twice in one object")
     return entries
 
@@ -210,6 +210,13 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
     return replace(graph, outputs=tuple(outputs))
 
 
+def graph_body(nodes: Sequence[Node], outputs: Sequence[str]) -> ExpressionGraph:
+    """A graph on the wire."""
+    if len(outputs) == 1:
+        return ExpressionGraph(list(nodes), output=outputs[0])
+    return ExpressionGraph(list(nodes), outputs=list(outputs))
+
+
 class Outgoing:
     """The numbers of one answer on their way out: checked, and written as JSON has them.
 
@@ -237,38 +244,38 @@ class Outgoing:
         """A table of numbers by node. The other arguments are as in `faults.explain`."""
         if all(map(_is_finite, columns.values())):
             return dict(zip(columns, map(_plain, columns.values()), strict=True))
-        answer: dict[str, Wire] = {}
-        for node, column in columns.items():
-            plain: Any = _plain(column)
-            if not _is_finite(column):
-                many = isinstance(plain, list)
-                for point, number in enumerate(plain if many else [plain]):
-                    if math.isfinite(number):
-                        continue
-                    at = point if many else None
-                    if self.nulls is None:
-                        raise explain(self.graph, self.inputs, asked, node, number, point=at, seeds=seeds, output=output)
-                    if len(self.nulls) < MOST_NONFINITE:
-                        text: Any = number_text(number)
-                        self.nulls.append(NonFiniteNumber(node, asked.walk, text, UNSET if at is None else at))
-                plain = [x if math.isfinite(x) else None for x in plain] if many else None
-            answer[node] = plain
-        return answer
+
+        def fault(node: str) -> Callable[[float, int | None], NonFinite]:
+            return lambda number, point: explain(
+                self.graph, self.inputs, asked, node, number, point=point, seeds=seeds, output=output
+            )
+
+        return {node: self._nulled(asked, node, column, fault(node)) for node, column in columns.items()}
 
     def described(self, what: str, asked: Asked, node: str, column: Column) -> Wire:
         """A number that is none of a node's own, said as `what`: one that is not finite has its node at fault already."""
+
+        def fault(number: float, point: int | None) -> NonFinite:
+            where = "" if point is None else f" at point {point} (counted from 0)"
+            place: Path = (*NODES, self.graph.index[node]) if self.graph.source == "nodes" else ("expression",)
+            return NonFinite(f"{what} is {number_text(number)}{where}", place)
+
+        return self._nulled(asked, node, column, fault)
+
+    def _nulled(self, asked: Asked, node: str, column: Column, fault: Callable[[float, int | None], NonFinite]) -> Wire:
+        """A column with null for each number that is not finite, which is listed, or raised as its `fault`."""
         plain: Any = _plain(column)
         if _is_finite(column):
-            return plain  # type: ignore[no-any-return]  # numbers
+            return plain  # type: ignore[no-any-return]  # a number, or a list of them
         many = isinstance(plain, list)
-        point, number = next((k, x) for k, x in enumerate(plain if many else [plain]) if not math.isfinite(x))
-        if self.nulls is None:
-            where = f" at point {point} (counted from 0)" if many else ""
-            place: Path = (*NODES, self.graph.index[node]) if self.graph.source == "nodes" else ("expression",)
-            raise NonFinite(f"{what} is {number_text(number)}{where}", place)
-        if len(self.nulls) < MOST_NONFINITE:
-            text: Any = number_text(number)
-            self.nulls.append(NonFiniteNumber(node, asked.walk, text, point if many else UNSET))
+        for point, number in enumerate(plain if many else [plain]):
+            if math.isfinite(number):
+                continue
+            if self.nulls is None:
+                raise fault(number, point if many else None)
+            if len(self.nulls) < MOST_NONFINITE:
+                text: Any = number_text(number)
+                self.nulls.append(NonFiniteNumber(node, asked.walk, text, point if many else UNSET))
         return [x if math.isfinite(x) else None for x in plain] if many else None
 
     def one(self, asked: Asked, column: Column, *, seeds: Mapping[str, Seed] | None = None, output: str | None = None) -> Wire:

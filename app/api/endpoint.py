@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -97,15 +97,12 @@ def computation(
             check_content(request)
             media = accepted(request, offered)
             execution: Execution = request.app.state.execution
-            limit = execution.settings.max_body_bytes
-            raw = await body.read(request, limit)
-            zipped = is_gzip(request)
+            decode, size = await _received(request, decoder)
             pack = takes_gzip(request)
 
             def work() -> tuple[bytes, bool]:
                 began = time.perf_counter()
-                job = JOB.get()
-                asked = codec.decode(body.unpacked(raw, limit, job.check) if zipped else raw, decoder)
+                asked = decode()
                 decoded = time.perf_counter()
                 answer = function(asked)
                 computed = time.perf_counter()
@@ -117,7 +114,7 @@ def computation(
                 ENCODE.observe(time.perf_counter() - computed)
                 return content, packed
 
-            content, packed = await execution.run(work, request, len(raw), proportional and not zipped)
+            content, packed = await execution.run(work, request, size, proportional)
             return Response(content, media_type=media, headers=PACKED if packed else UNPACKED)
 
         shown = examples(function.__name__)
@@ -148,17 +145,9 @@ def event_stream(
             check_content(request)
             accepted(request, (EVENT_STREAM,))
             execution: Execution = request.app.state.execution
-            limit = execution.settings.max_body_bytes
-            raw = await body.read(request, limit)
-            zipped = is_gzip(request)
+            decode, _ = await _received(request, decoder)
             await execution.ready.wait()
-            job = execution.job(request.state.facts)
-
-            def events() -> Iterator[tuple[str, msgspec.Struct]]:
-                asked = codec.decode(body.unpacked(raw, limit, job.check) if zipped else raw, decoder)
-                return cast(Iterator[tuple[str, msgspec.Struct]], function(asked))
-
-            stream = _relayed(execution, events, job, request)
+            stream = _relayed(execution, lambda: function(decode()), execution.job(request.state.facts), request)
             await anext(stream)  # which raises what is wrong with the request
             # Proxies that collect an answer before they pass it on are asked not to.
             return StreamingResponse(stream, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
@@ -173,6 +162,18 @@ def event_stream(
         return function
 
     return register
+
+
+async def _received(request: Request, decoder: msgspec.json.Decoder[Any]) -> tuple[Callable[[], Any], int]:
+    """What makes a request struct of the body, which has been read and is within the limit; and the bytes that it may come
+    to when it is unpacked. A body is unpacked where it is decoded, by the job that works on it.
+    """
+    execution: Execution = request.app.state.execution
+    limit = execution.settings.max_body_bytes
+    raw = await body.read(request, limit)
+    if is_gzip(request):
+        return lambda: codec.decode(body.unpacked(raw, limit, JOB.get().check), decoder), limit
+    return lambda: codec.decode(raw, decoder), len(raw)
 
 
 async def _relayed(

@@ -66,9 +66,9 @@ class Execution:
         self.draining = False
         self.serving = 0
 
-    def job(self, facts: dict[str, Any] | None = None) -> Job:
+    def job(self, facts: dict[str, Any]) -> Job:
         """A job that begins now."""
-        return Job(time.perf_counter() + self.settings.compute_timeout_s, self.settings, {} if facts is None else facts)
+        return Job(time.perf_counter() + self.settings.compute_timeout_s, self.settings, facts)
 
     async def run(self, work: Callable[[], T], request: Request, size: int, proportional: bool) -> T:
         """The result of `work` on a body of `size` bytes. Work that is not `proportional` to it goes to the pool.

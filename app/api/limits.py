@@ -14,8 +14,6 @@ from app.engine.graph import Graph
 from app.engine.interruption import checkpoint
 from app.settings import Settings
 
-MIB = 1 << 20
-
 
 def described(settings: Settings) -> dict[str, int | float]:
     """All limits, by the names of their settings."""

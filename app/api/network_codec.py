@@ -9,7 +9,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from app.api.codec import graph_of
-from app.api.limits import check_model
+from app.api.limits import check_expression, check_model
 from app.api.schemas.expressions import ExpressionGraph
 from app.api.schemas.networks import (
     BufferBody,
@@ -131,6 +131,7 @@ def loss_of(body: str | LossExpression) -> Loss:
     """A loss by name, or of an expression. Errors point into `loss`."""
     if isinstance(body, str):
         return losses.named(body)
+    check_expression(body.expression, ("loss", "expression"))
     with at("loss"):
         return losses.of_expression(graph_of(body.expression))
 
@@ -139,6 +140,7 @@ def optimizer_of(body: OptimizerBody) -> Optimizer:
     """An optimizer; its learning rate may be an expression of `step`. Errors point into `optimizer`."""
     rate: Any = body.learning_rate
     if isinstance(rate, str | ExpressionGraph):
+        check_expression(rate, ("optimizer", "learning_rate"))
         try:
             rate = graph_of(rate)
         except EngineError as error:

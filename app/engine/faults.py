@@ -13,7 +13,7 @@ import numpy as np
 from app.engine import kernels
 from app.engine.errors import NODES, NonFinite, Path, quote
 from app.engine.graph import Graph
-from app.engine.tape import Bound, Ints, Seed, bind
+from app.engine.tape import Bound, Seed, bind
 from app.engine.transforms import Seeds, seeded
 from app.engine.walk import PointWalk
 
@@ -69,7 +69,7 @@ def explain(
     of = output or graph.output
     walk = PointWalk(bound.tape, bound.numbers)
     slot = int(bound.tape.slot[graph.index[node]])
-    culprit = int(_culprits(bound, walk, asked, here, int(bound.tape.slot[graph.index[of]]))[slot])
+    culprit = _culprit(bound, walk, asked, here, int(bound.tape.slot[graph.index[of]]), slot)
     guilty = _node_at(bound, slot if culprit < 0 else culprit)
     at = f" at point {point} (counted from 0)" if point is not None else ""
     what = f"the value of {quote(node)}" if asked is Asked.VALUE else f"the {asked.value} of {quote(of)}"
@@ -81,31 +81,30 @@ def explain(
     return NonFinite(detail + '; with "nonfinite": "null" such a number is answered as null', place)
 
 
-def _culprits(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output: int) -> Ints:
-    """For each slot, the first slot at fault for its number of the kind that was asked for; -1 where it is finite."""
+def _culprit(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output: int, slot: int) -> int:
+    """The first slot at fault for the number of the kind that was asked for in `slot`; -1 where that is finite."""
     tape = bound.tape
     p = walk.linearize()
     if asked is Asked.VALUE:
-        return kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, walk.values, True)
+        return int(kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, walk.values, True)[slot])
     if asked is Asked.TANGENT:
         tangents = walk.push(seeds)
-        return kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)
+        return int(kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)[slot])
     if asked is Asked.GRADIENT:
         adjoints = walk.pull(seeds or {output: 1.0})
         none = np.zeros((len(tape.op), 6))
-        return kernels.blame_backward(tape.a, tape.b, tape.c, p, none, np.zeros(tape.slots), adjoints)
+        return int(kernels.blame_backward(tape.a, tape.b, tape.c, p, none, np.zeros(tape.slots), adjoints)[slot])
     walk.curve(walk.pull({output: 1.0}))
     tangents = walk.push(seeds)
     w = walk.pull_tangents(tangents)
-    culprits = kernels.blame_backward(tape.a, tape.b, tape.c, p, walk.curvature, tangents, w)
+    culprit = int(kernels.blame_backward(tape.a, tape.b, tape.c, p, walk.curvature, tangents, w)[slot])
+    if culprit < tape.leaves:
+        return culprit
     # An instruction is not at fault for a tangent that came to it as infinite.
     forward = kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)
-    for slot, culprit in enumerate(culprits.tolist()):
-        if culprit >= tape.leaves:
-            k = culprit - tape.leaves
-            arguments = (tape.a[k], tape.b[k], tape.c[k])[: kernels.ARITY[tape.op[k]]]
-            culprits[slot] = next((forward[s] for s in arguments if forward[s] >= 0), culprit)
-    return culprits
+    k = culprit - tape.leaves
+    arguments = (tape.a[k], tape.b[k], tape.c[k])[: kernels.ARITY[tape.op[k]]]
+    return next((int(forward[s]) for s in arguments if forward[s] >= 0), culprit)
 
 
 def _node_at(bound: Bound, slot: int) -> int:

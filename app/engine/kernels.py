@@ -60,7 +60,7 @@ def times(x: float, y: float) -> float:
 @jit
 def apply(op: int, x: float, y: float, z: float) -> float:
     """One instruction: the value of row `op`."""
-    return value_of(op, x, y, z)  # type: ignore[no-any-return]
+    return value_of(op, x, y, z)  # type: ignore[no-any-return]  # compiled
 
 
 @jit
@@ -150,11 +150,11 @@ def pull_tangents(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w:
     """
     base = len(w) - len(a)
     for k in range(len(a) - 1, -1, -1):
-        i, j, l = a[k], b[k], c[k]  # noqa: E741
+        i, j, h = a[k], b[k], c[k]
         dg = w[base + k]
-        w[i] += times(dg, p[k, 0]) + times(s[k, 0], t[i]) + times(s[k, 1], t[j]) + times(s[k, 3], t[l])
-        w[j] += times(dg, p[k, 1]) + times(s[k, 1], t[i]) + times(s[k, 2], t[j]) + times(s[k, 4], t[l])
-        w[l] += times(dg, p[k, 2]) + times(s[k, 3], t[i]) + times(s[k, 4], t[j]) + times(s[k, 5], t[l])
+        w[i] += times(dg, p[k, 0]) + times(s[k, 0], t[i]) + times(s[k, 1], t[j]) + times(s[k, 3], t[h])
+        w[j] += times(dg, p[k, 1]) + times(s[k, 1], t[i]) + times(s[k, 2], t[j]) + times(s[k, 4], t[h])
+        w[h] += times(dg, p[k, 2]) + times(s[k, 3], t[i]) + times(s[k, 4], t[j]) + times(s[k, 5], t[h])
 
 
 @jit
@@ -204,13 +204,13 @@ def blame_backward(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w
             continue
         m = k - base
         from_here = culprit[k] if culprit[k] >= 0 else k
-        i, j, l = a[m], b[m], c[m]  # noqa: E741
+        i, j, h = a[m], b[m], c[m]
         for place in range(3):
-            to = i if place == 0 else (j if place == 1 else l)
+            to = i if place == 0 else (j if place == 1 else h)
             row = 0 if place == 0 else (1 if place == 1 else 3)
             part = times(w[k], p[m, place]) + times(s[m, row], t[i])
             part += times(s[m, 1 if place == 0 else (2 if place == 1 else 4)], t[j])
-            part += times(s[m, 3 if place == 0 else (4 if place == 1 else 5)], t[l])
+            part += times(s[m, 3 if place == 0 else (4 if place == 1 else 5)], t[h])
             if not np.isfinite(part) and culprit[to] < 0 and not np.isfinite(w[to]):
                 culprit[to] = from_here
     return culprit

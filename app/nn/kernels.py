@@ -164,11 +164,11 @@ def _tape_loss(
     g[:, :count] = 0.0
     g[len(v) - 1, :count] = 1.0 / count
     for k in range(len(op) - 1, -1, -1):
-        i, j, l = ta[k], tb[k], tc[k]  # noqa: E741
+        i, j, h = ta[k], tb[k], tc[k]
         out = leaves + k
         backward_block(
-            op[k], v[i, :count], v[j, :count], v[l, :count], v[out, :count],
-            g[out, :count], g[i, :count], g[j, :count], g[l, :count],
+            op[k], v[i, :count], v[j, :count], v[h, :count], v[out, :count],
+            g[out, :count], g[i, :count], g[j, :count], g[h, :count],
         )  # fmt: skip
     for i in range(count):
         ds[i] = g[score, i] if score >= 0 else 0.0

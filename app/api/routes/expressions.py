@@ -14,7 +14,6 @@ from app.api.schemas.expressions import (
     CheckAnswer,
     CheckedGradient,
     CheckRequest,
-    ExpressionGraph,
     ExpressionRequest,
     ForwardAnswer,
     ForwardRequest,
@@ -200,9 +199,7 @@ def parse(request: ExpressionRequest) -> ParseAnswer:
     for name, number in request.inputs.items():
         if not isinstance(number, list):
             nodes[graph.index[name]] = replace(nodes[graph.index[name]], data=number)
-    if len(graph.outputs) == 1:
-        return ParseAnswer(ExpressionGraph(nodes, output=graph.output))
-    return ParseAnswer(ExpressionGraph(nodes, outputs=list(graph.outputs)))
+    return ParseAnswer(codec.graph_body(nodes, graph.outputs))
 
 
 def _dot(answer: GraphAnswer) -> bytes:

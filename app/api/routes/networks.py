@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -12,11 +12,11 @@ from msgspec import UNSET
 from starlette.requests import ClientDisconnect
 
 from app.api import network_codec as codec
+from app.api.codec import graph_body
 from app.api.endpoint import BODY_PROBLEMS, computation, event_stream
 from app.api.execution import JOB
 from app.api.limits import check_model, check_numbers, check_training, too_large
 from app.api.problems import Problem
-from app.api.schemas.expressions import ExpressionGraph
 from app.api.schemas.networks import (
     BoundaryAnswer,
     BoundaryPoint,
@@ -164,14 +164,13 @@ def train(request: TrainRequest) -> TrainAnswer:
     kept here: `model` and `state` of the answer go into the next request to go on, and 60 steps and then 40 give the bytes of
     100. The rows of a mini-batch depend on `seed` and the step alone. Update rules, parameter names and defaults are PyTorch's.
     """
-    begun = _begin(request)
-    while True:
-        try:
-            next(begun.chunks)
-        except StopIteration as end:
-            return begun.answer(end.value)
-        if JOB.get().cancelled.is_set():
-            raise ClientDisconnect
+    cancelled = JOB.get().cancelled
+    for event, data in _events(_begin(request)):
+        if event == "result":
+            return cast(TrainAnswer, data)
+        if cancelled.is_set():
+            break
+    raise ClientDisconnect
 
 
 @event_stream(router, "/train/stream", problems=LOSS_PROBLEMS, events={"progress": HistoryRow, "result": TrainAnswer})
@@ -181,19 +180,18 @@ def train_stream(request: TrainRequest) -> Iterator[tuple[str, msgspec.Struct]]:
     The same request as `/v1/networks/train`, answered by server-sent events: `progress` with a row of the history, at most
     every 100 ms; then one `result` with the whole answer, or `error` with a problem.
     """
-    begun = _begin(request)
-    return _events(begun)
+    return _events(_begin(request))
 
 
 def _events(begun: _Training) -> Iterator[tuple[str, msgspec.Struct]]:
+    """After each chunk of steps its last row, and in the end the answer."""
     while True:
         try:
             rows: list[Row] = next(begun.chunks)
         except StopIteration as end:
             yield "result", begun.answer(end.value)
             return
-        if rows:
-            yield "progress", codec.history_row(rows[-1])
+        yield "progress", codec.history_row(rows[-1])
 
 
 @computation(router, "/graph", proportional=False, problems=LOSS_PROBLEMS)
@@ -211,9 +209,7 @@ def network_as_graph(request: NetworkGraphRequest) -> NetworkGraphAnswer:
     if wanted is not None and loss is None:
         loss = losses.named("mse")
     graph = network_graph(model, np.array(request.inputs, np.float64), wanted, loss)
-    if len(graph.outputs) == 1:
-        return NetworkGraphAnswer(ExpressionGraph(list(graph.nodes), output=graph.output))
-    return NetworkGraphAnswer(ExpressionGraph(list(graph.nodes), outputs=list(graph.outputs)))
+    return NetworkGraphAnswer(graph_body(graph.nodes, graph.outputs))
 
 
 @computation(router, "/decision-boundary", proportional=False, problems=PROBLEMS)
