@@ -96,6 +96,10 @@ def test_cors_is_off_unless_set(start: Start, client: httpx.Client) -> None:
     server = start(AUTODIFF_CORS_ORIGINS="https://a.example")
     allowed = httpx.options(f"{server.url}/v1/backward", headers=asked).headers
     assert allowed["access-control-allow-origin"] == "https://a.example"
+    keyed = start(AUTODIFF_CORS_ORIGINS="https://a.example", AUTODIFF_API_KEYS="k")  # a preflight never has a key
+    assert (
+        httpx.options(f"{keyed.url}/v1/backward", headers=asked).headers["access-control-allow-origin"] == "https://a.example"
+    )
     refused = httpx.options(f"{server.url}/v1/backward", headers=asked | {"Origin": "https://b.example"}).headers
     assert "access-control-allow-origin" not in refused
 
@@ -122,6 +126,15 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.wait_until_ready()
     yield server
     server.stop()
+
+
+def test_the_length_of_a_text_holds_wherever_it_stands(limited: Server) -> None:
+    text = "score" + " + score" * 20
+    rate = {"learning_rate": "step" + " + step" * 20}
+    run = {"model": LINE, "data": {"dataset": "xor"}, "steps": 1}
+    for body in ({**run, "loss": {"expression": text}}, {**run, "loss": "mse", "optimizer": rate}):
+        refused = httpx.post(f"{limited.url}/v1/networks/train", json=body)
+        assert refused.status_code == 422 and "AUTODIFF_MAX_TEXT" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("setting", LIMITS)
@@ -262,7 +275,12 @@ def test_a_worker_that_is_killed_comes_back(start: Start) -> None:
     supervisor = psutil.Process(server.process.pid)
 
     def workers() -> set[int]:
-        return {child.pid for child in supervisor.children() if "spawn_main" in " ".join(child.cmdline())}
+        found = set()
+        for child in supervisor.children():
+            with contextlib.suppress(psutil.Error):  # one that has just ended has no command line any more
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.add(child.pid)
+        return found
 
     wait_for(lambda: len(workers()) == 2, 20)
     before = workers()
