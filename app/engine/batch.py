@@ -28,14 +28,7 @@ class BatchWalk:
         self.tape = tape
         self.towards = towards
         self.careful = careful
-        self.arguments = [
-            (row, slots[: len(row.d)])
-            for row, slots in zip(
-                [PRIMITIVES[code] for code in tape.op.tolist()],
-                zip(tape.a.tolist(), tape.b.tolist(), tape.c.tolist(), strict=True),
-                strict=True,
-            )
-        ]
+        self.arguments = [(PRIMITIVES[op], slots[: len(PRIMITIVES[op].d)]) for op, *slots in tape.code.tolist()]
         self.partials: dict[tuple[int, int], Column] | None = None
         values: list[Column] = list(numbers)
         for slot, column in columns.items():
@@ -48,7 +41,7 @@ class BatchWalk:
                     values.append(row.fun(*given))
                 else:
                     x, y, z = (*given, 0.0, 0.0)[:3]
-                    values.append(np.float64(kernels.apply(int(tape.op[k]), x, y, z)))
+                    values.append(np.float64(kernels.apply(int(tape.code[k, 0]), x, y, z)))
         self._values = values
 
     @property

@@ -86,24 +86,24 @@ def _culprit(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output: 
     tape = bound.tape
     p = walk.linearize()
     if asked is Asked.VALUE:
-        return int(kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, walk.values, True)[slot])
+        return int(kernels.blame_forward(tape.code, p, walk.values, True)[slot])
     if asked is Asked.TANGENT:
         tangents = walk.push(seeds)
-        return int(kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)[slot])
+        return int(kernels.blame_forward(tape.code, p, tangents, False)[slot])
     if asked is Asked.GRADIENT:
         adjoints = walk.pull(seeds or {output: 1.0})
-        none = np.zeros((len(tape.op), 6))
-        return int(kernels.blame_backward(tape.a, tape.b, tape.c, p, none, np.zeros(tape.slots), adjoints)[slot])
+        none = np.zeros((len(tape.code), 6))
+        return int(kernels.blame_backward(tape.code, p, none, np.zeros(tape.slots), adjoints)[slot])
     walk.curve(walk.pull({output: 1.0}))
     tangents = walk.push(seeds)
     w = walk.pull_tangents(tangents)
-    culprit = int(kernels.blame_backward(tape.a, tape.b, tape.c, p, walk.curvature, tangents, w)[slot])
+    culprit = int(kernels.blame_backward(tape.code, p, walk.curvature, tangents, w)[slot])
     if culprit < tape.leaves:
         return culprit
     # An instruction is not at fault for a tangent that came to it as infinite.
-    forward = kernels.blame_forward(tape.op, tape.a, tape.b, tape.c, p, tangents, False)
+    forward = kernels.blame_forward(tape.code, p, tangents, False)
     k = culprit - tape.leaves
-    arguments = (tape.a[k], tape.b[k], tape.c[k])[: kernels.ARITY[tape.op[k]]]
+    arguments = tape.code[k, 1 : 1 + kernels.ARITY[tape.code[k, 0]]].tolist()
     return next((int(forward[s]) for s in arguments if forward[s] >= 0), culprit)
 
 

@@ -4,7 +4,7 @@ Not here: numbers computed from a graph (`tape` and below), and where a graph co
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Annotated, Literal
@@ -36,8 +36,8 @@ LEAF_CODE = len(PRIMITIVES)
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 CODES = {name: OPCODE[name] for name in WIRE} | {name: OPCODE[to] for name, to in ALIASES.items()} | {LEAF: LEAF_CODE}
-_MIN_ARITY = np.array([row.min_arity for row in PRIMITIVES] + [0])
-_MAX_ARITY = np.array([row.max_arity or 2**31 - 1 for row in PRIMITIVES] + [0])
+MIN_ARITY = np.array([row.min_arity for row in PRIMITIVES] + [0])
+MAX_ARITY = np.array([row.max_arity or 2**31 - 1 for row in PRIMITIVES] + [0])
 
 
 class Node(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, omit_defaults=True):
@@ -57,19 +57,37 @@ class Node(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True, om
 
 
 @dataclass(frozen=True, slots=True)
-class Wiring:
-    """A graph as flat arrays over its n nodes, in the order in which they were given.
+class Columns:
+    """n nodes as columns, in the order in which they were given, with every name looked up.
 
-    `opcode` is the row of each node's primitive, or LEAF_CODE. Node i's arguments are `arg[start[i]:start[i + 1]]`:
-    the position of a node, or -1 - k for `constants[k]`. `order` lists all nodes, arguments first, those that the
-    outputs need (`live` of them) before the others. It is a walk from the outputs, so it does not depend on the
-    order in which the nodes were given, and neither does the last bit of any derivative.
+    `index` maps ids to positions. `opcode` is the row of each node's primitive, or LEAF_CODE. Node i's arguments are
+    `arg[start[i]:start[i + 1]]`: the position of a node, or -1 - k for `numbers[k]`. `datum` says where in `numbers` a
+    leaf's own number stands; -1 where there is none.
+    """
+
+    ids: Sequence[str]
+    index: Mapping[str, int]
+    opcode: Ints
+    start: Ints
+    arg: Ints
+    datum: Ints
+    numbers: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Columns, as in `Columns`, with the order in which they are worked through.
+
+    `order` lists all nodes, arguments first, those that the outputs need (`live` of them) before the others. It is a walk
+    from the outputs, so it does not depend on the order in which the nodes were given, and neither does the last bit of any
+    derivative.
     """
 
     opcode: Ints
     start: Ints
     arg: Ints
-    constants: Floats
+    datum: Ints
+    numbers: Floats
     order: Ints
     live: int
 
@@ -80,29 +98,39 @@ class Graph:
 
     `names` are the ids that mean something to whoever wrote the expression, and so have a gradient by default;
     left out, they are all ids. (Text has unnamed nodes between its names.) `source` says which of the two it came from.
+    `columns` are what the nodes come to, where that is known already; `nodes` may then be made as late as they are looked at.
 
     Raises: UnknownNode, DuplicateNode, GraphCycle, UnknownPrimitive, WrongArity, InvalidNode.
     """
 
-    nodes: tuple[Node, ...]
+    nodes: Sequence[Node]
     outputs: tuple[str, ...]
-    names: tuple[str, ...] = ()
+    names: Sequence[str] = ()
     source: Literal["nodes", "text"] = "nodes"
-    index: dict[str, int] = field(init=False, repr=False, compare=False)
+    columns: Columns | None = field(default=None, repr=False, compare=False)
+    index: Mapping[str, int] = field(init=False, repr=False, compare=False)
     wiring: Wiring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        nodes, outputs = tuple(self.nodes), tuple(self.outputs)
-        index = _index(nodes)
+        outputs = tuple(self.outputs)
         set_field = object.__setattr__
-        set_field(self, "nodes", nodes)
+        columns = self.columns
+        if columns is None:
+            nodes = tuple(self.nodes)
+            columns = columns_of(nodes)
+            set_field(self, "nodes", nodes)
+            set_field(self, "columns", columns)
         set_field(self, "outputs", outputs)
-        set_field(self, "index", index)
-        set_field(self, "names", tuple(self.names) or (tuple(index) if self.source == "nodes" else ()))
+        set_field(self, "index", columns.index)
+        if not self.names:
+            set_field(self, "names", columns.ids if self.source == "nodes" else ())
         if not outputs:
             raise InvalidNode("a graph has at least one output", ("expression", "outputs"))
         roots = self.positions(outputs, ("expression", "outputs") if len(outputs) > 1 else ("expression", "output"))
-        set_field(self, "wiring", _wire(nodes, index, roots))
+        wiring, cycle = connect(columns.opcode, columns.start, columns.arg, columns.datum, columns.numbers, roots)
+        if cycle:
+            raise _cycle([self.nodes[k].id for k in cycle], (*NODES, cycle[0]))
+        set_field(self, "wiring", wiring)
 
     @property
     def output(self) -> str:
@@ -112,16 +140,18 @@ class Graph:
     @property
     def leaves(self) -> tuple[str, ...]:
         """The named leaves: what Jacobians and Hessians are taken by unless told otherwise."""
-        nodes, index = self.nodes, self.index
-        return tuple(name for name in self.names if nodes[index[name]].op == LEAF)
+        index, leaf = self.index, (self.wiring.opcode == LEAF_CODE).tolist()
+        return tuple([name for name in self.names if leaf[index[name]]])
 
     def positions(self, ids: Sequence[str], place: Path) -> Ints:
         """Where these nodes stand in `nodes`. Raises UnknownNode for the first that is none, as an entry of `place`."""
-        found = np.fromiter(map(self.index.get, ids, repeat(-1)), np.int32, len(ids))
-        if len(found) and found.min() < 0:
-            k = int(np.argmax(found < 0))
+        if self.columns is not None and ids is self.columns.ids:
+            return np.arange(len(ids), dtype=np.int32)
+        found = [self.index.get(name, -1) for name in ids]
+        if -1 in found:
+            k = found.index(-1)
             raise unknown_node(ids[k], self, place if place[-1] == "output" else (*place, k))
-        return found
+        return np.array(found, np.int32)
 
 
 def unknown_node(name: str, graph: Graph, place: Path) -> UnknownNode:
@@ -137,7 +167,7 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= ID_LIMIT and not CONTROL.search(text)
 
 
-def _index(nodes: tuple[Node, ...]) -> dict[str, int]:
+def _index(nodes: Sequence[Node]) -> dict[str, int]:
     """Each id's position. Raises InvalidNode for an id that is empty, too long or unprintable, and DuplicateNode."""
     ids = [node.id for node in nodes]
     if not ids:
@@ -155,7 +185,9 @@ def _index(nodes: tuple[Node, ...]) -> dict[str, int]:
     return index
 
 
-def _wire(nodes: tuple[Node, ...], index: dict[str, int], roots: Ints) -> Wiring:
+def columns_of(nodes: Sequence[Node]) -> Columns:
+    """What nodes come to. Raises all that can be wrong with them one by one: all but GraphCycle."""
+    index = _index(nodes)
     n = len(nodes)
     opcode = np.fromiter(map(CODES.get, [node.op for node in nodes], repeat(-1)), np.int32, n)
     if opcode.min() < 0:
@@ -163,37 +195,45 @@ def _wire(nodes: tuple[Node, ...], index: dict[str, int], roots: Ints) -> Wiring
         raise unknown_primitive(nodes[k].op, (*NODES, k, "op"))
     arguments = [node.args for node in nodes]
     counts = np.fromiter(map(len, arguments), np.int64, n)
-    if ((counts < _MIN_ARITY[opcode]) | (counts > _MAX_ARITY[opcode])).any():
-        k = int(np.argmax((counts < _MIN_ARITY[opcode]) | (counts > _MAX_ARITY[opcode])))
+    misfits = (counts < MIN_ARITY[opcode]) | (counts > MAX_ARITY[opcode])
+    if misfits.any():
+        k = int(np.argmax(misfits))
         raise wrong_arity(nodes[k].op, int(counts[k]), (*NODES, k, "args"), nodes[k].id)
+    datum = np.full(n, -1, np.int32)
+    numbers: list[float] = []
     for k, node in enumerate(nodes):
-        if node.data is not None and node.op != LEAF:
+        if node.data is None:
+            continue
+        if node.op != LEAF:
             raise InvalidNode(
                 f"node {quote(node.id)} is the operation {node.op}: only a node with op {LEAF!r} has data",
                 (*NODES, k, "data"),
             )
+        datum[k] = len(numbers)
+        numbers.append(node.data)
     flat = list(chain.from_iterable(arguments))
     arg = np.fromiter(map(index.get, flat, repeat(-1)), np.int32, len(flat))  # type: ignore[arg-type]  # numbers find nothing
-    numbers = np.flatnonzero(arg < 0)
-    constants = np.empty(len(numbers))
-    for k, place in enumerate(numbers.tolist()):
+    places = np.flatnonzero(arg < 0)
+    arg[places] = -1 - len(numbers) - np.arange(len(places), dtype=np.int32)
+    for place in places.tolist():
         number = flat[place]
         if isinstance(number, str):
             raise _unknown_argument(nodes, index, counts, place)
-        constants[k] = number
-    arg[numbers] = -1 - np.arange(len(numbers), dtype=np.int32)
-    wiring, cycle = connect(opcode, counts, arg, constants, roots)
-    if cycle:
-        raise _cycle([nodes[k].id for k in cycle], (*NODES, cycle[0]))
-    return wiring
+        numbers.append(number)
+    return Columns(tuple(index), index, opcode, starts(counts), arg, datum, np.array(numbers, np.float64))
 
 
-def connect(opcode: Ints, counts: npt.NDArray[np.int64], arg: Ints, constants: Floats, roots: Ints) -> tuple[Wiring, list[int]]:
-    """The wiring of nodes with `counts` arguments each, all of them in `arg`; and a cycle, where there is one."""
-    start = np.zeros(len(opcode) + 1, np.int32)
+def starts(counts: npt.NDArray[np.int64]) -> Ints:
+    """Where each node's arguments begin, if it has so many; and, in the end, where all of them end."""
+    start = np.zeros(len(counts) + 1, np.int32)
     np.cumsum(counts, out=start[1:])
+    return start
+
+
+def connect(opcode: Ints, start: Ints, arg: Ints, datum: Ints, numbers: Floats, roots: Ints) -> tuple[Wiring, list[int]]:
+    """The wiring of columns, and a cycle, where there is one."""
     order, live, cycle = _topological_order(start, arg, roots)
-    return Wiring(opcode, start, arg, constants, order, live), cycle.tolist()
+    return Wiring(opcode, start, arg, datum, numbers, order, live), cycle.tolist()
 
 
 def unknown_primitive(name: str, place: Path, leaf: bool = True) -> UnknownPrimitive:
@@ -214,7 +254,7 @@ def wrong_arity(name: str, count: int, place: Path, node: str | None = None) -> 
     return WrongArity(f"{at}{name} takes {WIRE[ALIASES.get(name, name)].arity_text}, not {count}", place)
 
 
-def _unknown_argument(nodes: tuple[Node, ...], index: dict[str, int], counts: npt.NDArray[np.int64], place: int) -> UnknownNode:
+def _unknown_argument(nodes: Sequence[Node], index: dict[str, int], counts: npt.NDArray[np.int64], place: int) -> UnknownNode:
     start = np.concatenate(([0], np.cumsum(counts)))
     k = int(np.searchsorted(start, place, side="right")) - 1
     name = nodes[k].args[place - int(start[k])]

@@ -17,7 +17,8 @@ from app.engine.jit import inline, jit
 from app.engine.primitives import PRIMITIVES, Primitive
 
 Ints = npt.NDArray[np.int32]
-Codes = npt.NDArray[np.uint8]
+Code = npt.NDArray[np.int32]
+"""Instructions, a row each: a row of the table and three slots, as in `tape.Tape`."""
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
 
@@ -64,74 +65,76 @@ def apply(op: int, x: float, y: float, z: float) -> float:
 
 
 @jit
-def forward(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats) -> None:
+def forward(code: Code, v: Floats) -> None:
     """Fills the values `v` behind the leaves', which are given."""
-    base = len(v) - len(op)
-    for k in range(len(op)):
-        v[base + k] = value_of(op[k], v[a[k]], v[b[k]], v[c[k]])
+    base = len(v) - len(code)
+    for k in range(len(code)):
+        v[base + k] = value_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]])
 
 
 @jit
-def backward(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats, g: Floats) -> None:
+def backward(code: Code, v: Floats, g: Floats) -> None:
     """Pulls the cotangents in `g` back to the leaves: afterwards g[i] is the adjoint of slot i."""
-    base = len(v) - len(op)
-    for k in range(len(op) - 1, -1, -1):
+    base = len(v) - len(code)
+    for k in range(len(code) - 1, -1, -1):
         adjoint = g[base + k]
         if adjoint == 0.0:
             continue
-        d0, d1, d2 = partials_of(op[k], v[a[k]], v[b[k]], v[c[k]], v[base + k])
+        i, j, h = code[k, 1], code[k, 2], code[k, 3]
+        d0, d1, d2 = partials_of(code[k, 0], v[i], v[j], v[h], v[base + k])
         if d0 != 0.0:
-            g[a[k]] += adjoint * d0
+            g[i] += adjoint * d0
         if d1 != 0.0:
-            g[b[k]] += adjoint * d1
+            g[j] += adjoint * d1
         if d2 != 0.0:
-            g[c[k]] += adjoint * d2
+            g[h] += adjoint * d2
 
 
 @jit
-def linearize(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats) -> Floats:
+def linearize(code: Code, v: Floats) -> Floats:
     """The partials of each instruction by its arguments at the values `v`: an array of shape (m, 3)."""
-    base = len(v) - len(op)
-    p = np.empty((len(op), 3))
-    for k in range(len(op)):
-        p[k, 0], p[k, 1], p[k, 2] = partials_of(op[k], v[a[k]], v[b[k]], v[c[k]], v[base + k])
+    base = len(v) - len(code)
+    p = np.empty((len(code), 3))
+    for k in range(len(code)):
+        p[k, 0], p[k, 1], p[k, 2] = partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]], v[base + k])
     return p
 
 
 @jit
-def push(a: Ints, b: Ints, c: Ints, p: Floats, t: Floats) -> None:
+def push(code: Code, p: Floats, t: Floats) -> None:
     """Pushes the tangents in `t` forward. What stands at an instruction's slot before is added to its tangent."""
-    base = len(t) - len(a)
-    for k in range(len(a)):
-        t[base + k] += times(p[k, 0], t[a[k]]) + times(p[k, 1], t[b[k]]) + times(p[k, 2], t[c[k]])
+    base = len(t) - len(code)
+    for k in range(len(code)):
+        t[base + k] += times(p[k, 0], t[code[k, 1]]) + times(p[k, 1], t[code[k, 2]]) + times(p[k, 2], t[code[k, 3]])
 
 
 @jit
-def pull(a: Ints, b: Ints, c: Ints, p: Floats, g: Floats) -> None:
+def pull(code: Code, p: Floats, g: Floats) -> None:
     """`backward`, with the partials already there: for one of many cotangents."""
-    base = len(g) - len(a)
-    for k in range(len(a) - 1, -1, -1):
+    base = len(g) - len(code)
+    for k in range(len(code) - 1, -1, -1):
         adjoint = g[base + k]
         if adjoint == 0.0:
             continue
         if p[k, 0] != 0.0:
-            g[a[k]] += adjoint * p[k, 0]
+            g[code[k, 1]] += adjoint * p[k, 0]
         if p[k, 1] != 0.0:
-            g[b[k]] += adjoint * p[k, 1]
+            g[code[k, 2]] += adjoint * p[k, 1]
         if p[k, 2] != 0.0:
-            g[c[k]] += adjoint * p[k, 2]
+            g[code[k, 3]] += adjoint * p[k, 2]
 
 
 @jit
-def curve(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats, g: Floats) -> Floats:
+def curve(code: Code, v: Floats, g: Floats) -> Floats:
     """Each instruction's second partials (aa, ab, bb, ac, bc, cc) times its adjoint in `g`: an array of shape (m, 6)."""
-    base = len(v) - len(op)
-    s = np.zeros((len(op), 6))
-    for k in range(len(op)):
+    base = len(v) - len(code)
+    s = np.zeros((len(code), 6))
+    for k in range(len(code)):
         adjoint = g[base + k]
         if adjoint == 0.0:
             continue
-        aa, ab, bb, ac, bc, cc = second_partials_of(op[k], v[a[k]], v[b[k]], v[c[k]], v[base + k])
+        i, j, h = code[k, 1], code[k, 2], code[k, 3]
+        aa, ab, bb, ac, bc, cc = second_partials_of(code[k, 0], v[i], v[j], v[h], v[base + k])
         s[k, 0] = times(adjoint, aa)
         s[k, 1] = times(adjoint, ab)
         s[k, 2] = times(adjoint, bb)
@@ -142,15 +145,15 @@ def curve(op: Codes, a: Ints, b: Ints, c: Ints, v: Floats, g: Floats) -> Floats:
 
 
 @jit
-def pull_tangents(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w: Floats) -> None:
+def pull_tangents(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> None:
     """Forward over reverse: the derivative of `pull` along the tangents `t`, of all slots, into `w`, which starts at 0.
 
     An adjoint's derivative is the pulled derivative of the adjoint after it, plus that adjoint times the derivative of
     the partial: dg[i] += dg * p[i] + g * sum_j dd[i, j] * t[j], where `s` already holds g * dd.
     """
-    base = len(w) - len(a)
-    for k in range(len(a) - 1, -1, -1):
-        i, j, h = a[k], b[k], c[k]
+    base = len(w) - len(code)
+    for k in range(len(code) - 1, -1, -1):
+        i, j, h = code[k, 1], code[k, 2], code[k, 3]
         dg = w[base + k]
         w[i] += times(dg, p[k, 0]) + times(s[k, 0], t[i]) + times(s[k, 1], t[j]) + times(s[k, 3], t[h])
         w[j] += times(dg, p[k, 1]) + times(s[k, 1], t[i]) + times(s[k, 2], t[j]) + times(s[k, 4], t[h])
@@ -158,44 +161,37 @@ def pull_tangents(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w:
 
 
 @jit
-def blame_forward(op: Codes, a: Ints, b: Ints, c: Ints, p: Floats, v: Floats, values: bool) -> Ints:
+def blame_forward(code: Code, p: Floats, v: Floats, values: bool) -> Ints:
     """For each slot whose number in `v` is not finite, the first slot at fault for it; -1 for the others.
 
     The fault of an argument is inherited, first of all where the argument counts, that is, where its partial is not exactly
     0. If `v` holds `values`, it is inherited anyhow, as in NaN times 0; a tangent is not passed on by a partial of 0.
     """
-    base = len(v) - len(op)
+    base = len(v) - len(code)
     culprit = np.full(len(v), -1, np.int32)
     for k in range(len(v)):
         if np.isfinite(v[k]):
             continue
         culprit[k] = k
-        if k >= base:
-            if culprit[a[k - base]] >= 0 and p[k - base, 0] != 0.0:
-                culprit[k] = culprit[a[k - base]]
-            elif culprit[b[k - base]] >= 0 and p[k - base, 1] != 0.0:
-                culprit[k] = culprit[b[k - base]]
-            elif culprit[c[k - base]] >= 0 and p[k - base, 2] != 0.0:
-                culprit[k] = culprit[c[k - base]]
-            elif values:
-                arity = ARITY[op[k - base]]
-                if culprit[a[k - base]] >= 0:
-                    culprit[k] = culprit[a[k - base]]
-                elif arity > 1 and culprit[b[k - base]] >= 0:
-                    culprit[k] = culprit[b[k - base]]
-                elif arity > 2 and culprit[c[k - base]] >= 0:
-                    culprit[k] = culprit[c[k - base]]
+        if k < base:
+            continue
+        arity = ARITY[code[k - base, 0]]
+        for counts in range(2 if values else 1):  # first the arguments that count, then any
+            for i in range(arity):
+                fault = culprit[code[k - base, 1 + i]]
+                if culprit[k] == k and fault >= 0 and (counts == 1 or p[k - base, i] != 0.0):
+                    culprit[k] = fault
     return culprit
 
 
 @jit
-def blame_backward(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w: Floats) -> Ints:
+def blame_backward(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> Ints:
     """For each slot whose adjoint in `w` is not finite, the first slot at fault in the reverse walk; -1 for the others.
 
     At fault is the instruction that makes an infinite or undefined adjoint of finite ones. With `s` and `t` of zeros `w`
     is a gradient; else its derivative along `t`, as in `pull_tangents`.
     """
-    base = len(w) - len(a)
+    base = len(w) - len(code)
     culprit = np.full(len(w), -1, np.int32)
     for k in range(len(w) - 1, -1, -1):
         if not np.isfinite(w[k]) and culprit[k] < 0:
@@ -204,9 +200,9 @@ def blame_backward(a: Ints, b: Ints, c: Ints, p: Floats, s: Floats, t: Floats, w
             continue
         m = k - base
         from_here = culprit[k] if culprit[k] >= 0 else k
-        i, j, h = a[m], b[m], c[m]
+        i, j, h = code[m, 1], code[m, 2], code[m, 3]
         for place in range(3):
-            to = i if place == 0 else (j if place == 1 else h)
+            to = code[m, 1 + place]
             row = 0 if place == 0 else (1 if place == 1 else 3)
             part = times(w[k], p[m, place]) + times(s[m, row], t[i])
             part += times(s[m, 1 if place == 0 else (2 if place == 1 else 4)], t[j])

@@ -50,18 +50,17 @@ AVERAGE = np.array([row.average for row in PRIMITIVES] + [False])
 class Tape:
     """m instructions over `leaves + m` slots. All arrays are read-only.
 
-    Instruction k applies the table's row `op[k]` to the slots `a[k]`, `b[k]`, `c[k]` (those beyond its arity are 0 and
-    mean nothing) and writes slot `leaves + k`. `source` says what stands in each leaf slot: the position of a node, or
-    -1 - k for constant k of the graph. `constants` holds those constants' numbers at their slots, and NaN elsewhere.
-    `slot` gives each node's slot, or -1 for a node that the outputs do not need.
+    Instruction k, `code[k]`, is a row of the table and three slots: it applies the row to those (beyond its arity they are 0
+    and mean nothing) and writes slot `leaves + k`. `source` says what stands in each leaf slot: the position of a node, or
+    -1 - k for number k of the graph. `numbers` holds what the leaf slots have from the graph itself: constants and the
+    leaves' own data; NaN in the slots listed as `unbound`, which have neither. `slot` gives each node's slot, or -1 for a
+    node that the outputs do not need.
     """
 
-    op: npt.NDArray[np.uint8]
-    a: Ints
-    b: Ints
-    c: Ints
+    code: Ints
     source: Ints
-    constants: Floats
+    numbers: Floats
+    unbound: Ints
     slot: Ints
 
     @property
@@ -72,103 +71,97 @@ class Tape:
     @property
     def slots(self) -> int:
         """The number of slots."""
-        return len(self.source) + len(self.op)
+        return len(self.source) + len(self.code)
 
 
 def record(wiring: Wiring, everything: bool = False) -> Tape:
     """The tape of what the outputs need, or of `everything` in the graph."""
     count = len(wiring.order) if everything else wiring.live
-    op, a, b, c, source, constants, slot = _lower(
-        wiring.opcode, wiring.start, wiring.arg, wiring.constants, wiring.order[:count]
-    )
-    for array in (op, a, b, c, source, constants, slot):
+    arrays = _lower(wiring.opcode, wiring.start, wiring.arg, wiring.datum, wiring.numbers, wiring.order, count)
+    for array in arrays:
         array.flags.writeable = False
-    return Tape(op, a, b, c, source, constants, slot)
+    return Tape(*arrays)
 
 
 @jit
 def _lower(
-    opcode: Ints, start: Ints, arg: Ints, constants: Floats, order: Ints
-) -> tuple[npt.NDArray[np.uint8], Ints, Ints, Ints, Ints, Floats, Ints]:
+    opcode: Ints, start: Ints, arg: Ints, datum: Ints, data: Floats, order: Ints, count: int
+) -> tuple[Ints, Ints, Floats, Ints, Ints]:
     leaves = 0
     instructions = 0
-    for node in order:
-        code = opcode[node]
-        if code == LEAF_CODE:
+    free = 0
+    for node in order[:count]:
+        op = opcode[node]
+        if op == LEAF_CODE:
             leaves += 1
+            free += datum[node] < 0
             continue
-        count = start[node + 1] - start[node]
+        arguments = start[node + 1] - start[node]
         for k in range(start[node], start[node + 1]):
             leaves += arg[k] < 0
-        if FOLD[code] >= 0:
-            instructions += max(count - 1, 1)
-            if AVERAGE[code] and count > 1:
+        if FOLD[op] >= 0:
+            instructions += max(arguments - 1, 1)
+            if AVERAGE[op] and arguments > 1:
                 instructions += 1
                 leaves += 1
         else:
             instructions += 1
 
-    op = np.empty(instructions, np.uint8)
-    a = np.zeros(instructions, np.int32)
-    b = np.zeros(instructions, np.int32)
-    c = np.zeros(instructions, np.int32)
+    code = np.zeros((instructions, 4), np.int32)
     source = np.empty(leaves, np.int32)
-    numbers = np.full(leaves, np.nan)
+    numbers = np.empty(leaves)
+    unbound = np.empty(free, np.int32)
     slot = np.full(len(opcode), -1, np.int32)
-    taken = np.zeros(3, np.int32)
     leaf = 0
+    free = 0
     at = 0
-    for node in order:
-        code = opcode[node]
-        if code == LEAF_CODE:
+    for node in order[:count]:
+        op = opcode[node]
+        if op == LEAF_CODE:
             source[leaf] = node
             slot[node] = leaf
+            if datum[node] >= 0:
+                numbers[leaf] = data[datum[node]]
+            else:
+                numbers[leaf] = np.nan
+                unbound[free] = leaf
+                free += 1
             leaf += 1
             continue
         first, last = start[node], start[node + 1]
-        fold = FOLD[code]
+        fold = FOLD[op]
         left = -1
         for k in range(first, last):
             if arg[k] < 0:
                 source[leaf] = arg[k]
-                numbers[leaf] = constants[-1 - arg[k]]
+                numbers[leaf] = data[-1 - arg[k]]
                 here = leaf
                 leaf += 1
             else:
                 here = slot[arg[k]]
             if fold < 0:
-                taken[k - first] = here
+                code[at, 1 + k - first] = here
             elif left < 0:
                 left = here
             else:
-                op[at] = fold
-                a[at] = left
-                b[at] = here
+                code[at, 0], code[at, 1], code[at, 2] = fold, left, here
                 left = leaves + at
                 at += 1
         if fold < 0:
-            with_number = WITH_NUMBER[code]
-            op[at] = with_number if with_number >= 0 and arg[last - 1] < 0 else code
-            a[at] = taken[0]
-            if last - first > 1:
-                b[at] = taken[1]
-            if last - first > 2:
-                c[at] = taken[2]
+            with_number = WITH_NUMBER[op]
+            code[at, 0] = with_number if with_number >= 0 and arg[last - 1] < 0 else op
             at += 1
         elif last - first == 1:
-            op[at] = IDENTITY
-            a[at] = left
+            code[at, 0], code[at, 1] = IDENTITY, left
             at += 1
-        elif AVERAGE[code]:
-            source[leaf] = -1 - len(constants)
+        elif AVERAGE[op]:
+            source[leaf] = -1 - len(data)
             numbers[leaf] = last - first
-            op[at] = DIVIDE
-            a[at] = left
-            b[at] = leaf
+            code[at, 0], code[at, 1], code[at, 2] = DIVIDE, left, leaf
             leaf += 1
             at += 1
         slot[node] = leaves + at - 1
-    return op, a, b, c, source, numbers, slot
+    return code, source, numbers, unbound, slot
 
 
 def dependents(tape: Tape, slots: Sequence[int]) -> Bools:
@@ -177,16 +170,16 @@ def dependents(tape: Tape, slots: Sequence[int]) -> Bools:
     for slot in slots:
         if slot >= 0:
             mask[slot] = True
-    _spread(tape.op, tape.a, tape.b, tape.c, mask)
+    _spread(tape.code, mask)
     return mask
 
 
 @jit
-def _spread(op: npt.NDArray[np.uint8], a: Ints, b: Ints, c: Ints, mask: Bools) -> None:
-    base = len(mask) - len(op)
-    for k in range(len(op)):
-        arity = ARITY[op[k]]
-        mask[base + k] |= mask[a[k]] | (arity > 1 and mask[b[k]]) | (arity > 2 and mask[c[k]])
+def _spread(code: Ints, mask: Bools) -> None:
+    base = len(mask) - len(code)
+    for k in range(len(code)):
+        arity = ARITY[code[k, 0]]
+        mask[base + k] |= mask[code[k, 1]] | (arity > 1 and mask[code[k, 2]]) | (arity > 2 and mask[code[k, 3]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,21 +220,12 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
     UnboundInput for a leaf of the tape without a number.
     """
     tape = record(graph.wiring, everything)
-    nodes, index = graph.nodes, graph.index
-    numbers = tape.constants.copy()
-    leaves = np.flatnonzero(tape.source >= 0)
-    unbound: list[int] = []
-    for slot, node in zip(leaves.tolist(), tape.source[leaves].tolist(), strict=True):
-        data = nodes[node].data
-        if data is None:
-            unbound.append(slot)
-        else:
-            numbers[slot] = data
+    numbers = tape.numbers.copy() if inputs else tape.numbers
     columns: dict[int, Floats] = {}
     bound: set[int] = set()
     points = points_of(graph, inputs)
     for name, given in inputs.items():
-        slot = int(tape.slot[index[name]])
+        slot = int(tape.slot[graph.index[name]])
         if slot < 0:
             continue
         bound.add(slot)
@@ -249,14 +233,13 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
             numbers[slot] = float(given)
         else:
             columns[slot] = np.asarray(given, np.float64)
-    missing = [slot for slot in unbound if slot not in bound]
+    missing = [slot for slot in tape.unbound.tolist() if slot not in bound]
     if missing:
         node = min(int(tape.source[slot]) for slot in missing)
         others = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
-        name = nodes[node].id
         place: Path = (*NODES, node) if graph.source == "nodes" else ("expression",)
         advice = 'bind it in "inputs"' + (' or give the node "data"' if graph.source == "nodes" else "")
-        raise UnboundInput(f"{quote(name)} has no number{others}: {advice}", place)
+        raise UnboundInput(f"{quote(graph.nodes[node].id)} has no number{others}: {advice}", place)
     return Bound(graph, tape, inputs, numbers, columns, points)
 
 

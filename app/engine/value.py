@@ -20,7 +20,7 @@ import numpy as np
 from app.engine import kernels
 from app.engine.errors import GraphCycle
 from app.engine.gradients import Gradients
-from app.engine.graph import CODES, Graph, Node, connect, is_id, unknown_primitive, wrong_arity
+from app.engine.graph import CODES, Graph, Node, connect, is_id, starts, unknown_primitive, wrong_arity
 from app.engine.primitives import ALIASES, LEAF, OPCODE, WIRE
 from app.engine.tape import record
 from app.engine.walk import PointWalk
@@ -170,24 +170,23 @@ def _two(name: str, left: Value | float, right: Value | float) -> Value:
 def backward(output: Value) -> Gradients[Value, float]:
     """Reverse mode: a new table with the derivative of `output` by every value it was computed from, itself included."""
     nodes, index = _trace(output)
+    count = len(nodes)
     arguments = [node.args for node in nodes]
     flat = [arg for args in arguments for arg in args]
     constants = [arg for arg in flat if not isinstance(arg, Value)]
-    numbering = iter(range(-1, -1 - len(constants), -1))
+    numbering = iter(range(-1 - count, -1 - count - len(constants), -1))
     wiring, cycle = connect(
-        np.fromiter((CODES[node.op] for node in nodes), np.int32, len(nodes)),
-        np.fromiter(map(len, arguments), np.int64, len(nodes)),
+        np.fromiter((CODES[node.op] for node in nodes), np.int32, count),
+        starts(np.fromiter(map(len, arguments), np.int64, count)),
         np.fromiter((index[a] if isinstance(a, Value) else next(numbering) for a in flat), np.int32, len(flat)),
-        np.array(constants, np.float64),
+        np.arange(count, dtype=np.int32),
+        np.array([*(node.data for node in nodes), *constants], np.float64),
         np.zeros(1, np.int32),
     )
     if cycle:
         raise GraphCycle("values cannot depend on themselves")
     tape = record(wiring)
-    numbers = tape.constants.copy()
-    leaves = np.flatnonzero(tape.source >= 0)
-    numbers[leaves] = [nodes[position].data for position in tape.source[leaves].tolist()]
-    adjoints = PointWalk(tape, numbers).pull({int(tape.slot[0]): 1.0})
+    adjoints = PointWalk(tape, tape.numbers).pull({int(tape.slot[0]): 1.0})
     return Gradients(dict(zip(nodes, adjoints[tape.slot].tolist(), strict=True)))
 
 

@@ -52,7 +52,7 @@ class PointWalk:
         self.tape = tape
         self._values = np.empty(tape.slots)
         self._values[: tape.leaves] = numbers
-        kernels.forward(tape.op, tape.a, tape.b, tape.c, self._values)
+        kernels.forward(tape.code, self._values)
         self.partials: Floats | None = None
 
     @property
@@ -64,7 +64,7 @@ class PointWalk:
         """Keeps the partials, and returns them: an array of shape (instructions, 3)."""
         tape = self.tape
         if self.partials is None:
-            self.partials = kernels.linearize(tape.op, tape.a, tape.b, tape.c, self.values)
+            self.partials = kernels.linearize(tape.code, self.values)
         return self.partials
 
     def partial(self, k: int, i: int) -> float:
@@ -74,27 +74,27 @@ class PointWalk:
     def push(self, tangents: Mapping[int, Column]) -> Floats:
         """Forward mode."""
         tape, t = self.tape, self._seeded(tangents)
-        kernels.push(tape.a, tape.b, tape.c, self.linearize(), t)
+        kernels.push(tape.code, self.linearize(), t)
         return t
 
     def pull(self, cotangents: Mapping[int, Column]) -> Floats:
         """Reverse mode; without kept partials, in one go."""
         tape, g = self.tape, self._seeded(cotangents)
         if self.partials is None:
-            kernels.backward(tape.op, tape.a, tape.b, tape.c, self.values, g)
+            kernels.backward(tape.code, self.values, g)
         else:
-            kernels.pull(tape.a, tape.b, tape.c, self.partials, g)
+            kernels.pull(tape.code, self.partials, g)
         return g
 
     def curve(self, adjoints: Columns) -> None:
         """Keeps the second partials times the adjoints."""
         tape = self.tape
-        self.curvature = kernels.curve(tape.op, tape.a, tape.b, tape.c, self.values, np.asarray(adjoints))
+        self.curvature = kernels.curve(tape.code, self.values, np.asarray(adjoints))
 
     def pull_tangents(self, tangents: Columns) -> Floats:
         """Forward over reverse, behind `curve`."""
         tape, w = self.tape, self._seeded({})
-        kernels.pull_tangents(tape.a, tape.b, tape.c, self.linearize(), self.curvature, np.asarray(tangents), w)
+        kernels.pull_tangents(tape.code, self.linearize(), self.curvature, np.asarray(tangents), w)
         return w
 
     def _seeded(self, seeds: Mapping[int, Column]) -> Floats:

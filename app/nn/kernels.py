@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from app.engine import kernels as walks
 from app.engine.jit import inline, jit
-from app.engine.kernels import Codes, Floats, Function, Ints, times
+from app.engine.kernels import Code, Floats, Function, times
 from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
 
 Layout = npt.NDArray[np.int64]
@@ -57,7 +57,7 @@ def _loops(name: str, arguments: str, otherwise: Function, statements: Callable[
 @inline
 def _forward_otherwise(op: int, x: Floats, y: Floats, z: Floats, out: Floats) -> None:
     for i in range(len(out)):
-        out[i] = walks.value_of(np.uint8(op), x[i], y[i], z[i])
+        out[i] = walks.value_of(np.int32(op), x[i], y[i], z[i])
 
 
 @inline
@@ -65,7 +65,7 @@ def _backward_otherwise(
     op: int, x: Floats, y: Floats, z: Floats, out: Floats, g: Floats, gx: Floats, gy: Floats, gz: Floats
 ) -> None:
     for i in range(len(out)):
-        d0, d1, d2 = walks.partials_of(np.uint8(op), x[i], y[i], z[i], out[i])
+        d0, d1, d2 = walks.partials_of(np.int32(op), x[i], y[i], z[i], out[i])
         gx[i] += times(g[i], d0)
         gy[i] += times(g[i], d1)
         gz[i] += times(g[i], d2)
@@ -145,29 +145,28 @@ def _back(layout: Layout, theta: Floats, x: Matrix, cells: Matrix, grad: Floats,
 
 
 @inline
-def _tape_loss(
-    op: Codes, ta: Ints, tb: Ints, tc: Ints, score: int, target: int, v: Matrix, g: Matrix, s: Matrix, t: Matrix, ds: Floats
-) -> float:
+def _tape_loss(code: Code, score: int, target: int, v: Matrix, g: Matrix, s: Matrix, t: Matrix, ds: Floats) -> float:
     """The mean of a loss's tape over all scores, and its derivative by each score into `ds`.
 
     `v` and `g` have a row a slot; the constants stand in `v` already.
     """
     count = s.size
-    leaves = len(v) - len(op)
+    leaves = len(v) - len(code)
     scores, targets = s.ravel(), t.ravel()
     if score >= 0:
         v[score, :count] = scores
     if target >= 0:
         v[target, :count] = targets
-    for k in range(len(op)):
-        forward_block(op[k], v[ta[k], :count], v[tb[k], :count], v[tc[k], :count], v[leaves + k, :count])
+    for k in range(len(code)):
+        i, j, h = code[k, 1], code[k, 2], code[k, 3]
+        forward_block(np.int64(code[k, 0]), v[i, :count], v[j, :count], v[h, :count], v[leaves + k, :count])
     g[:, :count] = 0.0
     g[len(v) - 1, :count] = 1.0 / count
-    for k in range(len(op) - 1, -1, -1):
-        i, j, h = ta[k], tb[k], tc[k]
+    for k in range(len(code) - 1, -1, -1):
+        i, j, h = code[k, 1], code[k, 2], code[k, 3]
         out = leaves + k
         backward_block(
-            op[k], v[i, :count], v[j, :count], v[h, :count], v[out, :count],
+            np.int64(code[k, 0]), v[i, :count], v[j, :count], v[h, :count], v[out, :count],
             g[out, :count], g[i, :count], g[j, :count], g[h, :count],
         )  # fmt: skip
     for i in range(count):
@@ -212,8 +211,8 @@ def _accuracy(kind: int, s: Matrix, t: Matrix) -> float:
 
 @jit
 def objective(
-    layout: Layout, theta: Floats, x: Matrix, t: Matrix, cells: Matrix, grad: Floats, gx: Matrix, op: Codes,
-    ta: Ints, tb: Ints, tc: Ints, score: int, target: int, v: Matrix, g: Matrix, coupled: bool, accuracy: int, l2: float,
+    layout: Layout, theta: Floats, x: Matrix, t: Matrix, cells: Matrix, grad: Floats, gx: Matrix, code: Code,
+    score: int, target: int, v: Matrix, g: Matrix, coupled: bool, accuracy: int, l2: float,
 ) -> tuple[float, float, float]:  # fmt: skip
     """Data loss, regularization loss and accuracy on these rows; the gradient of the loss into `grad`, and by the inputs
     into `gx`, where that has any rows.
@@ -221,7 +220,7 @@ def objective(
     s = _scores(layout, theta, x, cells)
     end = _end(layout, len(x))
     ds = cells[2, end - s.size : end]
-    loss = _cross_entropy(s, t, ds) if coupled else _tape_loss(op, ta, tb, tc, score, target, v, g, s, t, ds)
+    loss = _cross_entropy(s, t, ds) if coupled else _tape_loss(code, score, target, v, g, s, t, ds)
     right = _accuracy(accuracy, s, t) if accuracy != NO_ACCURACY else np.nan
     _back(layout, theta, x, cells, grad, gx)
     regularization = 0.0
@@ -279,8 +278,8 @@ def _update(kind: int, p: Floats, step: int, rate: float, theta: Floats, grad: F
 @jit
 def train(
     layout: Layout, theta: Floats, state: Matrix, inputs: Matrix, targets: Matrix, rows: Layout, bounds: Layout, x: Matrix,
-    t: Matrix, cells: Matrix, grad: Floats, kind: int, p: Floats, rop: Codes, ra: Ints, rb: Ints, rc: Ints, rv: Floats,
-    rstep: int, first: int, fresh: bool, log: Matrix, op: Codes, ta: Ints, tb: Ints, tc: Ints, score: int, target: int,
+    t: Matrix, cells: Matrix, grad: Floats, kind: int, p: Floats, rcode: Code, rv: Floats,
+    rstep: int, first: int, fresh: bool, log: Matrix, code: Code, score: int, target: int,
     v: Matrix, g: Matrix, coupled: bool, accuracy: int, l2: float,
 ) -> int:  # fmt: skip
     """Steps `first`, `first + 1`, ..., one for each row of `log`; the number of steps whose loss is finite.
@@ -299,11 +298,11 @@ def train(
                 t[i - low] = targets[rows[i]]
             bx, bt = x[: high - low], t[: high - low]
         loss, regularization, right = objective(
-            layout, theta, bx, bt, cells, grad, none, op, ta, tb, tc, score, target, v, g, coupled, accuracy, l2
+            layout, theta, bx, bt, cells, grad, none, code, score, target, v, g, coupled, accuracy, l2
         )
         if rstep >= 0:
             rv[rstep] = first + k
-            walks.forward(rop, ra, rb, rc, rv)
+            walks.forward(rcode, rv)
         rate = rv[len(rv) - 1]
         log[k, 0], log[k, 1], log[k, 2], log[k, 3] = loss, regularization, right, rate
         if not np.isfinite(loss + regularization + rate):

@@ -125,7 +125,7 @@ class _Network:
         self.v[: tape.leaves] = formula.numbers[:, np.newaxis]
         self.g = np.empty((tape.slots, count))
         self.objective: tuple[Any, ...] = (
-            tape.op, tape.a, tape.b, tape.c, *formula.slots, self.v, self.g, self.coupled, self.accuracy, l2,
+            tape.code, *formula.slots, self.v, self.g, self.coupled, self.accuracy, l2,
         )  # fmt: skip
 
     def numbers(self, of: Mapping[str, Model], names: Mapping[str, int]) -> Floats:
@@ -284,7 +284,7 @@ def _chunks(
         fresh = first == start.step and not start.buffers
         done = kernels.train(
             network.layout, network.theta, buffers, inputs, targets, rows, bounds, x, t, network.cells, network.grad,
-            optimizer.code, optimizer.vector, rate.tape.op, rate.tape.a, rate.tape.b, rate.tape.c, rate_values,
+            optimizer.code, optimizer.vector, rate.tape.code, rate_values,
             rate.slots[0], first, fresh, log, *network.objective,
         )  # fmt: skip
         return done, log

@@ -196,9 +196,9 @@ def check_against_differences(row: Primitive) -> None:
 
 def tape_of(code: int, arity: int) -> Tape:
     """A tape of one instruction on `arity` leaves."""
-    columns = [np.array([k if k < arity else 0], np.int32) for k in range(3)]
-    source = np.arange(arity, dtype=np.int32)
-    arrays = [np.array([code], np.uint8), *columns, source, np.full(arity, np.nan), np.arange(arity + 1, dtype=np.int32)]
+    code_row = np.array([[code, *(k if k < arity else 0 for k in range(3))]], np.int32)
+    source, slot = np.arange(arity, dtype=np.int32), np.arange(arity + 1, dtype=np.int32)
+    arrays = [code_row, source, np.full(arity, np.nan), source.copy(), slot]
     for array in arrays:
         array.flags.writeable = False
     return Tape(*arrays)

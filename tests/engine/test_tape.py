@@ -13,7 +13,7 @@ from tests.engine.conftest import graphs
 
 def names(graph: Graph, everything: bool = False) -> list[str]:
     """The rows of a graph's instructions in order."""
-    return [PRIMITIVES[code].name for code in record(graph.wiring, everything).op.tolist()]
+    return [PRIMITIVES[code].name for code in record(graph.wiring, everything).code[:, 0].tolist()]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_instructions(text: str, rows: list[str]) -> None:
 def test_arguments_stand_before_and_slots_are_the_nodes(graph: Graph) -> None:
     for everything in (False, True):
         tape = record(graph.wiring, everything)
-        for k in range(len(tape.op)):
-            assert max(tape.a[k], tape.b[k], tape.c[k]) < tape.leaves + k
+        for k in range(len(tape.code)):
+            assert tape.code[k, 1:].max() < tape.leaves + k
         for node, slot in zip(graph.nodes, tape.slot.tolist(), strict=True):
             if slot < 0:
                 assert not everything
@@ -55,8 +55,9 @@ def test_arguments_stand_before_and_slots_are_the_nodes(graph: Graph) -> None:
                 assert (slot < tape.leaves) == (node.op == "value")
         taken = [slot for slot in tape.slot.tolist() if slot >= 0]
         assert len(set(taken)) == len(taken) == (len(graph.nodes) if everything else graph.wiring.live)
-        assert np.isnan(tape.constants[tape.source >= 0]).all()
-        assert not np.isnan(tape.constants[tape.source < 0]).any()
+        own = [graph.nodes[position].data for position in tape.source.tolist() if position >= 0]
+        assert tape.numbers[tape.source >= 0].tolist() == pytest.approx([np.nan if x is None else x for x in own], nan_ok=True)
+        assert tape.unbound.tolist() == np.flatnonzero(np.isnan(tape.numbers)).tolist()
 
 
 def test_dead_code_is_left_out() -> None:
@@ -68,14 +69,14 @@ def test_dead_code_is_left_out() -> None:
 
 def test_a_tape_never_changes() -> None:
     tape = record(parse("x*2 + 1").wiring)
-    for array in (tape.op, tape.a, tape.b, tape.c, tape.source, tape.constants, tape.slot):
+    for array in (tape.code, tape.source, tape.numbers, tape.unbound, tape.slot):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
 
 def test_constants_stand_at_their_slots() -> None:
     tape = record(parse("5 - x*2 + mean(x, 7)").wiring)
-    assert sorted(tape.constants[tape.source < 0].tolist()) == [2.0, 2.0, 5.0, 7.0]
+    assert sorted(tape.numbers[tape.source < 0].tolist()) == [2.0, 2.0, 5.0, 7.0]
 
 
 def test_dependents() -> None:

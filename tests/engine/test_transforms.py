@@ -260,12 +260,12 @@ def test_many_points_are_the_same_as_one_at_a_time(graph: Graph, seed: int) -> N
 def test_inputs_and_graph_are_left_unchanged(graph: Graph, seed: int, points: int | None) -> None:
     inputs = {n: np.array(x) if points else x for n, x in leaf_values(graph, points, seed).items()}
     kept = {name: np.copy(x) for name, x in inputs.items()}
-    nodes, wiring = graph.nodes, [np.copy(a) for a in (graph.wiring.arg, graph.wiring.order, graph.wiring.constants)]
+    nodes, wiring = graph.nodes, [np.copy(a) for a in (graph.wiring.arg, graph.wiring.order, graph.wiring.numbers)]
     before = answers(graph, inputs)
     check_gradients(graph, inputs)
     assert answers(graph, inputs) == before
     assert graph.nodes is nodes
-    for array, was in zip((graph.wiring.arg, graph.wiring.order, graph.wiring.constants), wiring, strict=True):
+    for array, was in zip((graph.wiring.arg, graph.wiring.order, graph.wiring.numbers), wiring, strict=True):
         np.testing.assert_array_equal(array, was)
     assert inputs.keys() == kept.keys()
     for name, was in kept.items():
