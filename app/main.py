@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,7 +31,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.execution = execution
 
     async def make_ready() -> None:
-        await asyncio.get_running_loop().run_in_executor(execution.pool, warm)
+        try:
+            await asyncio.get_running_loop().run_in_executor(execution.pool, warm)
+        except Exception:
+            log.exception("the kernels could not be made ready, so the process ends")
+            os._exit(1)
         gc.freeze()  # what is loaded now stays, so the collector need not look at it again
         execution.ready.set()
         log.info("ready")

@@ -3,10 +3,12 @@
 import logging
 import time
 
+import msgspec
 import numpy as np
 
-from app.engine import jit, transforms
+from app.engine import jit, reader, transforms
 from app.engine.faults import Asked, explain
+from app.engine.graph import Node
 from app.engine.text import parse
 from app.engine.value import backward, value
 from app.nn import MLP, losses, optimizers, training
@@ -26,6 +28,8 @@ def warm() -> None:
     transforms.backward(graph, inputs)
     transforms.hessian(graph, inputs)
     transforms.evaluate(graph, {"x": [0.5] * transforms.FEW, "y": 2.0})
+    read = reader.read(msgspec.json.encode([Node(f"x{k}", "value", data=0.5) for k in range(2 * reader.FEW)]))
+    assert read is not None and read.index["x1"] == 1 and read.ids[1] == "x1"
     backward(value(2.0) ** 2)
     for asked in Asked:
         explain(graph, inputs, asked, "x", float("nan"), seeds={"x": 1.0})

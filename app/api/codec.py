@@ -9,17 +9,20 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
+from app.api.limits import check_nodes
 from app.api.problems import FieldError, Problem, pointer
 from app.api.schemas.expressions import ExpressionGraph, ExpressionRequest, NonFiniteNumber
+from app.engine import reader
 from app.engine.errors import NODES, InvalidNode, NonFinite, Path, UnknownNode, nearest, quote
 from app.engine.faults import Asked, explain, number_text
-from app.engine.graph import Graph, Node, unknown_node
+from app.engine.graph import Columns, Graph, Node, unknown_node
 from app.engine.tape import Column, Seed
 from app.engine.text import parse
 
@@ -27,6 +30,8 @@ T = TypeVar("T")
 Wire = float | None | list[float | None]
 
 MOST_NONFINITE = 20
+
+NOT_FINITE = "expected a finite number, found NaN or a number beyond 1.8e308"
 
 ALLOWED = {"nonfinite": '"error" or "null"', "init": '"uniform", "he" or "xavier"'}
 """What may stand in fields that take one of a few words."""
@@ -47,7 +52,7 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _misfit(str(error), _loaded(body), decoder.type) from None
+        raise _misfit_at(*_misfit(str(error), _loaded(body), partial(_fields, decoder.type))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _loaded(body)
         raise Problem("invalid-json", f"the body holds what is no Unicode text, such as a lone surrogate ({error})") from None
@@ -60,25 +65,27 @@ def encode(answer: object) -> bytes:
 
 def _loaded(body: bytes) -> Any:
     """The body as plain objects, read once more to say what is wrong. Raises Problem where it is no JSON, or has NaN."""
+    loaded = _parsed(body, "the body")
+    place = _not_finite(loaded)
+    if place is not None:
+        raise _misfit_at(place, NOT_FINITE)
+    return loaded
+
+
+def _parsed(body: bytes, what: str) -> Any:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Problem("invalid-json", f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
+        raise Problem("invalid-json", f"{what} is not UTF-8: {error.reason} at byte {error.start}") from None
     if not text.strip():
         raise Problem("invalid-json", "the body is empty; it should be a JSON object")
     try:
-        loaded = json.loads(text, parse_int=float, object_pairs_hook=_pairs)
+        return json.loads(text, parse_int=float, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Problem("invalid-json", f"the body is not JSON: {error.msg[0].lower()}{error.msg[1:]} at {where}") from None
+        raise Problem("invalid-json", f"{what} is not JSON: {error.msg[0].lower()}{error.msg[1:]} at {where}") from None
     except RecursionError:
-        raise Problem("invalid-json", "the body is not JSON that can be read: it is nested too deeply") from None
-    place = _not_finite(loaded)
-    if place is not None:
-        detail = "expected a finite number, found NaN or a number beyond 1.8e308"
-        where = f"at {pointer(place)}: " if place else ""
-        raise Problem("invalid-request", where + detail, [FieldError(pointer(place), detail)])
-    return loaded
+        raise Problem("invalid-json", f"{what} is not JSON that can be read: it is nested too deeply") from None
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,8 +112,16 @@ def _not_finite(loaded: object) -> tuple[str | int, ...] | None:
     return None
 
 
-def _misfit(message: str, loaded: Any, kind: type) -> Problem:
-    """What msgspec says, in JSON's words and with a pointer: 'Expected `float`, got `str` - at `$.inputs[...][2]`'."""
+def _misfit_at(path: tuple[str | int, ...], detail: str) -> Problem:
+    where = pointer(path)
+    return Problem("invalid-request", f"at {where}: {detail}" if where else detail, [FieldError(where, detail)])
+
+
+def _misfit(message: str, loaded: Any, known_at: Callable[[Path], list[str]]) -> tuple[Path, str]:
+    """What msgspec says, as a path and in JSON's words: 'Expected `float`, got `str` - at `$.inputs[...][2]`'.
+
+    `known_at` gives the names of the fields that stand at a path.
+    """
     what, _, at = message.rpartition(" - at `$") if message.endswith("`") and " - at `$" in message else (message, "", "")
     path = _resolved(at, loaded)
     if "unknown field" in what and not _holds(loaded, path, _named(what)):
@@ -117,7 +132,7 @@ def _misfit(message: str, loaded: Any, kind: type) -> Problem:
         detail = f"expected {wanted}, found {'a boolean' if fields[1] == 'bool' else WORDS.get(fields[1], fields[1])}"
     elif "unknown field" in what:
         name = _named(what)
-        known = _fields(kind, path)
+        known = known_at(path)
         hint = OTHER_NAMES.get(name) or nearest(name, known) or (f" The fields are {', '.join(known)}." if known else "")
         path = (*path, name)
         detail = f"unknown field {quote(name)}.{hint}"
@@ -128,8 +143,7 @@ def _misfit(message: str, loaded: Any, kind: type) -> Problem:
         detail = f"expected {ALLOWED.get(str(path[-1]) if path else '', 'one of the documented words')}"
     else:
         detail = re.sub("`([^`]*)`", lambda word: WORDS.get(word[1], word[1]), what[0].lower() + what[1:])
-    where = pointer(path)
-    return Problem("invalid-request", f"at {where}: {detail}" if where else detail, [FieldError(where, detail)])
+    return path, detail
 
 
 OTHER_NAMES = {"lr": " It is called 'learning_rate'."}
@@ -154,8 +168,6 @@ def _fields(kind: Any, path: tuple[str | int, ...]) -> list[str]:
         return [field.encode_name for field in msgspec.structs.fields(kind)]
     if path == ("expression",):
         return [field.encode_name for field in msgspec.structs.fields(ExpressionGraph)]
-    if path[:2] == ("expression", "nodes"):
-        return ["id", "op", "args", "data", "label"]
     return []
 
 
@@ -187,6 +199,8 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
     if isinstance(expression, str):
         graph = parse(expression)
     else:
+        nodes, columns = _nodes(expression.nodes)
+        check_nodes(len(nodes))
         named = expression.outputs
         if named is not None and not several:
             detail = 'this endpoint takes one output: write "output": "..." in place of "outputs"'
@@ -195,7 +209,7 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
             detail = 'a graph has either "output" or "outputs"' if several else 'a graph has an "output"'
             raise InvalidNode(detail, ("expression", "output"))
         try:
-            graph = Graph(tuple(expression.nodes), tuple(named if named is not None else [expression.output or ""]))
+            graph = Graph(nodes, tuple(named if named is not None else [expression.output or ""]), columns=columns)
         except UnknownNode as error:
             if named is not None and error.path == ("expression", "output"):
                 error.path = ("expression", "outputs", 0)
@@ -210,11 +224,27 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
     return replace(graph, outputs=tuple(outputs))
 
 
+def _nodes(text: Raw) -> tuple[Sequence[Node], Columns | None]:
+    """A list of nodes, with the columns that it comes to where these could be read at once. Raises InvalidNode, Problem."""
+    raw = memoryview(text)
+    columns = reader.read(raw)
+    if columns is not None:
+        return reader.Nodes(raw, len(columns.ids)), columns
+    try:
+        return msgspec.json.decode(raw, type=tuple[Node, ...]), None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        loaded = _parsed(bytes(raw), "the list of nodes")
+        path, detail = _not_finite(loaded), NOT_FINITE
+        if path is None:
+            path, detail = _misfit(str(error), loaded, lambda path: [*Node.__struct_fields__])
+        at = f"node {path[0]}, at {'/'.join(map(str, path[1:]))}" if path[1:] else f"node {path[0]}" if path else "nodes"
+        raise InvalidNode(f"{at}: {detail}", (*NODES, *path)) from None
+
+
 def graph_body(nodes: Sequence[Node], outputs: Sequence[str]) -> ExpressionGraph:
     """A graph on the wire."""
-    if len(outputs) == 1:
-        return ExpressionGraph(list(nodes), output=outputs[0])
-    return ExpressionGraph(list(nodes), outputs=list(outputs))
+    text = Raw(msgspec.json.encode(nodes))
+    return ExpressionGraph(text, output=outputs[0]) if len(outputs) == 1 else ExpressionGraph(text, outputs=list(outputs))
 
 
 class Outgoing:

@@ -25,6 +25,7 @@ from app.api.metrics import COMPUTE, DECODE, ENCODE
 from app.api.negotiation import JSON, accepted, check_content, is_gzip, takes_gzip
 from app.api.problems import KINDS, MEDIA_TYPE, Problem, ProblemDetails, failure_of
 from app.engine.errors import quote
+from app.engine.graph import Node
 
 EVENT_STREAM = "text/event-stream"
 PROGRESS_SECONDS = 0.1
@@ -57,7 +58,7 @@ EXPRESSION_PROBLEMS = (
     "non-finite",
 )
 
-SCHEMAS: list[type] = [ProblemDetails]
+SCHEMAS: list[type] = [ProblemDetails, Node]
 """The structs that the OpenAPI document's schemas are made of."""
 
 DESCRIBED: dict[str, dict[str, Any]] = {}

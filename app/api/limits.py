@@ -10,6 +10,7 @@ from itertools import pairwise
 from app.api.execution import JOB
 from app.api.problems import FieldError, Problem, pointer
 from app.api.schemas.expressions import ExpressionGraph
+from app.engine.errors import NODES
 from app.engine.graph import Graph
 from app.engine.interruption import checkpoint
 from app.settings import Settings
@@ -31,15 +32,17 @@ def too_large(what: str, limit: float, setting: str, *places: tuple[str | int, .
 
 
 def check_expression(expression: str | ExpressionGraph, place: tuple[str | int, ...] = ("expression",)) -> None:
-    """Raises Problem for a text or a graph over the limit, before it is looked at."""
-    settings = JOB.get().settings
-    if isinstance(expression, str):
-        size = len(expression.encode("utf-8", "replace"))
-        if size > settings.max_text:
-            raise too_large(f"the text has {size:,} bytes", settings.max_text, "max_text", place)
-    elif len(expression.nodes) > settings.max_nodes:
-        count = len(expression.nodes)
-        raise too_large(f"the graph has {count:,} nodes", settings.max_nodes, "max_nodes", (*place, "nodes"))
+    """Raises Problem for a text over the limit, before it is looked at."""
+    most = JOB.get().settings.max_text
+    if isinstance(expression, str) and (size := len(expression.encode("utf-8", "replace"))) > most:
+        raise too_large(f"the text has {size:,} bytes", most, "max_text", place)
+
+
+def check_nodes(count: int) -> None:
+    """Raises Problem for a graph of so many nodes over the limit, before they are connected."""
+    most = JOB.get().settings.max_nodes
+    if count > most:
+        raise too_large(f"the graph has {count:,} nodes", most, "max_nodes", NODES)
 
 
 def check_points(inputs: Mapping[str, float | list[float]], field: str = "inputs") -> int:

@@ -21,6 +21,7 @@ from numba.core.caching import UserProvidedCacheLocator
 
 F = TypeVar("F", bound=Callable[..., object])
 
+njit: Any = numba.njit
 config: Any = numba_config  # its settings are made at run time, so no type knows them
 APP = Path(__file__).resolve().parent.parent
 COMPLETE = "complete"
@@ -103,12 +104,15 @@ config.CACHE_DIR = str(FOLDER or "")
 config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
 
 
-def jit(function: F) -> F:
+def jit(function: F, counts: bool = True) -> F:
     """Compile a module-level loop: kept on disk, without the GIL, with IEEE division (1/0 is inf, not an exception).
+
+    One that neither makes arrays nor returns any can do without counting references to them (`counts=False`), which numba
+    leaves in where a loop has many ways out: two atomic operations for each look at a byte.
 
     Never `parallel=True`: two threads of ours in numba's own thread pool abort the process.
     """
-    compiled: Any = numba.njit(cache=FOLDER is not None, nogil=True, error_model="numpy")(function)
+    compiled: Any = njit(cache=FOLDER is not None, nogil=True, error_model="numpy", _nrt=counts)(function)
     if FOLDER is not None:
         save = compiled._cache.save_overload
 
@@ -121,9 +125,9 @@ def jit(function: F) -> F:
 
 
 @cache
-def inline(function: F) -> F:
-    """Compile a small function that only compiled loops call; it is kept as a part of them."""
-    return cast(F, numba.njit(error_model="numpy")(function))
+def inline(function: F, counts: bool = True) -> F:
+    """Compile a small function that only compiled loops call; it is kept as a part of them. `counts` as in `jit`."""
+    return cast(F, njit(error_model="numpy", _nrt=counts)(function))
 
 
 def mark_complete() -> None:

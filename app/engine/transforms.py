@@ -273,10 +273,10 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> Colu
 # --- from names to slots
 
 
-def _targets(bound: Bound, wrt: Sequence[str] | None, default: tuple[str, ...]) -> tuple[tuple[str, ...], Ints, int]:
+def _targets(bound: Bound, wrt: Sequence[str] | None, default: Sequence[str]) -> tuple[Sequence[str], Ints, int]:
     """The ids in `wrt`, their slots, and the output's slot."""
     graph = bound.graph
-    names = default if wrt is None else tuple(wrt)
+    names = default if wrt is None else wrt
     positions = graph.positions(names, ("wrt",))
     return names, bound.tape.slot[positions], int(bound.tape.slot[graph.index[graph.output]])
 

@@ -5,7 +5,7 @@ Requests are strict: unknown fields, numbers as strings and booleans as numbers 
 
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from app.engine.graph import Node
 
@@ -22,10 +22,15 @@ Bindings = Annotated[
 ]
 
 
+NODE_SCHEMA = {"$ref": f"#/components/schemas/{Node.__name__}"}
+
+
 class ExpressionGraph(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Nodes in any order, and the id of the output; `outputs` in its place where an endpoint takes several."""
 
-    nodes: Annotated[list[Node], Meta(description="The nodes, in any order")]
+    nodes: Annotated[
+        Raw, Meta(description="The nodes, in any order", extra_json_schema={"type": "array", "items": NODE_SCHEMA})
+    ]
     output: Annotated[str | None, Meta(description="The id of the output")] = None
     outputs: Annotated[list[str] | None, Meta(description="The ids of several outputs")] = None
 
