@@ -72,7 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open))
     problems.install(app)
     for router in (expressions.router, networks.router, datasets.router, operations.router, docs.router):
-        app.include_router(router)
+        app.router.routes += router.routes  # as they are: an included router would be looked through for each request
     return app
 
 

@@ -8,7 +8,9 @@ import zlib
 from collections.abc import Callable
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
+from app.api.negotiation import header
 from app.api.problems import Problem
 
 CHUNK = 1 << 16
@@ -17,17 +19,22 @@ GZIP = 16 + zlib.MAX_WBITS
 
 async def read(request: Request, limit: int) -> bytes:
     """The body as it was sent. Raises Problem as soon as its declared or real length is over `limit`, and reads no further."""
-    declared = request.headers.get("content-length", "")
+    declared = header(request, b"content-length") or ""
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit, f"the body has {int(declared):,} bytes")
     parts: list[bytes] = []
     size = 0
-    async for part in request.stream():
-        size += len(part)
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
         if size > limit:
             raise _too_large(limit, "the body is longer")
-        parts.append(part)
-    request.state.facts["bytes_in"] = size
+        more = message.get("more_body", False)
+    request.scope["state"]["facts"]["bytes_in"] = size
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

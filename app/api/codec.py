@@ -22,6 +22,7 @@ from app.api.schemas.expressions import ExpressionGraph, ExpressionRequest, NonF
 from app.engine import reader
 from app.engine.errors import NODES, InvalidNode, NonFinite, Path, UnknownNode, nearest, quote
 from app.engine.faults import Asked, explain, number_text
+from app.engine.gradients import Gradients
 from app.engine.graph import Columns, Graph, Node, unknown_node
 from app.engine.tape import Column, Seed
 from app.engine.text import parse
@@ -272,8 +273,13 @@ class Outgoing:
         output: str | None = None,
     ) -> dict[str, Wire]:
         """A table of numbers by node. The other arguments are as in `faults.explain`."""
-        if all(map(_is_finite, columns.values())):
-            return dict(zip(columns, map(_plain, columns.values()), strict=True))
+        plain: Any = columns.copy() if isinstance(columns, Gradients) else dict(columns)
+        # A sum is finite only if all its terms are, and a float only if they are.
+        if isinstance(next(iter(plain.values()), None), float) and isinstance(total := sum(plain.values()), float):
+            if math.isfinite(total):
+                return plain  # type: ignore[no-any-return]  # numbers
+        elif all(map(_is_finite, plain.values())):
+            return dict(zip(plain, map(_plain, plain.values()), strict=True))
 
         def fault(node: str) -> Callable[[float, int | None], NonFinite]:
             return lambda number, point: explain(

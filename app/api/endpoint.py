@@ -18,9 +18,14 @@ from typing import Any, get_type_hints
 import msgspec
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
+from starlette._utils import get_route_path
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+from starlette.types import Receive, Scope, Send
 
 from app.api import body, codec
-from app.api.execution import JOB, Execution, Job
+from app.api.execution import INLINE_BYTES, INLINE_SECONDS, JOB, Execution, Job
 from app.api.metrics import COMPUTE, DECODE, ENCODE
 from app.api.negotiation import JSON, accepted, check_content, is_gzip, takes_gzip
 from app.api.problems import KINDS, MEDIA_TYPE, Problem, ProblemDetails, failure_of
@@ -31,8 +36,8 @@ EVENT_STREAM = "text/event-stream"
 PROGRESS_SECONDS = 0.1
 WORTH_PACKING = 1400
 """Bytes below which an answer fits into one packet as it is."""
-PACKED = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
-UNPACKED = {"Vary": "Accept-Encoding"}
+UNPACKED = [(b"vary", b"Accept-Encoding")]
+PACKED = [*UNPACKED, (b"content-encoding", b"gzip")]
 
 BODY_PROBLEMS = (
     "invalid-json",
@@ -74,49 +79,101 @@ def examples(operation: str) -> dict[str, dict[str, Any]]:
     return {file.name.split(".")[1]: json.loads(file.read_text("utf-8")) for file in files}
 
 
+class Endpoint(APIRoute):
+    """A route whose endpoint takes the request and makes the response itself: no dependencies are solved on the way."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As a route does; a path without parameters is only compared."""
+        if self.param_convertors:
+            return super().matches(scope)
+        if get_route_path(scope) != self.path:
+            return Match.NONE, {}
+        match = Match.FULL if scope["method"] in (self.methods or ()) else Match.PARTIAL
+        return match, {"endpoint": self.endpoint, "path_params": {}, "route": self}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers the request; exceptions are answered by the application's handlers."""
+        if scope["method"] not in (self.methods or ()):
+            raise HTTPException(405, headers={"Allow": ", ".join(sorted(self.methods or ()))})
+        response: Response = await self.endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+
+class Answer(Response):
+    """A response with headers that are made once for all answers of their kind."""
+
+    def __init__(self, content: bytes, head: list[tuple[bytes, bytes]]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = content
+        self.raw_headers = [(b"content-length", b"%d" % len(content)), *head]
+
+
+def _content_type(media: str) -> bytes:
+    """The header's value: a text says how it is encoded."""
+    return (f"{media}; charset=utf-8" if media.startswith("text/") else media).encode()
+
+
 def computation(
     router: APIRouter,
     path: str,
     *,
-    proportional: bool = True,
+    seconds: Callable[[Any], float] | None = None,
     problems: tuple[str, ...] = EXPRESSION_PROBLEMS,
     renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
 ) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
     """Makes a POST endpoint of a function from a request struct to an answer struct.
 
-    `proportional` says that its work grows no faster than its body. `renderings` are media types beside JSON that an answer
-    can be had in.
+    `seconds` estimates how long its work takes, about, where a small body can ask for much. `renderings` are media types
+    beside JSON that an answer can be had in.
     """
 
     def register(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         hints = get_type_hints(function)
         writers: dict[str, Callable[[Any], bytes]] = {JSON: codec.encode, **(renderings or {})}
         offered = tuple(writers)
+        heads = {
+            (media, packed): [(b"content-type", _content_type(media)), *(PACKED if packed else UNPACKED)]
+            for media in offered
+            for packed in (False, True)
+        }
         decoder = msgspec.json.Decoder(hints["request"])
 
         async def endpoint(request: Request) -> Response:
             check_content(request)
             media = accepted(request, offered)
             execution: Execution = request.app.state.execution
-            decode, size = await _received(request, decoder)
+            decode, small = await _received(request, decoder)
             pack = takes_gzip(request)
 
-            def work() -> tuple[bytes, bool]:
+            def decoded() -> Any:
                 began = time.perf_counter()
                 asked = decode()
-                decoded = time.perf_counter()
+                DECODE.observe(time.perf_counter() - began)
+                return asked
+
+            def answered(asked: Any) -> tuple[bytes, bool]:
+                began = time.perf_counter()
                 answer = function(asked)
                 computed = time.perf_counter()
                 content = writers[media](answer)
                 packed = pack and len(content) >= WORTH_PACKING
                 content = body.packed(content) if packed else content
-                DECODE.observe(decoded - began)
-                COMPUTE.observe(computed - decoded)
+                COMPUTE.observe(computed - began)
                 ENCODE.observe(time.perf_counter() - computed)
                 return content, packed
 
-            content, packed = await execution.run(work, request, size, proportional)
-            return Response(content, media_type=media, headers=PACKED if packed else UNPACKED)
+            if not execution.ready.is_set():
+                await execution.ready.wait()
+            if not small:
+                content, packed = await execution.pooled(lambda: answered(decoded()), request)
+            else:
+                asked = decoded()
+                if seconds is None or seconds(asked) <= INLINE_SECONDS:
+                    content, packed = execution.inline(lambda: answered(asked), request)
+                else:
+                    content, packed = await execution.pooled(lambda: answered(asked), request)
+            return Answer(content, heads[media, packed])
 
         shown = examples(function.__name__)
         results = {key: {"summary": e["summary"], "value": e["answer"]} for key, e in shown.items() if "answer" in e}
@@ -148,7 +205,7 @@ def event_stream(
             execution: Execution = request.app.state.execution
             decode, _ = await _received(request, decoder)
             await execution.ready.wait()
-            stream = _relayed(execution, lambda: function(decode()), execution.job(request.state.facts), request)
+            stream = _relayed(execution, lambda: function(decode()), execution.job(request.scope["state"]["facts"]), request)
             await anext(stream)  # which raises what is wrong with the request
             # Proxies that collect an answer before they pass it on are asked not to.
             return StreamingResponse(stream, media_type=EVENT_STREAM, headers={"X-Accel-Buffering": "no"})
@@ -165,16 +222,16 @@ def event_stream(
     return register
 
 
-async def _received(request: Request, decoder: msgspec.json.Decoder[Any]) -> tuple[Callable[[], Any], int]:
-    """What makes a request struct of the body, which has been read and is within the limit; and the bytes that it may come
-    to when it is unpacked. A body is unpacked where it is decoded, by the job that works on it.
+async def _received(request: Request, decoder: msgspec.json.Decoder[Any]) -> tuple[Callable[[], Any], bool]:
+    """What makes a request struct of the body, which has been read and is within the limit; and whether that is quickly done.
+    A body is unpacked where it is decoded, by the job that works on it.
     """
     execution: Execution = request.app.state.execution
     limit = execution.settings.max_body_bytes
     raw = await body.read(request, limit)
     if is_gzip(request):
-        return lambda: codec.decode(body.unpacked(raw, limit, JOB.get().check), decoder), limit
-    return lambda: codec.decode(raw, decoder), len(raw)
+        return lambda: codec.decode(body.unpacked(raw, limit, JOB.get().check), decoder), False
+    return lambda: codec.decode(raw, decoder), len(raw) <= INLINE_BYTES
 
 
 async def _relayed(
@@ -198,7 +255,7 @@ async def _relayed(
             begun = True
             put(b"")
             for name, data in iterator:
-                if job.cancelled.is_set():
+                if job.cancelled:
                     return
                 now = time.perf_counter()
                 if name != "progress" or now - told >= PROGRESS_SECONDS:
@@ -222,7 +279,7 @@ async def _relayed(
                 raise item
             yield item
     finally:
-        job.cancelled.set()
+        job.cancelled = True
 
 
 def _event(name: str, data: msgspec.Struct) -> bytes:
@@ -265,7 +322,9 @@ def description(
                 result = function(request)
                 return Response(codec.encode(result), media_type=media) if structured else result
             execution: Execution = request.app.state.execution
-            content = await execution.start(lambda: codec.encode(function(request)), execution.job(request.state.facts))
+            content = await execution.start(
+                lambda: codec.encode(function(request)), execution.job(request.scope["state"]["facts"])
+            )
             return Response(content, media_type=media)
 
         shown = examples(function.__name__)
@@ -327,6 +386,7 @@ def _route(
         summary=summary.rstrip("."),
         description=text,
         response_class=Response,
+        route_class_override=Endpoint,
     )
     answers = {"200": {"description": "The answer", "content": content}, **_problem_responses(problems)}
     DESCRIBED[function.__name__] = {**described, "responses": answers}

@@ -6,12 +6,11 @@ goes away, at its next checkpoint; its place in the pool is free when its thread
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -25,7 +24,8 @@ from app.settings import Settings
 T = TypeVar("T")
 
 INLINE_BYTES = 8192
-"""Bodies up to this size are worked on where they arrive, if their work grows in proportion to them."""
+INLINE_SECONDS = 0.001
+"""Bodies up to this size are worked on where they arrive, if that takes, by an estimate made before, no longer than this."""
 
 
 @dataclass(slots=True)
@@ -37,11 +37,11 @@ class Job:
     deadline: float
     settings: Settings
     facts: dict[str, Any]
-    cancelled: threading.Event = field(default_factory=threading.Event)
+    cancelled: bool = False
 
     def check(self) -> None:
         """Raises where the work is to end: ClientDisconnect, or Problem for the deadline."""
-        if self.cancelled.is_set():
+        if self.cancelled:
             raise ClientDisconnect
         if time.perf_counter() > self.deadline:
             raise Problem(
@@ -70,20 +70,20 @@ class Execution:
         """A job that begins now."""
         return Job(time.perf_counter() + self.settings.compute_timeout_s, self.settings, facts)
 
-    async def run(self, work: Callable[[], T], request: Request, size: int, proportional: bool) -> T:
-        """The result of `work` on a body of `size` bytes. Work that is not `proportional` to it goes to the pool.
+    def inline(self, work: Callable[[], T], request: Request) -> T:
+        """The result of small work, done at once."""
+        token = JOB.set(self.job(request.scope["state"]["facts"]))
+        try:
+            return work()
+        finally:
+            JOB.reset(token)
+
+    async def pooled(self, work: Callable[[], T], request: Request) -> T:
+        """The result of work done in the pool.
 
         Raises Problem where the queue is full, ClientDisconnect where the client went away meanwhile.
         """
-        if not self.ready.is_set():
-            await self.ready.wait()
-        job = self.job(request.state.facts)
-        if proportional and size <= INLINE_BYTES:
-            token = JOB.set(job)
-            try:
-                return work()
-            finally:
-                JOB.reset(token)
+        job = self.job(request.scope["state"]["facts"])
         future = self.start(work, job)
         watcher = asyncio.ensure_future(_gone(request))
         try:
@@ -93,7 +93,7 @@ class Execution:
             future.add_done_callback(_heard)
             raise ClientDisconnect
         finally:
-            job.cancelled.set()
+            job.cancelled = True
             watcher.cancel()
 
     def start(self, work: Callable[[], T], job: Job) -> asyncio.Future[T]:
@@ -137,7 +137,7 @@ class Execution:
     def close(self) -> None:
         """Waits for what runs and takes nothing new."""
         for job in self.jobs.values():
-            job.cancelled.set()
+            job.cancelled = True
         self.pool.shutdown()
 
 

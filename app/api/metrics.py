@@ -1,6 +1,7 @@
 """Metrics for Prometheus. Not here: log lines (`observability`)."""
 
 import os
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -16,6 +17,21 @@ QUEUED = Gauge("autodiff_pool_queued", "Computations waiting for the pool", mult
 REJECTED = Counter("autodiff_rejected", "Requests answered with a problem", ("problem",))
 
 DECODE, COMPUTE, ENCODE = (PHASES.labels(phase) for phase in ("decode", "compute", "encode"))
+
+
+@cache
+def _of(route: str, status: int) -> tuple[Counter, Histogram]:
+    """What counts the answers of a route; looking them up by their labels takes longer than counting."""
+    return REQUESTS.labels(route, status), LATENCY.labels(route)
+
+
+def count(route: str, status: int, seconds: float, problem: str | None) -> None:
+    """Counts an answer, and the problem that it is, if it is one."""
+    requests, latency = _of(route, status)
+    requests.inc()
+    latency.observe(seconds)
+    if problem is not None:
+        REJECTED.labels(problem).inc()
 
 
 def exposition() -> bytes:

@@ -1,17 +1,15 @@
 """What stands around every request: its id, keys, HEAD, headers, the log line, and the answer where a defect came up."""
 
 import logging
+import os
 import re
 import time
-import uuid
 from typing import Any
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.api import problems
+from app.api import metrics, problems
 from app.api.execution import Execution
-from app.api.metrics import LATENCY, REJECTED, REQUESTS
 from app.api.observability import log as access
 from app.api.problems import Problem
 from app.api.security import DOCS_POLICY, HEADERS, Keys
@@ -48,7 +46,7 @@ class RequestContext:
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
         given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
-        identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex.encode()
+        identity = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex().encode()
         request_id = identity.decode()
         facts: dict[str, Any] = {}
         scope.setdefault("state", {}).update(request_id=request_id, facts=facts)
@@ -70,7 +68,7 @@ class RequestContext:
 
         try:
             if method != "OPTIONS":  # which computes nothing, and which browsers send without a key
-                self.keys.check(path, Headers(scope=scope))
+                self.keys.check(path, scope)
             await self.app(scope, receive, send_with_headers)
         except Problem as problem:
             await problems.response(*problems.of_exception(problem))(scope, receive, send_with_headers)
@@ -82,10 +80,7 @@ class RequestContext:
         finally:
             execution.serving -= 1
             route = getattr(scope.get("route"), "path", "unmatched")
-            if status >= 400:
-                REJECTED.labels(facts.get("problem", str(status))).inc()
             seconds = time.perf_counter() - began
-            REQUESTS.labels(route, status).inc()
-            LATENCY.labels(route).observe(seconds)
+            metrics.count(route, status, seconds, facts.get("problem", str(status)) if status >= 400 else None)
             ms = round(seconds * 1e3, 3)
             access.info("request", request_id=request_id, route=route, method=method, status=status, ms=ms, **facts)

@@ -11,15 +11,23 @@ JSON = "application/json"
 QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """A header of a request by its name in lower case, the first where there are several; None where there is none."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
 def check_content(request: Request) -> None:
     """Raises Problem unless the body is said to be JSON, or nothing is said of it."""
-    content = request.headers.get("content-type")
+    content = header(request, b"content-type")
     if content is not None and content != JSON:
         media = content.partition(";")[0].strip().lower()
         if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
             detail = f"the body is said to be {media[:100] or 'of no type'}; send Content-Type: {JSON}"
             raise Problem("unsupported-media-type", detail, headers={"Accept-Post": JSON})
-    coding = request.headers.get("content-encoding")
+    coding = header(request, b"content-encoding")
     if coding is not None and coding.strip().lower() not in ("identity", "gzip", ""):
         detail = f"the content coding {coding[:100]} is not read; send the body as it is, or as gzip"
         raise Problem("unsupported-media-type", detail, headers={"Accept-Encoding": "gzip"})
@@ -27,12 +35,12 @@ def check_content(request: Request) -> None:
 
 def is_gzip(request: Request) -> bool:
     """Whether the body is said to be compressed."""
-    return request.headers.get("content-encoding", "").strip().lower() == "gzip"
+    return (header(request, b"content-encoding") or "").strip().lower() == "gzip"
 
 
 def takes_gzip(request: Request) -> bool:
     """Whether the client wants its answer compressed."""
-    accept = request.headers.get("accept-encoding")
+    accept = header(request, b"accept-encoding")
     return accept is not None and "gzip" in accept and _quality(accept.replace("gzip", "gzip/gzip"), "gzip/gzip") > 0.0
 
 
@@ -41,7 +49,7 @@ def accepted(request: Request, offered: Sequence[str]) -> str:
 
     Raises Problem where the Accept header rules all of them out.
     """
-    accept = ",".join(request.headers.getlist("accept"))
+    accept = ",".join([str(value, "latin-1") for key, value in request.scope["headers"] if key == b"accept"])
     if not accept.strip(" ,") or accept in ("*/*", offered[0]):
         return offered[0]
     weights = [_quality(accept, media) for media in offered]

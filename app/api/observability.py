@@ -3,16 +3,17 @@
 Not here: metrics (`metrics`).
 """
 
+import asyncio
 import logging
 import os
 import sys
 import tempfile
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import structlog
 
-log = structlog.stdlib.get_logger("autodiff.access")
+log: Any = structlog.get_logger("autodiff.access")
 
 
 def prepare_metrics(workers: int) -> None:
@@ -21,22 +22,47 @@ def prepare_metrics(workers: int) -> None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="autodiff-metrics-")
 
 
-def _json(event: dict[str, Any], **options: Any) -> str:
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+def _json(event: dict[str, Any], **options: Any) -> bytes:
+    return msgspec.json.encode(event, enc_hook=repr)
+
+
+def _json_text(event: dict[str, Any], **options: Any) -> str:
+    return _json(event).decode()
+
+
+class _Lines:
+    """Writes the lines of one turn of the event loop at once: to write each takes as long as to make it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.waiting: list[bytes] = []
+
+    def msg(self, line: bytes) -> None:
+        """Takes a line, for the end of this turn; writes it at once where no loop runs."""
+        self.waiting.append(line)
+        if len(self.waiting) == 1:
+            try:
+                asyncio.get_running_loop().call_soon(self.write)
+            except RuntimeError:
+                self.write()
+
+    debug = info = warning = error = msg
+
+    def write(self) -> None:
+        """Writes what waits."""
+        lines, self.waiting = self.waiting, []
+        self.file.write(b"\n".join([*lines, b""]))
+        self.file.flush()
 
 
 def configure_logging(level: str) -> None:
     """One JSON object a line on standard output, for our lines and for those of uvicorn and all other libraries."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
+    plain: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    shared = [*plain, structlog.processors.format_exc_info]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer(_json)],
+        processors=[*plain, structlog.processors.JSONRenderer(_json)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: _Lines(sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -45,7 +71,7 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=[]), *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(_json),
+                structlog.processors.JSONRenderer(_json_text),
             ],
         )
     )

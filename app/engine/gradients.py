@@ -20,7 +20,18 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
     def __init__(self, table: Mapping[Key, Entry]) -> None:
         object.__setattr__(self, "_table", MappingProxyType(dict(table)))
 
-    _table: Mapping[Key, Entry]
+    _table: MappingProxyType[Key, Entry]
+
+    @classmethod
+    def owning(cls, table: dict[Key, Entry]) -> "Gradients[Key, Entry]":
+        """A table of this dict, which nobody else has, and so is not copied."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "_table", MappingProxyType(table))
+        return made
+
+    def copy(self) -> dict[Key, Entry]:
+        """The entries as a dict; as `dict(gradients)`, but faster."""
+        return self._table | {}
 
     def __getitem__(self, key: Key) -> Entry:
         return self._table.get(key, 0.0)  # type: ignore[return-value]  # zero is right for a number and for an array

@@ -99,6 +99,7 @@ class Graph:
     `names` are the ids that mean something to whoever wrote the expression, and so have a gradient by default;
     left out, they are all ids. (Text has unnamed nodes between its names.) `source` says which of the two it came from.
     `columns` are what the nodes come to, where that is known already; `nodes` may then be made as late as they are looked at.
+    `roots` are the outputs' positions.
 
     Raises: UnknownNode, DuplicateNode, GraphCycle, UnknownPrimitive, WrongArity, InvalidNode.
     """
@@ -109,6 +110,7 @@ class Graph:
     source: Literal["nodes", "text"] = "nodes"
     columns: Columns | None = field(default=None, repr=False, compare=False)
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    roots: Ints = field(init=False, repr=False, compare=False)
     wiring: Wiring = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +132,7 @@ class Graph:
         wiring, cycle = connect(columns.opcode, columns.start, columns.arg, columns.datum, columns.numbers, roots)
         if cycle:
             raise _cycle([self.nodes[k].id for k in cycle], (*NODES, cycle[0]))
+        set_field(self, "roots", roots)
         set_field(self, "wiring", wiring)
 
     @property
@@ -145,8 +148,6 @@ class Graph:
 
     def positions(self, ids: Sequence[str], place: Path) -> Ints:
         """Where these nodes stand in `nodes`. Raises UnknownNode for the first that is none, as an entry of `place`."""
-        if self.columns is not None and ids is self.columns.ids:
-            return np.arange(len(ids), dtype=np.int32)
         found = [self.index.get(name, -1) for name in ids]
         if -1 in found:
             k = found.index(-1)
@@ -232,8 +233,9 @@ def starts(counts: npt.NDArray[np.int64]) -> Ints:
 
 def connect(opcode: Ints, start: Ints, arg: Ints, datum: Ints, numbers: Floats, roots: Ints) -> tuple[Wiring, list[int]]:
     """The wiring of columns, and a cycle, where there is one."""
-    order, live, cycle = _topological_order(start, arg, roots)
-    return Wiring(opcode, start, arg, datum, numbers, order, live), cycle.tolist()
+    order, live = _topological_order(start, arg, roots)
+    cycle = [] if live >= 0 else order.tolist()
+    return Wiring(opcode, start, arg, datum, numbers, order, live), cycle
 
 
 def unknown_primitive(name: str, place: Path, leaf: bool = True) -> UnknownPrimitive:
@@ -270,8 +272,8 @@ def _cycle(ids: list[str], place: Path) -> GraphCycle:
 
 
 @jit
-def _topological_order(start: Ints, arg: Ints, roots: Ints) -> tuple[Ints, int, Ints]:
-    """Depth-first from the roots in turn, then from the rest: (order, how many the roots need, a cycle or nothing).
+def _topological_order(start: Ints, arg: Ints, roots: Ints) -> tuple[Ints, int]:
+    """Depth-first from the roots in turn, then from the rest: (order, how many the roots need), or (a cycle, -1).
 
     Tarjan's colours on a stack of our own: 0 unseen, 1 begun, 2 done. An argument that is begun closes a cycle, which
     is then what lies on the stack above it.
@@ -308,8 +310,8 @@ def _topological_order(start: Ints, arg: Ints, roots: Ints) -> tuple[Ints, int, 
                 bottom = depth - 1
                 while stack[bottom] != child:
                     bottom -= 1
-                return order, live, stack[bottom:depth].copy()
+                return stack[bottom:depth].copy(), -1
             stack[depth] = child
             colour[child] = 1
             depth += 1
-    return order, live, stack[:0].copy()
+    return order, live

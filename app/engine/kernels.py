@@ -91,6 +91,15 @@ def backward(code: Code, v: Floats, g: Floats) -> None:
 
 
 @jit
+def gather(numbers: Floats, slots: Ints) -> Floats:
+    """The numbers at these slots; 0 for slot -1, which stands for a node that the outputs do not need."""
+    picked = np.empty(len(slots))
+    for k in range(len(slots)):
+        picked[k] = numbers[slots[k]] if slots[k] >= 0 else 0.0
+    return picked
+
+
+@jit
 def linearize(code: Code, v: Floats) -> Floats:
     """The partials of each instruction by its arguments at the values `v`: an array of shape (m, 3)."""
     base = len(v) - len(code)

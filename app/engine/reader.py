@@ -6,7 +6,7 @@ well-formed nodes whose strings are printable ASCII without escapes. For all els
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, overload
 
 import msgspec
@@ -54,10 +54,10 @@ WORDS, WORD_CODES = _primitives()
 def read(text: bytes | memoryview) -> Columns | None:
     """The columns of a list of nodes, as `graph.columns_of` has them; None where the list is not plain, or not right."""
     raw = np.frombuffer(text, np.uint8)
-    count, spans, table, opcode, start, arg, datum, numbers, places = _read(raw)
+    count, open_ones, spans, table, opcode, start, arg, datum, numbers, places = _read(raw)
     if count < 0:
         return None
-    for k in np.flatnonzero(np.isnan(numbers)).tolist():  # numbers of too many digits, or too far from 1, for compiled code
+    for k in np.flatnonzero(np.isnan(numbers)).tolist() if open_ones else ():  # of too many digits, or too far from 1
         numbers[k] = float(bytes(text[places[k, 0] : places[k, 1]]))
         if not np.isfinite(numbers[k]):
             return None
@@ -70,11 +70,14 @@ class Ids(Sequence[str]):
 
     def __init__(self, raw: Bytes, spans: Ints) -> None:
         self.raw, self.spans = raw, spans
+        self.made: list[str] | None = None
 
-    @cached_property
+    @property
     def all(self) -> list[str]:
         """All of them."""
-        return _joined(self.raw, self.spans).tobytes().decode("ascii").split("\n")
+        if self.made is None:
+            self.made = _joined(self.raw, self.spans).tobytes().decode("ascii").split("\n")
+        return self.made
 
     def __len__(self) -> int:
         return len(self.spans)
@@ -96,11 +99,14 @@ class Index(Mapping[str, int]):
     def __init__(self, raw: Bytes, spans: Ints, table: Ints, ids: Ids) -> None:
         self.raw, self.spans, self.table, self.ids = raw, spans, table, ids
         self.asked = 0 if len(spans) > FEW else FEW
+        self.made: dict[str, int] | None = None
 
-    @cached_property
+    @property
     def all(self) -> dict[str, int]:
         """All of them."""
-        return dict(zip(self.ids, range(len(self.spans)), strict=True))
+        if self.made is None:
+            self.made = dict(zip(self.ids.all, range(len(self.spans)), strict=True))
+        return self.made
 
     def get(self, name: str, default: Any = None) -> Any:
         """The position of a node, or `default`."""
@@ -133,11 +139,14 @@ class Nodes(Sequence[Node]):
 
     def __init__(self, text: bytes | memoryview, count: int) -> None:
         self.text, self.size = text, count
+        self.made: tuple[Node, ...] | None = None
 
-    @cached_property
+    @property
     def all(self) -> tuple[Node, ...]:
         """All of them."""
-        return msgspec.json.decode(self.text, type=tuple[Node, ...])
+        if self.made is None:
+            self.made = msgspec.json.decode(self.text, type=tuple[Node, ...])
+        return self.made
 
     def __len__(self) -> int:
         return self.size
@@ -327,8 +336,8 @@ def _is_null(raw: Bytes, p: int) -> bool:
 
 
 @jit
-def _read(raw: Bytes) -> tuple[int, Ints, Ints, Ints, Ints, Ints, Ints, Floats, Ints]:
-    """(number of nodes, or -1; span of each id; hash table of ids; columns; span of each number)."""
+def _read(raw: Bytes) -> tuple[int, int, Ints, Ints, Ints, Ints, Ints, Ints, Floats, Ints]:
+    """(number of nodes, or -1; how many numbers are NaN; span of each id; hash table of ids; columns; span of each number)."""
     most_nodes, most = len(raw) // SHORTEST_NODE + 1, len(raw) // SHORTEST_ARGUMENT + 1  # room that is not used costs nothing
     spans = np.empty((most_nodes, 2), np.int32)
     opcode = np.empty(most_nodes, np.int32)
@@ -350,17 +359,11 @@ def _read(raw: Bytes) -> tuple[int, Ints, Ints, Ints, Ints, Ints, Ints, Floats, 
     if n < 0:
         taken = used = 0
     nodes = max(n, 0)
-    return (
-        n,
-        spans[:nodes],
-        table,
-        opcode[:nodes],
-        start[: nodes + 1],
-        arg[:taken],
-        datum[:nodes],
-        numbers[:used],
-        places[:used],
-    )
+    unsure = 0
+    for k in range(used):
+        unsure += np.isnan(numbers[k])
+    columns = (opcode[:nodes], start[: nodes + 1], arg[:taken], datum[:nodes], numbers[:used])
+    return n, unsure, spans[:nodes], table, *columns, places[:used]
 
 
 @part

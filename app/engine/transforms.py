@@ -92,7 +92,7 @@ def evaluate(graph: Graph, inputs: Inputs | None = None, *, everything: bool = F
     A value that depends on no list is one number, also where there are many points.
     """
     bound = bind(graph, inputs or {}, everything)
-    order = graph.wiring.order.tolist() if everything else [graph.index[name] for name in graph.outputs]
+    order = (graph.wiring.order if everything else graph.roots).tolist()
     slots = bound.tape.slot[order]
     values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)])
     return dict(zip([graph.nodes[position].id for position in order], once(bound, slots, values), strict=True))
@@ -131,7 +131,7 @@ def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
     """
     bound = bind(graph, inputs or {})
     names, slots, _ = _targets(bound, wrt, graph.leaves)
-    outputs = bound.tape.slot[[graph.index[name] for name in graph.outputs]]
+    outputs = bound.tape.slot[graph.roots]
     ahead = len(slots) < len(outputs)
 
     def walks(walk: Walk, seeds: Seeds) -> list[Columns]:
@@ -275,10 +275,12 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> Colu
 
 def _targets(bound: Bound, wrt: Sequence[str] | None, default: Sequence[str]) -> tuple[Sequence[str], Ints, int]:
     """The ids in `wrt`, their slots, and the output's slot."""
-    graph = bound.graph
+    graph, slot = bound.graph, bound.tape.slot
+    output = int(slot[graph.roots[0]])
     names = default if wrt is None else wrt
-    positions = graph.positions(names, ("wrt",))
-    return names, bound.tape.slot[positions], int(bound.tape.slot[graph.index[graph.output]])
+    if graph.columns is not None and names is graph.columns.ids:
+        return names, slot.copy(), output  # as writable as other slots are, for which kernels are compiled
+    return names, slot[graph.positions(names, ("wrt",))], output
 
 
 def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> tuple[Bound, Seeds]:
@@ -291,16 +293,17 @@ def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> 
     points = bound.points
     for name, seed in given.items():
         place: Path = ("cotangent",) if field == "cotangent" else (field, name)
-        if name not in graph.index:
+        position = graph.roots[0] if name is graph.outputs[0] else graph.index.get(name)
+        if position is None:
             raise unknown_node(name, graph, place)
-        if isinstance(seed, Real):
+        if isinstance(seed, float | Real):
             column: Column = float(seed)
         else:
             column = np.asarray(seed, np.float64)
             points = len(column) if points is None else points
             if len(column) != points:
                 raise ShapeMismatch(f"a list of {len(column)} numbers stands where there are {points} points", place)
-        slot = int(bound.tape.slot[graph.index[name]])
+        slot = int(bound.tape.slot[position])
         if slot >= 0:
             seeds[slot] = column
     if points is not None and bound.points is None:
@@ -315,7 +318,7 @@ def _unit(slot: int) -> Seeds:
 
 
 def _table(names: Sequence[str], entries: Sequence[Column]) -> Table:
-    return Gradients(dict(zip(names, entries, strict=True)))
+    return Gradients.owning(dict(zip(names, entries, strict=True)))
 
 
 def once(bound: Bound, slots: Sequence[int] | Ints, values: Sequence[Column]) -> list[Column]:
@@ -342,7 +345,10 @@ def at_points(
     """
     tape, points = bound.tape, bound.points
     if points is None:
-        return cast(list[Column], _joined(walks(PointWalk(tape, bound.numbers), seeds)).tolist())
+        parts_of = walks(PointWalk(tape, bound.numbers), seeds)
+        return list(
+            chain.from_iterable(part.tolist() if isinstance(part, np.ndarray) else map(float, part) for part in parts_of)
+        )
     if not points:
         nowhere = {slot: 0.0 for slot in seeds}
         return [np.empty(0) for _ in _joined(walks(PointWalk(tape, bound.numbers), nowhere))]

@@ -107,5 +107,5 @@ class PointWalk:
 def pick(columns: Columns, slots: Ints) -> Columns:
     """The numbers at these slots; 0 for slot -1, which stands for a node that the outputs do not need."""
     if isinstance(columns, np.ndarray):
-        return np.where(slots >= 0, columns[slots], 0.0)
+        return kernels.gather(columns, slots)
     return [columns[slot] if slot >= 0 else 0.0 for slot in slots.tolist()]

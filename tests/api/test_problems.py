@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api import codec, problems
+from app.api import problems
 from app.api.execution import Execution
 from app.api.problems import ENGINE_KINDS, KINDS, FieldError, Problem, details, of_exception, page, pointer
 from app.engine import errors
@@ -177,10 +176,10 @@ def test_a_defect_is_answered_with_a_request_id_and_nothing_else(
 ) -> None:
     app.state.execution.ready.set()
 
-    async def fails(*_: Any) -> bytes:
+    def fails(*_: Any) -> bytes:
         raise error
 
-    monkeypatch.setattr(app.state.execution, "run", fails)
+    monkeypatch.setattr(app.state.execution, "inline", fails)
     response = ask(app, "POST", "/v1/forward", json={"expression": "1"}, headers={"X-Request-ID": "the-id"})
     assert response.status_code == 500 and response.headers["content-type"] == "application/problem+json"
     assert response.headers["x-request-id"] == "the-id" and "the-id" in response.json()["detail"]
@@ -196,16 +195,35 @@ def test_a_defect_in_a_get_is_answered_in_the_same_way(app: FastAPI) -> None:
     app.state.execution.ready = asyncio.Event()
 
 
-def test_a_large_body_leaves_the_event_loop(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And work that is out of proportion to its body does, however small that is."""
+LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
+TRAIN = {"model": LINE, "data": {"dataset": "xor"}, "loss": "mse"}
+WORK: list[tuple[str, dict[str, Any], bool]] = [
+    ("backward", {"expression": "x", "inputs": {"x": 1}}, True),
+    ("backward", {"expression": "x", "inputs": {"x": [1] * 5000}}, False),
+    ("backward", {"expression": "x" + "*x" * 1000, "inputs": {"x": [1] * 1000}}, False),
+    ("hessian", {"expression": "x*x", "inputs": {"x": 1}}, True),
+    ("hessian", {"expression": "x" + "*x" * 1000, "inputs": {"x": 1}}, False),
+    ("check", {"expression": "x", "inputs": {"x": 1}}, False),
+    ("networks/predict", {"model": LINE, "inputs": [[1, 2]]}, True),
+    ("networks/predict", {"model": {"inputs": 2, "layers": [3000, 1000]}, "inputs": [[1, 2]]}, False),
+    ("networks/train", TRAIN | {"steps": 5}, True),
+    ("networks/train", TRAIN | {"steps": 10_000}, False),
+    ("networks/train", TRAIN | {"steps": 5, "data": {"dataset": "moons"}}, False),
+    ("networks/train", TRAIN | {"steps": 5, "data": {"dataset": "spiral", "samples": 50_000}}, False),
+    ("networks/backward", TRAIN, True),
+]
+
+
+@pytest.mark.parametrize(("path", "asked", "inline"), WORK, ids=[row[0] for row in WORK])
+def test_what_is_small_is_done_on_the_event_loop(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, path: str, asked: dict[str, Any], inline: bool
+) -> None:
+    """And the rest is not, however small the body that asks for it."""
     app.state.execution.ready.set()
+    execution = app.state.execution
     seen: list[str] = []
-    decode = codec.decode
-    monkeypatch.setattr(codec, "decode", lambda *given: (seen.append(threading.current_thread().name), decode(*given))[1])
-    small = {"expression": "x", "inputs": {"x": 1}}
-    ask(app, "POST", "/v1/backward", json=small)
-    ask(app, "POST", "/v1/backward", content=json.dumps(small) + " " * 20_000)
-    ask(app, "POST", "/v1/hessian", json=small)
-    ask(app, "POST", "/v1/check", json=small)
-    here = threading.current_thread().name
-    assert [name == here for name in seen] == [True, False, False, False]
+    for name in ("inline", "pooled"):
+        way = getattr(execution, name)
+        monkeypatch.setattr(execution, name, lambda *given, name=name, way=way: (seen.append(name), way(*given))[1])
+    assert ask(app, "POST", f"/v1/{path}", json=asked).status_code == 200
+    assert seen == ["inline" if inline else "pooled"]

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from app.api import codec
+from app.api import codec, costs
 from app.api.codec import Outgoing
 from app.api.endpoint import computation
 from app.api.limits import check_expression, check_points, check_work
@@ -54,7 +54,7 @@ def _check(request: ExpressionRequest, graph: Graph, passes: int, numbers: int, 
     check_work(graph, points, passes, numbers)
 
 
-@computation(router, "/forward")
+@computation(router, "/forward", seconds=costs.expression)
 def forward(request: ForwardRequest) -> ForwardAnswer:
     """Value of an expression.
 
@@ -69,7 +69,7 @@ def forward(request: ForwardRequest) -> ForwardAnswer:
     return ForwardAnswer(output=graph.output, value=table[graph.output], values=values, nonfinite=outgoing.nonfinite)
 
 
-@computation(router, "/backward")
+@computation(router, "/backward", seconds=costs.expression)
 def backward(request: BackwardRequest) -> BackwardAnswer:
     """Value and gradient table (reverse mode).
 
@@ -90,7 +90,7 @@ def backward(request: BackwardRequest) -> BackwardAnswer:
     return answer
 
 
-@computation(router, "/jvp")
+@computation(router, "/jvp", seconds=costs.expression)
 def jvp(request: JvpRequest) -> JvpAnswer:
     """Derivative along a direction (forward mode).
 
@@ -108,7 +108,7 @@ def jvp(request: JvpRequest) -> JvpAnswer:
     )
 
 
-@computation(router, "/jacobian", proportional=False)
+@computation(router, "/jacobian", seconds=costs.derivatives)
 def jacobian(request: JacobianRequest) -> JacobianAnswer:
     """Jacobian of several outputs.
 
@@ -125,7 +125,7 @@ def jacobian(request: JacobianRequest) -> JacobianAnswer:
     return JacobianAnswer(values=values, jacobian=rows, nonfinite=outgoing.nonfinite)
 
 
-@computation(router, "/hessian", proportional=False)
+@computation(router, "/hessian", seconds=costs.derivatives)
 def hessian(request: LeavesRequest) -> HessianAnswer:
     """Second derivatives, exact (forward over reverse).
 
@@ -142,7 +142,7 @@ def hessian(request: LeavesRequest) -> HessianAnswer:
     return HessianAnswer(output=graph.output, value=value, gradients=gradients, hessian=rows, nonfinite=outgoing.nonfinite)
 
 
-@computation(router, "/hvp")
+@computation(router, "/hvp", seconds=costs.expression)
 def hvp(request: HvpRequest) -> HvpAnswer:
     """Hessian times a direction.
 
@@ -162,7 +162,7 @@ def hvp(request: HvpRequest) -> HvpAnswer:
     )
 
 
-@computation(router, "/check", proportional=False)
+@computation(router, "/check", seconds=costs.unknown)
 def check(request: CheckRequest) -> CheckAnswer:
     """Gradients compared with difference quotients.
 
@@ -206,7 +206,7 @@ def _dot(answer: GraphAnswer) -> bytes:
     return drawing.dot(answer.nodes, answer.edges, answer.nodes[0].grad is not UNSET).encode()
 
 
-@computation(router, "/graph", renderings={DOT: _dot})
+@computation(router, "/graph", seconds=costs.expression, renderings={DOT: _dot})
 def graph(request: GraphRequest) -> GraphAnswer:
     """Nodes and edges, with values and gradients.
 

@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from msgspec import UNSET
 from starlette.requests import ClientDisconnect
 
+from app.api import costs
 from app.api import network_codec as codec
 from app.api.codec import graph_body
 from app.api.endpoint import BODY_PROBLEMS, computation, event_stream
@@ -50,7 +51,7 @@ LOSS_PROBLEMS = (
 )  # fmt: skip
 
 
-@computation(router, "", proportional=False, problems=PROBLEMS)
+@computation(router, "", seconds=costs.unknown, problems=PROBLEMS)
 def networks(request: NetworkSpec) -> ModelAnswer:
     """A new multilayer perceptron.
 
@@ -70,7 +71,7 @@ def networks(request: NetworkSpec) -> ModelAnswer:
     return ModelAnswer(codec.model_body(model), len(model.flat()))
 
 
-@computation(router, "/predict", proportional=False, problems=PROBLEMS)
+@computation(router, "/predict", seconds=costs.prediction, problems=PROBLEMS)
 def predict(request: PredictRequest) -> PredictAnswer:
     """Scores for rows of inputs.
 
@@ -85,7 +86,7 @@ def predict(request: PredictRequest) -> PredictAnswer:
     return PredictAnswer(scores.tolist())
 
 
-@computation(router, "/backward", proportional=False, problems=LOSS_PROBLEMS)
+@computation(router, "/backward", seconds=costs.network_gradients, problems=LOSS_PROBLEMS)
 def network_backward(request: NetworkBackwardRequest) -> NetworkBackwardAnswer:
     """Loss and gradients on data.
 
@@ -156,7 +157,7 @@ def _begin(request: TrainRequest) -> _Training:
     return _Training(run, answer)
 
 
-@computation(router, "/train", proportional=False, problems=LOSS_PROBLEMS)
+@computation(router, "/train", seconds=costs.training, problems=LOSS_PROBLEMS)
 def train(request: TrainRequest) -> TrainAnswer:
     """Train a model: a new model, its state and a history.
 
@@ -164,11 +165,11 @@ def train(request: TrainRequest) -> TrainAnswer:
     kept here: `model` and `state` of the answer go into the next request to go on, and 60 steps and then 40 give the bytes of
     100. The rows of a mini-batch depend on `seed` and the step alone. Update rules, parameter names and defaults are PyTorch's.
     """
-    cancelled = JOB.get().cancelled
+    job = JOB.get()
     for event, data in _events(_begin(request)):
         if event == "result":
             return cast(TrainAnswer, data)
-        if cancelled.is_set():
+        if job.cancelled:
             break
     raise ClientDisconnect
 
@@ -194,7 +195,7 @@ def _events(begun: _Training) -> Iterator[tuple[str, msgspec.Struct]]:
         yield "progress", codec.history_row(rows[-1])
 
 
-@computation(router, "/graph", proportional=False, problems=LOSS_PROBLEMS)
+@computation(router, "/graph", seconds=costs.unknown, problems=LOSS_PROBLEMS)
 def network_as_graph(request: NetworkGraphRequest) -> NetworkGraphAnswer:
     """A network as a scalar expression, neuron by neuron.
 
@@ -212,7 +213,7 @@ def network_as_graph(request: NetworkGraphRequest) -> NetworkGraphAnswer:
     return NetworkGraphAnswer(graph_body(graph.nodes, graph.outputs))
 
 
-@computation(router, "/decision-boundary", proportional=False, problems=PROBLEMS)
+@computation(router, "/decision-boundary", seconds=costs.unknown, problems=PROBLEMS)
 def decision_boundary(request: BoundaryRequest) -> BoundaryAnswer:
     """Scores on a grid, for a model of two inputs.
 
