@@ -19,7 +19,7 @@ from app.api.observability import configure_logging
 from app.api.routes import datasets, expressions, networks, operations
 from app.api.security import Keys
 from app.settings import Settings
-from app.warm import warm
+from app.warm import preload, warm
 
 log = logging.getLogger("autodiff")
 
@@ -36,9 +36,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         except Exception:
             log.exception("the kernels could not be made ready, so the process ends")
             os._exit(1)
-        gc.freeze()  # what is loaded now stays, so the collector need not look at it again
         execution.ready.set()
         log.info("ready")
+        await asyncio.get_running_loop().run_in_executor(execution.pool, preload)
+        gc.freeze()  # what is loaded now stays, so the collector need not look at it again
 
     task = asyncio.create_task(make_ready())
     with drained(execution):

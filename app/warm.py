@@ -11,7 +11,7 @@ from app.engine.faults import Asked, explain
 from app.engine.graph import Node
 from app.engine.text import parse
 from app.engine.value import backward, value
-from app.nn import MLP, losses, optimizers, training
+from app.nn import MLP, datasets, losses, optimizers, training
 
 log = logging.getLogger("autodiff")
 
@@ -40,6 +40,11 @@ def warm() -> None:
     if not jit.IS_COMPLETE:
         jit.mark_complete()
         log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
+
+
+def preload() -> None:
+    """Loads what the first request for a dataset would otherwise wait for."""
+    datasets.load("moons")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,9 @@ Wire = float | None | list[float | None]
 
 MOST_NONFINITE = 20
 
+LOOKED_AT = 1 << 20
+"""Bytes of a body up to which it is read once more, with much more memory, to say better what is wrong with it."""
+
 NOT_FINITE = "expected a finite number, found NaN or a number beyond 1.8e308"
 
 ALLOWED = {"nonfinite": '"error" or "null"', "init": '"uniform", "he" or "xavier"'}
@@ -53,8 +56,11 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise _misfit_at(*_misfit(str(error), _loaded(body), partial(_fields, decoder.type))) from None
+        loaded = _loaded(body) if len(body) <= LOOKED_AT else None
+        raise _misfit_at(*_misfit(str(error), loaded, partial(_fields, decoder.type))) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if len(body) > LOOKED_AT:
+            raise Problem("invalid-json", f"the body cannot be read as JSON in UTF-8: {error}") from None
         _loaded(body)
         raise Problem("invalid-json", f"the body holds what is no Unicode text, such as a lone surrogate ({error})") from None
 
@@ -121,11 +127,12 @@ def _misfit_at(path: tuple[str | int, ...], detail: str) -> Problem:
 def _misfit(message: str, loaded: Any, known_at: Callable[[Path], list[str]]) -> tuple[Path, str]:
     """What msgspec says, as a path and in JSON's words: 'Expected `float`, got `str` - at `$.inputs[...][2]`'.
 
+    `loaded` is what was read, or None where that is too large; then the path ends where msgspec does not name a key.
     `known_at` gives the names of the fields that stand at a path.
     """
     what, _, at = message.rpartition(" - at `$") if message.endswith("`") and " - at `$" in message else (message, "", "")
     path = _resolved(at, loaded)
-    if "unknown field" in what and not _holds(loaded, path, _named(what)):
+    if "unknown field" in what and loaded is not None and not _holds(loaded, path, _named(what)):
         what, path = message, ()  # a name of the client's that looks like a path
     fields = re.findall(r"`([^`]*)`", what)
     if what.startswith("Expected `") and len(fields) == 2:
@@ -176,9 +183,11 @@ def _resolved(at: str, loaded: Any) -> tuple[str | int, ...]:
     """Msgspec's path as steps. It does not name keys of maps, `[...]`; there it is the first entry that is not numbers."""
     path: list[str | int] = []
     for name, index in re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", at):
+        if loaded is None and index == "...":
+            break
         step: Any = name or (int(index) if index != "..." else _first_misfit(loaded))
         try:
-            loaded = loaded[step]
+            loaded = loaded[step] if loaded is not None else None
         except (KeyError, IndexError, TypeError):  # a name of the client's that looks like a path
             break
         path.append(step)
@@ -234,7 +243,9 @@ def _nodes(text: Raw) -> tuple[Sequence[Node], Columns | None]:
     try:
         return msgspec.json.decode(raw, type=tuple[Node, ...]), None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        loaded = _parsed(bytes(raw), "the list of nodes")
+        loaded = _parsed(bytes(raw), "the list of nodes") if len(raw) <= LOOKED_AT else None
+        if loaded is None and not isinstance(error, msgspec.ValidationError):
+            raise Problem("invalid-json", f"the list of nodes cannot be read as JSON in UTF-8: {error}") from None
         path, detail = _not_finite(loaded), NOT_FINITE
         if path is None:
             path, detail = _misfit(str(error), loaded, lambda path: [*Node.__struct_fields__])

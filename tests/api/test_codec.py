@@ -394,3 +394,29 @@ def test_engine_errors_have_paths_that_make_pointers() -> None:
         with pytest.raises(EngineError) as caught:
             graph_of(text)
         assert caught.value.path == ("expression",), "a text has no nodes to point at"
+
+
+# --- bodies too large to be read twice
+
+ROOM = b" " * (codec.LOOKED_AT + 1)
+LARGE: list[tuple[bytes, str, str, str]] = [
+    (b'{"expression":"x","inputs":{"x":[1,"a"]}}', "invalid-request", "/inputs", "expected a number, found a string"),
+    (b'{"expression":"x","wrt":[3]}', "invalid-request", "/wrt/0", "expected a string, found an integer"),
+    (b'{"expression":"x","more":3}', "invalid-request", "/more", "unknown field 'more'"),
+    (b'{"expression":"x","inputs":{"x":1e999}}', "invalid-request", "", "out of range"),
+    (b'{"expression":"x","inputs":{"x":NaN}}', "invalid-json", "", "JSON"),
+    (b'{"expression":"\xff"}', "invalid-json", "", "UTF-8"),
+    (b'{"expression":"x"', "invalid-json", "", "JSON"),
+    (b'{"expression":{"nodes":[ {"id":1}],"output":"x"}}', "invalid-request", "/expression/nodes/0/id", "expected a string"),
+    (b'{"expression":{"nodes":[ {"id":"x","op":"value","data":1e999}],"output":"x"}}', "invalid-request", "", "out of range"),
+    (b'{"expression":{"nodes":[ {"id":"\xff","op":"value"}],"output":"x"}}', "invalid-json", "", "UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("body", "kind", "where", "detail"), LARGE, ids=[repr(row[0][12:50]) for row in LARGE])
+def test_of_a_large_body_less_is_said_but_no_less_true(body: bytes, kind: str, where: str, detail: str) -> None:
+    """What msgspec says of it is enough; to read it again would take many times its size in memory."""
+    problem = refused(body.replace(b"[ ", b"[" + ROOM) if b"[ " in body else body + ROOM if where else ROOM + body)
+    assert problem.type == f"/problems/{kind}"
+    assert detail in problem.detail and len(problem.detail) < 300
+    assert [error.pointer for error in problem.errors] == ([where] if where else [p.pointer for p in problem.errors])

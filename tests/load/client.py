@@ -1,0 +1,112 @@
+"""A connection that costs its process little, so that what is measured is the service: HTTP/1.1, one request at a time."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+
+def request(path: str, body: object, method: str = "POST") -> bytes:
+    """A request as it goes over the wire; a `body` of bytes is sent as it is."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = (
+        f"{method} {path} HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
+    )
+    return head.encode() + content
+
+
+class Lost(Exception):
+    """The connection ended before the answer did."""
+
+
+class Refused(Exception):
+    """Nobody listens."""
+
+
+@dataclass
+class Connection:
+    """A connection that is opened when it is wanted, and again when it was closed."""
+
+    host: str
+    port: int
+    reader: asyncio.StreamReader | None = None
+    writer: asyncio.StreamWriter | None = None
+
+    async def ask(self, sent: bytes) -> tuple[int, bytes]:
+        """Status and content of the answer. Raises Refused, Lost."""
+        if self.writer is None:
+            try:
+                self.reader, self.writer = await asyncio.open_connection(self.host, self.port, limit=1 << 26)
+            except OSError as error:
+                raise Refused from error
+        assert self.reader is not None
+        try:
+            self.writer.write(sent)
+            await self.writer.drain()
+            head = (await self.reader.readuntil(b"\r\n\r\n")).lower()
+            if b"transfer-encoding: chunked" in head:
+                content = b"".join([part async for part in _chunks(self.reader)])
+            else:
+                length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0])
+                content = await self.reader.readexactly(length)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            self.close()
+            raise Lost from error
+        if b"connection: close" in head:
+            self.close()
+        return int(head.split(b" ", 2)[1]), content
+
+    def close(self) -> None:
+        """Hangs up."""
+        if self.writer is not None:
+            self.writer.close()
+        self.writer = None
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    while size := int(await reader.readuntil(b"\r\n"), 16):
+        yield (await reader.readexactly(size + 2))[:-2]
+    await reader.readexactly(2)
+
+
+@dataclass
+class Tally:
+    """What came of many requests."""
+
+    right: int = 0
+    wrong: int = 0
+    lost: int = 0
+    refused: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+    async def ask(self, connection: Connection, sent: bytes, expected: bytes | None, status: int = 200) -> int | None:
+        """Asks, and compares: every answer is known to the byte, but where `expected` is None."""
+        began = time.perf_counter()
+        try:
+            found, content = await connection.ask(sent)
+        except Lost:
+            self.lost += 1
+            return None
+        except Refused:
+            self.refused += 1
+            return None
+        self.seconds.append(time.perf_counter() - began)
+        if found == status and (expected is None or content == expected):
+            self.right += 1
+        else:
+            self.wrong += 1
+        return found
+
+    def latency(self) -> dict[str, float]:
+        """Percentiles in milliseconds."""
+        return milliseconds(self.seconds)
+
+
+def milliseconds(seconds: list[float]) -> dict[str, float]:
+    """Percentiles in milliseconds."""
+    ordered = sorted(seconds)
+    shares = (50, 90, 99, 99.9, 100)
+    return {
+        f"p{share:g}": round(1e3 * ordered[max(0, round(len(ordered) * share / 100) - 1)], 2) for share in shares if ordered
+    }
