@@ -25,6 +25,7 @@ def warm() -> None:
         log.info("compiling kernels; this is done once, and takes some seconds")
     graph = parse("where(x > 0, log(x)*y, mean(x, y, 1))")
     inputs = {"x": 0.5, "y": 2.0}
+    transforms.evaluate(graph, inputs)
     transforms.backward(graph, inputs)
     transforms.hessian(graph, inputs)
     transforms.evaluate(graph, {"x": [0.5] * transforms.FEW, "y": 2.0})

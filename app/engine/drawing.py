@@ -76,11 +76,12 @@ def rows(graph: Graph, inputs: Inputs | None = None) -> tuple[list[NodeRow], lis
     entries = at_points(bound, {}, range(tape.slots), walks)
     n = len(slots)
     values = once(bound, slots, entries)
+    columns: list[Column] = entries.tolist() if bound.points is None else list(entries)
     node_rows = [
         NodeRow(name, label, op, data, grad, arity, op == LEAF)
-        for (name, label, op, arity), data, grad in zip(described, values, entries[n : 2 * n], strict=True)
+        for (name, label, op, arity), data, grad in zip(described, values, columns[n : 2 * n], strict=True)
     ]
-    edge_rows = [EdgeRow(*pair, gradient) for pair, gradient in zip(ends, entries[2 * n :], strict=True)]
+    edge_rows = [EdgeRow(*pair, gradient) for pair, gradient in zip(ends, columns[2 * n :], strict=True)]
     return node_rows, edge_rows
 
 

@@ -1,8 +1,10 @@
 """The gradient table: what `backward` returns instead of writing into the values. Not here: how it is computed."""
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
-from typing import Generic, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
@@ -15,35 +17,49 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
     the gradient 0.0, as the output does not depend on it. Iterates over the ids; `dict(gradients)` is a copy.
     """
 
-    __slots__ = ("_table",)
+    __slots__ = ("_entries", "_index")
+
+    _index: Mapping[Key, int]
+    _entries: Sequence[Entry] | npt.NDArray[np.float64]
 
     def __init__(self, table: Mapping[Key, Entry]) -> None:
-        object.__setattr__(self, "_table", MappingProxyType(dict(table)))
-
-    _table: MappingProxyType[Key, Entry]
+        object.__setattr__(self, "_index", {key: k for k, key in enumerate(table)})
+        object.__setattr__(self, "_entries", list(table.values()))
 
     @classmethod
-    def owning(cls, table: dict[Key, Entry]) -> "Gradients[Key, Entry]":
-        """A table of this dict, which nobody else has, and so is not copied."""
+    def of(cls, index: Mapping[Key, int], entries: npt.NDArray[np.float64]) -> "Gradients[Key, Entry]":
+        """A table of entries and their places: numbers, or rows of them, which are then read-only.
+
+        A graph has an index of its nodes already, so a table of all of them costs nothing more.
+        """
         made = cls.__new__(cls)
-        object.__setattr__(made, "_table", MappingProxyType(table))
+        entries.flags.writeable = False
+        object.__setattr__(made, "_index", index)
+        object.__setattr__(made, "_entries", entries)
         return made
 
     def copy(self) -> dict[Key, Entry]:
         """The entries as a dict; as `dict(gradients)`, but faster."""
-        return self._table | {}
+        entries: Any = self._entries
+        if isinstance(entries, np.ndarray) and entries.ndim == 1:
+            entries = entries.tolist()
+        if len(self._index) == len(entries):
+            return dict(zip(self._index, entries, strict=True))
+        return {key: entries[k] for key, k in self._index.items()}
 
     def __getitem__(self, key: Key) -> Entry:
-        return self._table.get(key, 0.0)  # type: ignore[return-value]  # zero is right for a number and for an array
+        k = self._index.get(key)
+        entry: Any = 0.0 if k is None else self._entries[k]  # zero is right for a number and for an array
+        return float(entry) if isinstance(entry, np.floating) else entry  # type: ignore[return-value]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._table
+        return key in self._index
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._table)
+        return iter(self._index)
 
     def __len__(self) -> int:
-        return len(self._table)
+        return len(self._index)
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("Gradients are immutable")
@@ -52,4 +68,4 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
         raise AttributeError("Gradients are immutable")
 
     def __repr__(self) -> str:
-        return f"Gradients({dict(self._table)!r})"
+        return f"Gradients({self.copy()!r})"

@@ -26,28 +26,36 @@ ARITY = np.array([len(row.d) for row in PRIMITIVES], np.int32)
 
 
 def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[Function]], width: int, out: str) -> Function:
-    """One compiled function of an opcode and three arguments (and `out`), that returns the numbers of that row's rules.
+    """One compiled function of an opcode and three arguments, that returns the numbers of that row's rules.
 
-    It is written out as source, a line a row, because a chain of closures is typed by recursion, deeper than Python's
-    limit. Rows with fewer than `width` rules give zeros for the rest.
+    `out` is ", out" where the value is a further argument; else it is computed first, and is the first number returned. The
+    function is written out as source, a few lines a row, because a chain of closures is typed by recursion, deeper than
+    Python's limit. Rows with fewer than `width` rules give zeros for the rest.
     """
     scope: dict[str, Any] = {"nan": np.nan}
     lines = [f"def rows(op, x, y, z{out}):"]
     for code, row in enumerate(rows):
         if row.fun is None:
             continue
-        arguments = ", ".join("xyz"[: len(row.d)]) + out
+        arguments = ", ".join("xyz"[: len(row.d)])
         calls = []
         for k, rule in enumerate(rules_of(row)):
             scope[f"rule_{code}_{k}"] = inline(rule)
-            calls.append(f"rule_{code}_{k}({arguments})")
-        lines.append(f"    if op == {code}: return {', '.join(calls + ['0.0'] * (width - len(calls)))}")
-    lines.append(f"    return {', '.join(['nan'] * width)}")
+            calls.append(f"rule_{code}_{k}({arguments}, out)")
+        calls += ["0.0"] * (width - len(calls))
+        lines.append(f"    if op == {code}:")
+        if not out:
+            scope[f"value_{code}"] = inline(row.fun)
+            lines.append(f"        out = value_{code}({arguments})")
+            calls.insert(0, "out")
+        lines.append(f"        return {', '.join(calls)}")
+    lines.append(f"    return {', '.join(['nan'] * (width + (not out)))}")
     exec("\n".join(lines), scope)  # the text above, nothing of a user's
     return cast(Function, inline(scope["rows"]))
 
 
-value_of = switch(PRIMITIVES, lambda row: (row.fun,) if row.fun else (), 1, "")
+value_of = switch(PRIMITIVES, lambda row: (), 0, "")
+value_and_partials_of = switch(PRIMITIVES, lambda row: row.d, 3, "")
 partials_of = switch(PRIMITIVES, lambda row: row.d, 3, ", out")
 second_partials_of = switch(PRIMITIVES, lambda row: row.dd, 6, ", out")
 
@@ -73,24 +81,6 @@ def forward(code: Code, v: Floats) -> None:
 
 
 @jit
-def backward(code: Code, v: Floats, g: Floats) -> None:
-    """Pulls the cotangents in `g` back to the leaves: afterwards g[i] is the adjoint of slot i."""
-    base = len(v) - len(code)
-    for k in range(len(code) - 1, -1, -1):
-        adjoint = g[base + k]
-        if adjoint == 0.0:
-            continue
-        i, j, h = code[k, 1], code[k, 2], code[k, 3]
-        d0, d1, d2 = partials_of(code[k, 0], v[i], v[j], v[h], v[base + k])
-        if d0 != 0.0:
-            g[i] += adjoint * d0
-        if d1 != 0.0:
-            g[j] += adjoint * d1
-        if d2 != 0.0:
-            g[h] += adjoint * d2
-
-
-@jit
 def gather(numbers: Floats, slots: Ints) -> Floats:
     """The numbers at these slots; 0 for slot -1, which stands for a node that the outputs do not need."""
     picked = np.empty(len(slots))
@@ -100,13 +90,14 @@ def gather(numbers: Floats, slots: Ints) -> Floats:
 
 
 @jit
-def linearize(code: Code, v: Floats) -> Floats:
-    """The partials of each instruction by its arguments at the values `v`: an array of shape (m, 3)."""
+def linearize(code: Code, v: Floats, p: Floats) -> None:
+    """`forward`, with the partials of each instruction by its arguments into `p`, of shape (m, 3).
+
+    Value and partials in one go find the row once for both, and share what both need, such as an exponential.
+    """
     base = len(v) - len(code)
-    p = np.empty((len(code), 3))
     for k in range(len(code)):
-        p[k, 0], p[k, 1], p[k, 2] = partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]], v[base + k])
-    return p
+        v[base + k], p[k, 0], p[k, 1], p[k, 2] = value_and_partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]])
 
 
 @jit
@@ -119,16 +110,17 @@ def push(code: Code, p: Floats, t: Floats) -> None:
 
 @jit
 def pull(code: Code, p: Floats, g: Floats) -> None:
-    """`backward`, with the partials already there: for one of many cotangents."""
+    """Pulls the cotangents in `g` back to the leaves: afterwards g[i] is the adjoint of slot i.
+
+    It does not look at what an instruction is, so there is nothing for the processor to guess. A third argument is rare.
+    """
     base = len(g) - len(code)
     for k in range(len(code) - 1, -1, -1):
         adjoint = g[base + k]
         if adjoint == 0.0:
             continue
-        if p[k, 0] != 0.0:
-            g[code[k, 1]] += adjoint * p[k, 0]
-        if p[k, 1] != 0.0:
-            g[code[k, 2]] += adjoint * p[k, 1]
+        g[code[k, 1]] += 0.0 if p[k, 0] == 0.0 else adjoint * p[k, 0]
+        g[code[k, 2]] += 0.0 if p[k, 1] == 0.0 else adjoint * p[k, 1]
         if p[k, 2] != 0.0:
             g[code[k, 3]] += adjoint * p[k, 2]
 

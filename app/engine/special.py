@@ -1,7 +1,7 @@
 """Functions that NumPy lacks, in a form that one rule can use for a number in compiled code and for a whole array.
 
-`where`, `erf`, `erfc` and `lgamma` have one body for each of the two; `digamma` and its derivatives are one body
-that serves both. Not here: derivatives, which stand in the table of primitives.
+Most have one body for each of the two; `digamma` and its derivatives, `sigmoid` and `sech2` are one body that serves
+both. Not here: derivatives, which stand in the table of primitives.
 """
 
 import math
@@ -188,3 +188,33 @@ def normal_cdf(x: Number) -> Number:
 def normal_pdf(x: Number) -> Number:
     """The standard normal density."""
     return np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+
+
+SAFE = 0.9
+"""Up to here 1 minus a number loses no more than a digit."""
+
+
+def tanh_slope(x: Number, out: Number) -> Number:
+    """1 - tanh(x)**2, where `out` is tanh(x)."""
+    return sech2(x)
+
+
+def sigmoid_rest(x: Number, out: Number) -> Number:
+    """1 - sigmoid(x), where `out` is sigmoid(x)."""
+    return sigmoid(-x)
+
+
+@overload(tanh_slope, strict=False)
+def _tanh_slope(x: Any, out: Any) -> Callable[..., Any] | None:
+    def number(x: float, out: float) -> Any:
+        return 1.0 - out * out if abs(out) < SAFE else sech2(x)
+
+    return number if isinstance(x, types.Float) else None
+
+
+@overload(sigmoid_rest, strict=False)
+def _sigmoid_rest(x: Any, out: Any) -> Callable[..., Any] | None:
+    def number(x: float, out: float) -> Any:
+        return 1.0 - out if out < SAFE else sigmoid(-x)
+
+    return number if isinstance(x, types.Float) else None

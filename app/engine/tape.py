@@ -164,12 +164,11 @@ def _lower(
     return code, source, numbers, unbound, slot
 
 
-def dependents(tape: Tape, slots: Sequence[int]) -> Bools:
+def dependents(tape: Tape, slots: Sequence[int] | Ints) -> Bools:
     """Which slots depend on any of these, themselves included."""
     mask = np.zeros(tape.slots, np.bool_)
-    for slot in slots:
-        if slot >= 0:
-            mask[slot] = True
+    marked = np.asarray(slots, np.int32)
+    mask[marked[marked >= 0]] = True
     _spread(tape.code, mask)
     return mask
 

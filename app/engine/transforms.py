@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from numbers import Real
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -105,10 +105,11 @@ def backward(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
     bound, seeds = seeded(bound, {graph.output: cotangent}, "cotangent")
 
     def walks(walk: Walk, cotangents: Seeds) -> list[Columns]:
-        return [[walk.values[output]], pick(walk.pull(cotangents), slots)]
+        adjoints = walk.pull(cotangents)  # first, as partials are computed along with values
+        return [[walk.values[output]], pick(adjoints, slots)]
 
-    entries = at_points(bound, seeds, slots.tolist(), walks)
-    return Backward(once(bound, [output], entries)[0], _table(names, entries[1:]))
+    entries = at_points(bound, seeds, slots, walks)
+    return Backward(once(bound, [output], entries)[0], _table(names, entries[1:], graph))
 
 
 def jvp(graph: Graph, inputs: Inputs | None = None, tangents: Mapping[str, Seed] | None = None) -> Tangent:
@@ -118,10 +119,11 @@ def jvp(graph: Graph, inputs: Inputs | None = None, tangents: Mapping[str, Seed]
     bound, seeds = seeded(bound, tangents or {})
 
     def walks(walk: Walk, tangents: Seeds) -> list[Columns]:
-        return [[walk.values[output], walk.push(tangents)[output]]]
+        tangent = walk.push(tangents)[output]
+        return [[walk.values[output], tangent]]
 
     entries = at_points(bound, seeds, (), walks)
-    return Tangent(once(bound, [output], entries)[0], entries[1])
+    return Tangent(once(bound, [output], entries)[0], _column(entries[1]))
 
 
 def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Jacobian:
@@ -140,7 +142,7 @@ def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
             return [pick(walk.values, outputs), *(pick(walk.push(_unit(slot)), outputs) for slot in slots.tolist())]
         return [pick(walk.values, outputs), *(pick(walk.pull(_unit(slot)), slots) for slot in outputs.tolist())]
 
-    entries = at_points(bound, {}, slots.tolist(), walks)
+    entries = at_points(bound, {}, slots, walks)
     m, n = len(outputs), len(slots)
     values = dict(zip(graph.outputs, once(bound, outputs, entries), strict=True))
     first, step, stride = (m, 1, m) if ahead else (m, n, 1)
@@ -160,7 +162,7 @@ def hessian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | Non
         rows = (walk.pull_tangents(walk.push(_unit(slot))) for slot in slots.tolist())
         return [[walk.values[output]], pick(adjoints, slots), *(pick(row, slots) for row in rows)]
 
-    entries = at_points(bound, {}, slots.tolist(), walks)
+    entries = at_points(bound, {}, slots, walks)
     n = len(names)
     gradients, *rows = [_table(names, entries[1 + k * n :][:n]) for k in range(n + 1)]
     return Hessian(once(bound, [output], entries)[0], gradients, dict(zip(names, rows, strict=True)))
@@ -187,7 +189,7 @@ def hvp(
         products = walk.pull_tangents(walk.push(tangents))
         return [[walk.values[output]], pick(adjoints, slots), pick(products, slots)]
 
-    entries = at_points(bound, seeds, slots.tolist(), walks)
+    entries = at_points(bound, seeds, slots, walks)
     gradients, products = entries[1 : 1 + len(names)], entries[1 + len(names) :]
     return Product(once(bound, [output], entries)[0], _table(names, gradients), _table(names, products))
 
@@ -219,7 +221,7 @@ def _numeric(bound: Bound, name: str, slot: int) -> Column:
         graph, k = bound.graph, bound.graph.index[name]
         at = at_points(bound, {}, (), lambda walk, seeds: [[walk.values[slot]]])[0]
         cut = Graph((*graph.nodes[:k], Node(name, LEAF), *graph.nodes[k + 1 :]), graph.outputs, graph.names, graph.source)
-        numbers: dict[str, Column] = {name: at}
+        numbers: dict[str, Column] = {name: _column(at)}
         for leaf in np.flatnonzero(record(cut.wiring).slot >= 0).tolist():
             if graph.nodes[leaf].op == LEAF:
                 there = int(bound.tape.slot[leaf])
@@ -229,7 +231,7 @@ def _numeric(bound: Bound, name: str, slot: int) -> Column:
     start = bound.columns[slot] if slot in bound.columns else bound.numbers[slot] + shape
     output = int(bound.tape.slot[bound.graph.index[bound.graph.output]])
     return difference_quotient(
-        lambda x: at_points(bound.changed(slot, x), {}, (), lambda walk, seeds: [[walk.values[output]]])[0], start
+        lambda x: _column(at_points(bound.changed(slot, x), {}, (), lambda walk, seeds: [[walk.values[output]]])[0]), start
     )
 
 
@@ -317,41 +319,45 @@ def _unit(slot: int) -> Seeds:
     return {slot: 1.0} if slot >= 0 else {}
 
 
-def _table(names: Sequence[str], entries: Sequence[Column]) -> Table:
-    return Gradients.owning(dict(zip(names, entries, strict=True)))
+def _table(names: Sequence[str], entries: Floats, graph: Graph | None = None) -> Table:
+    """The table of entries by name; of all nodes of a graph, by the index that it has."""
+    whole = graph is not None and graph.columns is not None and names is graph.columns.ids
+    return Gradients.of(graph.index if whole and graph else {name: k for k, name in enumerate(names)}, entries)
 
 
-def once(bound: Bound, slots: Sequence[int] | Ints, values: Sequence[Column]) -> list[Column]:
+def _column(entry: Any) -> Column:
+    """An entry of a walk: a number, or an array with one a point."""
+    return entry if isinstance(entry, np.ndarray) else float(entry)
+
+
+def once(bound: Bound, slots: Sequence[int] | Ints, values: Floats) -> list[Column]:
     """The values in these slots, those that depend on no list as one number."""
+    if bound.points is None:
+        return values[: len(slots)].tolist()  # type: ignore[no-any-return]  # floats
     if not bound.points:
         return list(values[: len(slots)])
     varying = dependents(bound.tape, list(bound.columns))
-    return [
-        value if slot >= 0 and varying[slot] else float(cast(Floats, value)[0])
-        for slot, value in zip(slots, values, strict=False)
-    ]
+    return [value if slot >= 0 and varying[slot] else float(value[0]) for slot, value in zip(slots, values, strict=False)]
 
 
 # --- points
 
 
 def at_points(
-    bound: Bound, seeds: Seeds, towards: Sequence[int], walks: Callable[[Walk, Seeds], list[Columns]]
-) -> list[Column]:
-    """The numbers that `walks` makes of a walk: floats at one point, and arrays with one entry a point at many.
+    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Callable[[Walk, Seeds], list[Columns]]
+) -> Floats:
+    """The numbers that `walks` makes of a walk: a vector of them at one point, and a row for each, with one entry a point,
+    at many.
 
     `towards` are the slots whose adjoints count. Many points are cut into blocks for a `BatchWalk`; where only few would
     fit into one, each is walked alone.
     """
     tape, points = bound.tape, bound.points
     if points is None:
-        parts_of = walks(PointWalk(tape, bound.numbers), seeds)
-        return list(
-            chain.from_iterable(part.tolist() if isinstance(part, np.ndarray) else map(float, part) for part in parts_of)
-        )
+        return _joined(walks(PointWalk(tape, bound.numbers), seeds))
     if not points:
         nowhere = {slot: 0.0 for slot in seeds}
-        return [np.empty(0) for _ in _joined(walks(PointWalk(tape, bound.numbers), nowhere))]
+        return np.empty((len(_joined(walks(PointWalk(tape, bound.numbers), nowhere))), 0))
     block = min(BLOCK, CELLS // max(tape.slots, 1), points)
     parts = _one_by_one(bound, seeds, walks) if block < FEW else _in_blocks(bound, seeds, towards, walks, block)
     table: Floats | None = None
@@ -362,11 +368,11 @@ def at_points(
         table[:, at : at + part.shape[1]] = part
         at += part.shape[1]
     assert table is not None
-    return list(table[:, :points])
+    return table[:, :points]
 
 
-def _joined(parts: list[Columns]) -> Floats:
-    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+def _joined(parts: list[Any]) -> Floats:
+    return np.concatenate(parts)
 
 
 def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[Columns]]) -> Iterator[Floats]:
@@ -378,7 +384,7 @@ def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[
 
 
 def _in_blocks(
-    bound: Bound, seeds: Seeds, towards: Sequence[int], walks: Callable[[Walk, Seeds], list[Columns]], block: int
+    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Callable[[Walk, Seeds], list[Columns]], block: int
 ) -> Iterator[Floats]:
     assert bound.points is not None
     needed = dependents(bound.tape, towards)

@@ -187,7 +187,7 @@ def backward(output: Value) -> Gradients[Value, float]:
         raise GraphCycle("values cannot depend on themselves")
     tape = record(wiring)
     adjoints = PointWalk(tape, tape.numbers).pull({int(tape.slot[0]): 1.0})
-    return Gradients.owning(dict(zip(nodes, adjoints[tape.slot].tolist(), strict=True)))
+    return Gradients.of(index, adjoints[tape.slot])
 
 
 def grad(of: Value, gradients: Gradients[Value, float]) -> float:

@@ -52,19 +52,23 @@ class PointWalk:
         self.tape = tape
         self._values = np.empty(tape.slots)
         self._values[: tape.leaves] = numbers
-        kernels.forward(tape.code, self._values)
+        self._known = False
         self.partials: Floats | None = None
 
     @property
     def values(self) -> Floats:
         """The value in every slot."""
+        if not self._known:
+            kernels.forward(self.tape.code, self._values)
+            self._known = True
         return self._values
 
     def linearize(self) -> Floats:
         """Keeps the partials, and returns them: an array of shape (instructions, 3)."""
-        tape = self.tape
         if self.partials is None:
-            self.partials = kernels.linearize(tape.code, self.values)
+            self.partials = np.empty((len(self.tape.code), 3))
+            kernels.linearize(self.tape.code, self._values, self.partials)
+            self._known = True
         return self.partials
 
     def partial(self, k: int, i: int) -> float:
@@ -78,12 +82,9 @@ class PointWalk:
         return t
 
     def pull(self, cotangents: Mapping[int, Column]) -> Floats:
-        """Reverse mode; without kept partials, in one go."""
+        """Reverse mode."""
         tape, g = self.tape, self._seeded(cotangents)
-        if self.partials is None:
-            kernels.backward(tape.code, self.values, g)
-        else:
-            kernels.pull(tape.code, self.partials, g)
+        kernels.pull(tape.code, self.linearize(), g)
         return g
 
     def curve(self, adjoints: Columns) -> None:
