@@ -62,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": settings.telemetry, "metrics": False},
     )
     app.state.settings = settings
+    app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open))
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -70,7 +71,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-    app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open))
     problems.install(app)
     for router in (expressions.router, networks.router, datasets.router, operations.router, docs.router):
         app.router.routes += router.routes  # as they are: an included router would be looked through for each request

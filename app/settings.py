@@ -16,7 +16,11 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 for all.")
     port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 for a free one.")
     workers: int = Field(default=1, ge=1, le=256, description="The number of processes.")
-    root_path: str = Field(default="", description="The path under which a proxy shows the service, such as /autodiff.")
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/[^?#]*[^/?#])?$",
+        description="The path under which a proxy shows the service, such as /autodiff.",
+    )
     api_keys: SecretStr = Field(
         default=SecretStr(""), description="Keys, separated by commas, one of which each request must have; none: open to all."
     )
@@ -32,14 +36,18 @@ class Settings(BaseSettings):
         default=10**15, ge=1, description="Nodes times points times passes, or parameters times rows times steps."
     )
     max_numbers: int = Field(default=16_000_000, ge=1, description="The numbers of an answer.")
-    compute_timeout_s: float = Field(default=30.0, gt=0.0, description="The seconds that one computation may take.")
+    compute_timeout_s: float = Field(
+        default=30.0, gt=0.0, le=86_400.0, description="The seconds that one computation may take."
+    )
     max_concurrency: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,
         description="The large computations that run at a time in a process; default: the number of processors.",
     )
     max_queue: int = Field(default=64, ge=0, description="The large computations that wait at a time in a process.")
-    shutdown_s: float = Field(default=25.0, ge=0.0, description="The seconds that running requests get to end on SIGTERM.")
+    shutdown_s: float = Field(
+        default=25.0, ge=0.0, le=86_400.0, description="The seconds that running requests get to end on SIGTERM."
+    )
     telemetry: bool = Field(default=False, description="Whether to trace by OpenTelemetry, configured by its own variables.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
     cache_dir: Path | None = Field(

@@ -8,7 +8,7 @@ import numpy as np
 
 from app.engine import jit, reader, transforms
 from app.engine.faults import Asked, explain
-from app.engine.graph import Node
+from app.engine.graph import Graph, Node
 from app.engine.text import parse
 from app.engine.value import backward, value
 from app.nn import MLP, datasets, losses, optimizers, training
@@ -28,6 +28,8 @@ def warm() -> None:
     transforms.evaluate(graph, inputs)
     transforms.backward(graph, inputs)
     transforms.hessian(graph, inputs)
+    transforms.jacobian(graph, inputs, ["x"])
+    transforms.jacobian(Graph(graph.nodes, tuple(node.id for node in graph.nodes[-2:])), inputs, ["x"])
     transforms.evaluate(graph, {"x": [0.5] * transforms.FEW, "y": 2.0})
     read = reader.read(msgspec.json.encode([Node(f"x{k}", "value", data=0.5) for k in range(2 * reader.FEW)]))
     assert read is not None and read.index["x1"] == 1 and read.ids[1] == "x1"

@@ -45,21 +45,22 @@ def unpacked(body: bytes, limit: int, check: Callable[[], None]) -> bytes:
     """
     parts: list[bytes] = []
     size = 0
-    rest = body
+    at = 0
     try:
-        while rest:
+        while at < len(body):
             stream = zlib.decompressobj(GZIP)
             while not stream.eof:
-                part = stream.decompress(rest, CHUNK)
-                rest = stream.unconsumed_tail
-                if not part and not stream.eof and not rest:
+                piece = body[at : at + CHUNK]
+                part = stream.decompress(piece, CHUNK)
+                taken = len(piece) - len(stream.unconsumed_tail) - len(stream.unused_data)
+                if not part and not stream.eof and not taken:
                     raise Problem("invalid-json", "the gzip body is cut off")
+                at += taken
                 size += len(part)
                 if size > limit:
                     raise _too_large(limit, "the body unpacked is longer")
                 parts.append(part)
                 check()
-            rest = stream.unused_data
     except zlib.error as error:
         raise Problem("invalid-json", f"the body is said to be gzip and is not: {error}") from None
     return b"".join(parts)

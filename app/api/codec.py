@@ -90,7 +90,10 @@ def _parsed(body: bytes, what: str) -> Any:
         return json.loads(text, parse_int=float, object_pairs_hook=_pairs)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise Problem("invalid-json", f"{what} is not JSON: {error.msg[0].lower()}{error.msg[1:]} at {where}") from None
+        why = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
+        if text.startswith("\ufeff"):
+            why = "it begins with a byte order mark (BOM), which JSON has not,"
+        raise Problem("invalid-json", f"{what} is not JSON: {why} at {where}") from None
     except RecursionError:
         raise Problem("invalid-json", f"{what} is not JSON that can be read: it is nested too deeply") from None
 
@@ -208,6 +211,7 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
     """
     if isinstance(expression, str):
         graph = parse(expression)
+        check_nodes(len(graph.nodes), ("expression",))
     else:
         nodes, columns = _nodes(expression.nodes)
         check_nodes(len(nodes))
@@ -231,7 +235,7 @@ def graph_of(expression: str | ExpressionGraph, outputs: list[str] | None = None
     for k, name in enumerate(outputs):
         if name not in graph.index:
             raise unknown_node(name, graph, ("outputs", k))
-    return replace(graph, outputs=tuple(outputs))
+    return replace(graph, outputs=tuple(dict.fromkeys(outputs)))
 
 
 def _nodes(text: Raw) -> tuple[Sequence[Node], Columns | None]:

@@ -38,12 +38,15 @@ class Job:
     settings: Settings
     facts: dict[str, Any]
     cancelled: bool = False
+    stopping: bool = False
 
     def check(self) -> None:
         """Raises where the work is to end: ClientDisconnect, or Problem for the deadline."""
         if self.cancelled:
             raise ClientDisconnect
         if time.perf_counter() > self.deadline:
+            if self.stopping:
+                raise Problem("deadline-exceeded", "the service is stopping; ask again", headers={"Retry-After": "1"})
             raise Problem(
                 "deadline-exceeded",
                 f"the computation took over {self.settings.compute_timeout_s:g} s, which AUTODIFF_COMPUTE_TIMEOUT_S limits",
@@ -72,11 +75,13 @@ class Execution:
 
     def inline(self, work: Callable[[], T], request: Request) -> T:
         """The result of small work, done at once."""
-        token = JOB.set(self.job(request.scope["state"]["facts"]))
+        job = self.job(request.scope["state"]["facts"])
+        token, check = JOB.set(job), interruption.CHECK.set(job.check)
         try:
             return work()
         finally:
             JOB.reset(token)
+            interruption.CHECK.reset(check)
 
     async def pooled(self, work: Callable[[], T], request: Request) -> T:
         """The result of work done in the pool.
@@ -132,6 +137,7 @@ class Execution:
         self.draining = True
         latest = time.perf_counter() + max(self.settings.shutdown_s - 2.0, 0.0)
         for job in self.jobs.values():
+            job.stopping = latest < job.deadline
             job.deadline = min(job.deadline, latest)
 
     def close(self) -> None:

@@ -10,9 +10,10 @@ from itertools import pairwise
 from app.api.execution import JOB
 from app.api.problems import FieldError, Problem, pointer
 from app.api.schemas.expressions import ExpressionGraph
-from app.engine.errors import NODES
+from app.engine.errors import NODES, Path
 from app.engine.graph import Graph
 from app.engine.interruption import checkpoint
+from app.nn.losses import Loss
 from app.settings import Settings
 
 
@@ -38,22 +39,22 @@ def check_expression(expression: str | ExpressionGraph, place: tuple[str | int, 
         raise too_large(f"the text has {size:,} bytes", most, "max_text", place)
 
 
-def check_nodes(count: int) -> None:
+def check_nodes(count: int, place: Path = NODES) -> None:
     """Raises Problem for a graph of so many nodes over the limit, before they are connected."""
     most = JOB.get().settings.max_nodes
     if count > most:
-        raise too_large(f"the graph has {count:,} nodes", most, "max_nodes", NODES)
+        raise too_large(f"the graph has {count:,} nodes", most, "max_nodes", place)
 
 
-def check_points(inputs: Mapping[str, float | list[float]], field: str = "inputs") -> int:
-    """The number of points that lists ask for, at least 1. Raises Problem where it is over the limit."""
+def check_points(inputs: Mapping[str, float | list[float]], place: Path) -> int:
+    """The number of points that lists ask for, at least 1. Raises Problem where it is over the limit, at `place`."""
     most = JOB.get().settings.max_points
     points = 1
     for name, given in inputs.items():
         if isinstance(given, list):
             points = max(points, len(given))
             if points > most:
-                raise too_large(f"{name[:60]!r} has {points:,} numbers", most, "max_points", (field, name))
+                raise too_large(f"{name[:60]!r} has {points:,} numbers", most, "max_points", (*place, name))
     return points
 
 
@@ -83,9 +84,13 @@ def check_model(inputs: int, layers: Sequence[int]) -> None:
     check_numbers(sum(a * b for a, b in pairwise(widths)) + sum(widths[1:]))
 
 
-def check_training(parameters: int, rows: int, steps: int) -> None:
-    """Raises Problem where `steps` steps on `rows` rows are too much work."""
+def check_training(parameters: int, rows: int, steps: int, loss: Loss, outputs: int) -> None:
+    """Raises Problem where `steps` steps on `rows` rows are too much work, or an expression of the loss, which is worked out
+    for all rows and outputs at once, would have too many numbers.
+    """
     job = JOB.get()
+    if loss.graph is not None:
+        check_numbers(len(loss.graph.nodes) * rows * outputs)
     work = parameters * rows * steps
     if work > job.settings.max_work:
         what = f"{parameters:,} parameters, {rows:,} rows a step and {steps:,} steps are {work:,} steps of work"

@@ -68,7 +68,7 @@ class RequestContext:
 
         try:
             if method != "OPTIONS":  # which computes nothing, and which browsers send without a key
-                self.keys.check(path, scope)
+                self.keys.check(scope)
             await self.app(scope, receive, send_with_headers)
         except Problem as problem:
             await problems.response(*problems.of_exception(problem))(scope, receive, send_with_headers)

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 
+from starlette._utils import get_route_path
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -31,12 +32,13 @@ class Keys:
         self.digests = [hashlib.sha256(key).digest() for key in keys]
         self.open = OPEN if metrics_open else OPEN[:-1]
 
-    def check(self, path: str, scope: Scope) -> None:
+    def check(self, scope: Scope) -> None:
         """Raises Problem unless the request has a key, or the path wants none.
 
         Compares digests, and all of them, so that the time tells neither a key nor its length.
         """
-        if not self.digests or path == "/" or path.startswith(tuple(f"{o}/" for o in self.open)) or path in self.open:
+        path = get_route_path(scope)
+        if not self.digests or path in ("", "/") or path.startswith(tuple(f"{o}/" for o in self.open)) or path in self.open:
             return
         scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
         digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()

@@ -11,8 +11,8 @@ import numpy as np
 
 from app.engine import kernels
 from app.engine.primitives import PRIMITIVES
-from app.engine.tape import Bools, Column, Floats, Tape
-from app.engine.walk import Columns
+from app.engine.tape import Bools, Column, Floats, Ints, Tape
+from app.engine.walk import Columns, pick, unit
 
 
 class BatchWalk:
@@ -108,6 +108,18 @@ class BatchWalk:
                         second = self.curvature[k][high * (high + 1) // 2 + low]
                         w[slot] = _plus(w[slot], self._times(second, tangents[other]))
         return w
+
+    def push_each(self, slots: Ints, outputs: Ints) -> list[Columns]:
+        """Forward mode for each slot, one after the other."""
+        return [pick(self.push(unit(slot)), outputs) for slot in slots.tolist()]
+
+    def pull_each(self, outputs: Ints, slots: Ints) -> list[Columns]:
+        """Reverse mode for each output, one after the other."""
+        return [pick(self.pull(unit(slot)), slots) for slot in outputs.tolist()]
+
+    def pull_tangents_each(self, slots: Ints) -> list[Columns]:
+        """Forward over reverse for each slot, one after the other."""
+        return [pick(self.pull_tangents(self.push(unit(slot))), slots) for slot in slots.tolist()]
 
     def partial(self, k: int, i: int) -> Column:
         """The partial of instruction k by its argument i."""

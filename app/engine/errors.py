@@ -22,6 +22,7 @@ Path = tuple[str | int, ...]
 NODES: Path = ("expression", "nodes")
 
 NAME_LIMIT = 60
+MOST_COMPARED = 300
 
 
 class EngineError(Exception):
@@ -91,9 +92,9 @@ def quote(name: object) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` where a known name is close to `name`, else an empty string.
 
-    Only the first 2,000 names of at most 60 characters are compared: help must not cost more than the work.
+    Only the first 300 names of at most 60 characters are compared: help must not cost more than the work.
     """
-    candidates: Collection[str] = [k for k, _ in zip(known, range(2000), strict=False) if len(k) <= NAME_LIMIT]
+    candidates: Collection[str] = [k for k, _ in zip(known, range(MOST_COMPARED), strict=False) if len(k) <= NAME_LIMIT]
     matches = difflib.get_close_matches(name[:NAME_LIMIT], candidates, n=1)
     if not matches:
         matches = [k for k in candidates if k.lower() == name.lower()][:1]

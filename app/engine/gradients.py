@@ -69,3 +69,26 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
 
     def __repr__(self) -> str:
         return f"Gradients({self.copy()!r})"
+
+
+class Tables(Mapping[Key, Gradients[Key, Entry]], Generic[Key, Entry]):
+    """Gradient tables by id: a matrix with names, whose rows become tables when they are looked at."""
+
+    __slots__ = ("_columns", "_matrix", "_rows")
+
+    def __init__(self, rows: Sequence[Key], columns: Sequence[Key], matrix: npt.NDArray[np.float64]) -> None:
+        self._rows = {key: k for k, key in enumerate(rows)}
+        self._columns = {key: k for k, key in enumerate(columns)}
+        self._matrix = matrix
+
+    def __getitem__(self, key: Key) -> Gradients[Key, Entry]:
+        return Gradients.of(self._columns, self._matrix[self._rows[key]])
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"Tables({dict(self)!r})"

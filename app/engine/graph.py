@@ -6,8 +6,9 @@ Not here: numbers computed from a graph (`tape` and below), and where a graph co
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain, repeat
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -99,7 +100,7 @@ class Graph:
     `names` are the ids that mean something to whoever wrote the expression, and so have a gradient by default;
     left out, they are all ids. (Text has unnamed nodes between its names.) `source` says which of the two it came from.
     `columns` are what the nodes come to, where that is known already; `nodes` may then be made as late as they are looked at.
-    `roots` are the outputs' positions.
+    `roots` are the outputs' positions; `tapes` is where `tape.bind` keeps what it makes of the graph, once for all walks.
 
     Raises: UnknownNode, DuplicateNode, GraphCycle, UnknownPrimitive, WrongArity, InvalidNode.
     """
@@ -112,6 +113,7 @@ class Graph:
     index: Mapping[str, int] = field(init=False, repr=False, compare=False)
     roots: Ints = field(init=False, repr=False, compare=False)
     wiring: Wiring = field(init=False, repr=False, compare=False)
+    tapes: dict[bool, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         outputs = tuple(self.outputs)
@@ -140,7 +142,7 @@ class Graph:
         """The first output's id: the only one, for all but Jacobians."""
         return self.outputs[0]
 
-    @property
+    @cached_property
     def leaves(self) -> tuple[str, ...]:
         """The named leaves: what Jacobians and Hessians are taken by unless told otherwise."""
         index, leaf = self.index, (self.wiring.opcode == LEAF_CODE).tolist()

@@ -21,6 +21,9 @@ Bytes = npt.NDArray[np.uint8]
 FEW = 64
 """Nodes, or names looked up, up to which a dict of all ids costs no more than compiled code."""
 
+MOST_UNSURE = 1000
+"""Numbers that are left to Python at most: with more, all are better read by others."""
+
 QUOTE, COMMA, MINUS, DOT, ZERO, NINE, COLON, LIST, BACKSLASH, END_LIST, OBJECT, END_OBJECT = b'",-.09:[\\]{}'
 SPACE, LAST_PRINTABLE = 0x20, 0x7E
 ID, OP, ARGS, DATA, LABEL = 1, 2, 4, 8, 16
@@ -55,7 +58,7 @@ def read(text: bytes | memoryview) -> Columns | None:
     """The columns of a list of nodes, as `graph.columns_of` has them; None where the list is not plain, or not right."""
     raw = np.frombuffer(text, np.uint8)
     count, open_ones, spans, table, opcode, start, arg, datum, numbers, places = _read(raw)
-    if count < 0:
+    if count < 0 or open_ones > MOST_UNSURE:
         return None
     for k in np.flatnonzero(np.isnan(numbers)).tolist() if open_ones else ():  # of too many digits, or too far from 1
         numbers[k] = float(bytes(text[places[k, 0] : places[k, 1]]))
@@ -227,8 +230,12 @@ def _number(raw: Bytes, p: int) -> tuple[int, float]:
         end = _digits(raw, begin)
         if end == begin:
             return -1, np.nan
+        while begin < end - 1 and raw[begin] == ZERO:
+            begin += 1
+        if end > begin + 5:
+            return end, np.nan
         power = 0
-        for k in range(begin, min(end, begin + 6)):
+        for k in range(begin, end):
             power = power * 10 + (raw[k] - ZERO)
         exponent += -power if down else power
         whole = False

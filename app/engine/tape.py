@@ -218,7 +218,9 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
     Raises: UnknownNode, InvalidNode for an input that is not a leaf, ShapeMismatch for lists of unlike length,
     UnboundInput for a leaf of the tape without a number.
     """
-    tape = record(graph.wiring, everything)
+    tape: Tape | None = graph.tapes.get(everything)
+    if tape is None:
+        tape = graph.tapes[everything] = record(graph.wiring, everything)
     numbers = tape.numbers.copy() if inputs else tape.numbers
     columns: dict[int, Floats] = {}
     bound: set[int] = set()

@@ -18,7 +18,7 @@ import numpy as np
 
 from app.engine.batch import BatchWalk
 from app.engine.errors import Path, ShapeMismatch
-from app.engine.gradients import Gradients
+from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph, Node, unknown_node
 from app.engine.interruption import checkpoint
 from app.engine.primitives import LEAF
@@ -57,7 +57,7 @@ class Jacobian(NamedTuple):
     """The outputs' values by id, and each output's gradient table."""
 
     values: dict[str, Column]
-    jacobian: dict[str, Table]
+    jacobian: Mapping[str, Table]
 
 
 class Hessian(NamedTuple):
@@ -65,7 +65,7 @@ class Hessian(NamedTuple):
 
     value: Column
     gradients: Table
-    hessian: dict[str, Table]
+    hessian: Mapping[str, Table]
 
 
 class Product(NamedTuple):
@@ -138,16 +138,14 @@ def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
 
     def walks(walk: Walk, seeds: Seeds) -> list[Columns]:
         walk.linearize()
-        if ahead:
-            return [pick(walk.values, outputs), *(pick(walk.push(_unit(slot)), outputs) for slot in slots.tolist())]
-        return [pick(walk.values, outputs), *(pick(walk.pull(_unit(slot)), slots) for slot in outputs.tolist())]
+        return [pick(walk.values, outputs), *(walk.push_each(slots, outputs) if ahead else walk.pull_each(outputs, slots))]
 
     entries = at_points(bound, {}, slots, walks)
     m, n = len(outputs), len(slots)
     values = dict(zip(graph.outputs, once(bound, outputs, entries), strict=True))
-    first, step, stride = (m, 1, m) if ahead else (m, n, 1)
-    rows = (entries[first + k * step :: stride][:n] for k in range(m))
-    return Jacobian(values, {name: _table(names, row) for name, row in zip(graph.outputs, rows, strict=True)})
+    shape = (n, m) if ahead else (m, n)
+    matrix = entries[m:].reshape(*shape, *entries.shape[1:])
+    return Jacobian(values, Tables(graph.outputs, names, matrix.swapaxes(0, 1) if ahead else matrix))
 
 
 def hessian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Hessian:
@@ -159,13 +157,13 @@ def hessian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | Non
         walk.linearize()
         adjoints = walk.pull({output: 1.0})
         walk.curve(adjoints)
-        rows = (walk.pull_tangents(walk.push(_unit(slot))) for slot in slots.tolist())
-        return [[walk.values[output]], pick(adjoints, slots), *(pick(row, slots) for row in rows)]
+        return [[walk.values[output]], pick(adjoints, slots), *walk.pull_tangents_each(slots)]
 
     entries = at_points(bound, {}, slots, walks)
     n = len(names)
-    gradients, *rows = [_table(names, entries[1 + k * n :][:n]) for k in range(n + 1)]
-    return Hessian(once(bound, [output], entries)[0], gradients, dict(zip(names, rows, strict=True)))
+    matrix = entries[1 + n :].reshape(n, n, *entries.shape[1:])
+    gradients = _table(names, entries[1 : 1 + n])
+    return Hessian(once(bound, [output], entries)[0], gradients, Tables(names, names, matrix))
 
 
 def hvp(
@@ -279,7 +277,11 @@ def _targets(bound: Bound, wrt: Sequence[str] | None, default: Sequence[str]) ->
     """The ids in `wrt`, their slots, and the output's slot."""
     graph, slot = bound.graph, bound.tape.slot
     output = int(slot[graph.roots[0]])
-    names = default if wrt is None else wrt
+    names = default
+    if wrt is not None:
+        names = tuple(dict.fromkeys(wrt))
+        if len(names) < len(wrt):
+            graph.positions(wrt, ("wrt",))  # which says at which place a name is wrong
     if graph.columns is not None and names is graph.columns.ids:
         return names, slot.copy(), output  # as writable as other slots are, for which kernels are compiled
     return names, slot[graph.positions(names, ("wrt",))], output
@@ -311,12 +313,6 @@ def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> 
     if points is not None and bound.points is None:
         bound = replace(bound, columns={}, points=points)
     return bound, seeds
-
-
-def _unit(slot: int) -> Seeds:
-    """The seed of one of many walks."""
-    checkpoint()
-    return {slot: 1.0} if slot >= 0 else {}
 
 
 def _table(names: Sequence[str], entries: Floats, graph: Graph | None = None) -> Table:

@@ -8,8 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from app.engine import kernels
-from app.engine.tape import Column, Floats, Ints, Tape
+from app.engine import kernels, lanes
+from app.engine.interruption import checkpoint
+from app.engine.tape import Bools, Column, Floats, Ints, Tape
 
 Columns = Sequence[Column] | Floats
 """A number, or an array with one entry a point, for each slot of a tape."""
@@ -37,6 +38,15 @@ class Walk(Protocol):
 
     def pull(self, cotangents: Mapping[int, Column]) -> Columns:
         """Reverse mode: the adjoint of every slot, given cotangents of some."""
+
+    def push_each(self, slots: Ints, outputs: Ints) -> list[Columns]:
+        """Forward mode for each of `slots` alone: the tangents of `outputs`."""
+
+    def pull_each(self, outputs: Ints, slots: Ints) -> list[Columns]:
+        """Reverse mode for each of `outputs` alone: the adjoints of `slots`."""
+
+    def pull_tangents_each(self, slots: Ints) -> list[Columns]:
+        """Forward over reverse for each of `slots` alone, behind `curve`: the derivatives of the adjoints of `slots`."""
 
     def curve(self, adjoints: Columns) -> None:
         """Keeps the second partials times the adjoints, for `pull_tangents`."""
@@ -98,6 +108,30 @@ class PointWalk:
         kernels.pull_tangents(tape.code, self.linearize(), self.curvature, np.asarray(tangents), w)
         return w
 
+    def push_each(self, slots: Ints, outputs: Ints) -> list[Columns]:
+        """Forward mode for each slot, in lanes."""
+        rows = np.empty((len(slots), len(outputs)))
+        lanes.push_each(self.tape.code, self.linearize(), slots, outputs, *self._lanes(), rows)
+        return [rows.ravel()]
+
+    def pull_each(self, outputs: Ints, slots: Ints) -> list[Columns]:
+        """Reverse mode for each output, in lanes."""
+        rows = np.empty((len(outputs), len(slots)))
+        lanes.pull_each(self.tape.code, self.linearize(), outputs, slots, *self._lanes(), rows)
+        return [rows.ravel()]
+
+    def pull_tangents_each(self, slots: Ints) -> list[Columns]:
+        """Forward over reverse for each slot, in lanes."""
+        rows = np.empty((len(slots), len(slots)))
+        room = (*self._lanes(), *self._lanes(), np.empty(len(self.tape.code), np.bool_))
+        lanes.pull_tangents_each(self.tape.code, self.linearize(), self.curvature, slots, *room, rows)
+        return [rows.ravel()]
+
+    def _lanes(self) -> tuple[Floats, Bools]:
+        """Room for lanes, and for what is live in them."""
+        slots = self.tape.slots
+        return np.empty((slots, lanes.WIDTH)), np.empty(slots, np.bool_)
+
     def _seeded(self, seeds: Mapping[int, Column]) -> Floats:
         vector = np.zeros(self.tape.slots)
         for slot, seed in seeds.items():
@@ -110,3 +144,9 @@ def pick(columns: Columns, slots: Ints) -> Columns:
     if isinstance(columns, np.ndarray):
         return kernels.gather(columns, slots)
     return [columns[slot] if slot >= 0 else 0.0 for slot in slots.tolist()]
+
+
+def unit(slot: int) -> dict[int, Column]:
+    """The seed of one of many walks."""
+    checkpoint()
+    return {slot: 1.0} if slot >= 0 else {}

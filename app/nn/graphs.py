@@ -2,6 +2,7 @@
 
 from app.engine.errors import EngineError
 from app.engine.graph import Graph, Node
+from app.engine.interruption import checkpoint
 from app.engine.primitives import LEAF
 from app.nn.errors import InvalidNetwork, Misfit
 from app.nn.losses import Loss, check_targets
@@ -23,6 +24,7 @@ def network_graph(model: Model, inputs: Floats, target: Floats | None = None, lo
     for k, layer in enumerate(model.layers):
         here = []
         for j, (row, bias) in enumerate(zip(layer.weights.tolist(), layer.biases.tolist(), strict=True)):
+            checkpoint()
             weights = [Node(f"layers.{k}.weights.{j}.{i}", LEAF, data=weight) for i, weight in enumerate(row)]
             products = [
                 Node(f"layers.{k}.products.{j}.{i}", "mul", (weight.id, name))
@@ -63,7 +65,7 @@ def _loss_nodes(scores: list[str], target: Floats, loss: Loss | None) -> list[No
         wanted = Node(f"targets.{j}", LEAF, data=float(target[j]))
         renamed = {"score": score, "target": wanted.id}
         names = {
-            node.id: renamed.get(node.id, f"loss.{j}.{node.id if len(node.id) < 100 else k}")
+            node.id: renamed.get(node.id, f"loss.{j}.{node.id}" if len(node.id) < 100 else f"loss.{j}#{k}")
             for k, node in enumerate(loss.graph.nodes)
         }
         nodes.append(wanted)

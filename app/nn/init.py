@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.engine.errors import quote
+from app.engine.interruption import checkpoint
 from app.nn.errors import InvalidNetwork
 from app.nn.model import LINEAR, Floats, Layer, Model, opcode_of
 
@@ -16,7 +17,12 @@ Draw = Callable[[int, int], Floats]
 def _uniform(seed: int) -> Draw:
     """micrograd's: for each neuron, each weight in turn, uniform in [-1, 1] from Python's own generator."""
     generator = random.Random(seed)
-    return lambda neurons, inputs: np.array([[generator.uniform(-1, 1) for _ in range(inputs)] for _ in range(neurons)])
+
+    def neuron(inputs: int) -> list[float]:
+        checkpoint()
+        return [generator.uniform(-1, 1) for _ in range(inputs)]
+
+    return lambda neurons, inputs: np.array([neuron(inputs) for _ in range(neurons)])
 
 
 def _normal(deviation: Callable[[int, int], float]) -> Callable[[int], Draw]:

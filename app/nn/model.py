@@ -75,6 +75,11 @@ class Model:
         """The number of outputs, which are scores."""
         return len(self.layers[-1].biases)
 
+    @property
+    def size(self) -> int:
+        """The number of weights and biases."""
+        return sum(layer.weights.size + layer.biases.size for layer in self.layers)
+
     def parameters(self) -> list[float]:
         """All weights and biases, layer by layer, neuron by neuron, weights and then bias, as micrograd lists them."""
         rows = (np.column_stack([layer.weights, layer.biases]) for layer in self.layers)

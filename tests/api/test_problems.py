@@ -211,6 +211,16 @@ WORK: list[tuple[str, dict[str, Any], bool]] = [
     ("networks/train", TRAIN | {"steps": 5, "data": {"dataset": "moons"}}, False),
     ("networks/train", TRAIN | {"steps": 5, "data": {"dataset": "spiral", "samples": 50_000}}, False),
     ("networks/backward", TRAIN, True),
+    ("hessian", {"expression": "x*x", "inputs": {"x": 1}, "wrt": ["x"] * 1500}, False),
+    ("jacobian", {"expression": "f=1*y", "inputs": {"y": 1}, "wrt": ["y"] * 900, "outputs": ["f"] * 900}, False),
+    ("hvp", {"expression": "x" + "*x" * 500, "inputs": {"x": 1}, "tangents": {"x": [1] * 2000}}, False),
+    ("backward", {"expression": "x" + "*x" * 500, "inputs": {"x": 1}, "cotangent": [1] * 2000}, False),
+    ("parse", {"expression": "x" + "*x" * 2000}, False),
+    ("graph", {"expression": "-" * 500 + "x", "inputs": {"x": 1}}, False),
+    ("networks/train", TRAIN | {"steps": 100, "loss": {"expression": "-" * 3000 + "score**2"}}, False),
+    ("networks/train", TRAIN | {"steps": 400, "optimizer": {"learning_rate": "0*(" + "-" * 600 + "step)"}}, False),
+    ("networks/backward", TRAIN | {"model": {"inputs": 2, "layers": [1] * 500}}, False),
+    ("networks/backward", TRAIN | {"data": {"dataset": "spiral", "samples": 15_000}}, False),
 ]
 
 

@@ -916,3 +916,16 @@ def test_a_boundary_needs_no_targets(post: Post) -> None:
     points = answer(post("networks/decision-boundary", **body))["points"]
     assert [(p["x"], p["y"]) for p in points] == [(x, y) for y in (-1.0, 0.0, 1.0) for x in (-1.0, 0.0, 1.0)]
     assert all(p["score"] == p["x"] + 2 * p["y"] for p in points)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"data": {"inputs": [[0, 0], [0, 1e300]]}, "padding": 0},
+        {"data": {"inputs": [[0, 0], [0, 1e10]]}, "padding": 0},
+        {"data": {"inputs": [[1.7976931348623157e308, 0]]}, "step": 1e307, "padding": 1e307},
+    ],
+)
+def test_a_grid_that_is_a_line_or_has_no_end_is_refused(client: httpx.Client, asked: dict[str, Any]) -> None:
+    body = {"model": {"inputs": 2, "layers": [1]}, **asked}
+    assert client.post("/v1/networks/decision-boundary", json=body).status_code == 422

@@ -78,6 +78,20 @@ def test_keys(start: Start) -> None:
     assert "secret" not in server.log.read_text()
 
 
+def test_keys_under_a_root_path(start: Start) -> None:
+    """What is open is open also where a proxy leaves the prefix on, and what wants a key wants one."""
+    server = start(AUTODIFF_API_KEYS="k", AUTODIFF_ROOT_PATH="/autodiff")
+    for path in ("/livez", "/docs", "/openapi.json", "/metrics"):
+        assert httpx.get(f"{server.url}/autodiff{path}").status_code == 200
+    assert httpx.get(f"{server.url}/autodiff/v1/info").status_code == 401
+
+
+def test_a_page_of_another_origin_may_read_why_it_is_refused(start: Start) -> None:
+    server = start(AUTODIFF_API_KEYS="k", AUTODIFF_CORS_ORIGINS="https://a.example")
+    refused = httpx.post(f"{server.url}/v1/backward", json=SMALL, headers={"Origin": "https://a.example"})
+    assert refused.status_code == 401 and refused.headers["access-control-allow-origin"] == "https://a.example"
+
+
 def test_metrics_behind_a_key(start: Start) -> None:
     server = start(AUTODIFF_API_KEYS="k", AUTODIFF_METRICS_OPEN="false")
     assert httpx.get(f"{server.url}/metrics").status_code == 401
@@ -108,13 +122,13 @@ def test_cors_is_off_unless_set(start: Start, client: httpx.Client) -> None:
 
 
 TEN = [f"x{k}" for k in range(10)]
-THREE_NODES = {"nodes": [{"id": name, "op": "value"} for name in "abc"], "output": "a"}
+MANY_NODES = {"nodes": [{"id": f"n{k}", "op": "value"} for k in range(21)], "output": "n0"}
 LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
 LIMITS: dict[str, tuple[str, str, Any]] = {
-    "AUTODIFF_MAX_NODES": ("2", "/v1/forward", {"expression": THREE_NODES}),
+    "AUTODIFF_MAX_NODES": ("20", "/v1/forward", {"expression": MANY_NODES}),
     "AUTODIFF_MAX_TEXT": ("60", "/v1/forward", {"expression": "x" + " + x" * 20, "inputs": {"x": 1}}),
     "AUTODIFF_MAX_POINTS": ("3", "/v1/forward", {"expression": "x", "inputs": {"x": [1, 2, 3, 4]}}),
-    "AUTODIFF_MAX_WORK": ("1000", "/v1/networks/train", {**LONG, "model": LINE, "steps": 10}),
+    "AUTODIFF_MAX_WORK": ("1000", "/v1/networks/train", {**LONG, "model": LINE, "data": {"dataset": "xor"}, "steps": 100}),
     "AUTODIFF_MAX_NUMBERS": ("100", "/v1/hessian", {"expression": "+".join(TEN), "inputs": dict.fromkeys(TEN, 1)}),
 }
 
@@ -145,6 +159,27 @@ def test_a_limit_is_named_with_its_setting(limited: Server, setting: str) -> Non
     assert refused.json()["type"] == "/problems/too-large"
     assert limit in refused.json()["detail"] and setting in refused.json()["detail"]
     assert httpx.get(f"{limited.url}/v1/info").json()["limits"][setting.removeprefix("AUTODIFF_").lower()] == int(limit)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/parse", {"expression": "-" * 40 + "x"}),
+        ("/v1/networks/graph", {"model": {"inputs": 4, "layers": [4]}, "inputs": [1, 1, 1, 1]}),
+    ],
+)
+def test_the_number_of_nodes_holds_wherever_they_come_from(limited: Server, path: str, body: Any) -> None:
+    refused = httpx.post(limited.url + path, json=body)
+    assert refused.status_code == 422 and "AUTODIFF_MAX_NODES" in refused.json()["detail"]
+
+
+def test_a_loss_is_worked_out_for_all_rows_at_once_and_so_has_a_limit(client: httpx.Client) -> None:
+    """Some kilobytes would otherwise ask for as many gigabytes."""
+    loss = {"expression": "(" + "-" * 7000 + "score)**2"}
+    model, data = {"inputs": 2, "layers": [1]}, {"dataset": "spiral", "samples": 100_000}
+    for path, more in (("backward", {}), ("train", {"steps": 1})):
+        refused = client.post(f"/v1/networks/{path}", json={"model": model, "data": data, "loss": loss, **more})
+        assert refused.status_code == 422 and "AUTODIFF_MAX_NUMBERS" in refused.json()["detail"]
 
 
 def test_a_body_over_the_limit_is_not_read(limited: Server) -> None:
@@ -210,6 +245,20 @@ def test_a_gzip_bomb_is_refused_before_it_goes_off(start: Start) -> None:
     refused = httpx.post(f"{server.url}/v1/forward", content=bomb, headers=headers, timeout=30)
     assert refused.status_code == 413 and refused.json()["type"] == "/problems/too-large"
     assert process.memory_info().rss < before + 200_000_000
+
+
+def test_gzip_of_many_members_and_with_a_long_tail(client: httpx.Client) -> None:
+    """RFC 1952 allows any number of members; each is taken from where the one before ended, without copying the rest."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    body = json.dumps(SMALL).encode()
+    split = b"".join(gzip.compress(body[k : k + 3]) for k in range(0, len(body), 3))
+    assert client.post("/v1/forward", content=split, headers=headers).json()["value"] == 9.0
+    began = time.monotonic()
+    empty = client.post("/v1/forward", content=gzip.compress(b"") * 100_000, headers=headers)
+    assert empty.status_code == 400 and "empty" in empty.json()["detail"]
+    cut = client.post("/v1/forward", content=gzip.compress(body)[:-3], headers=headers)
+    assert cut.status_code == 400 and "cut off" in cut.json()["detail"]
+    assert time.monotonic() - began < 5
 
 
 # --- overload, and clients that leave

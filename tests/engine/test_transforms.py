@@ -220,13 +220,13 @@ def test_a_jacobian_takes_one_walk_for_each_of_the_fewer(monkeypatch: pytest.Mon
     walks: list[str] = []
 
     class Counted(PointWalk):
-        def push(self, tangents: Mapping[int, Any]) -> Any:
-            walks.append("push")
-            return super().push(tangents)
+        def push_each(self, slots: Any, outputs: Any) -> Any:
+            walks.extend(["push"] * len(slots))
+            return super().push_each(slots, outputs)
 
-        def pull(self, cotangents: Mapping[int, Any]) -> Any:
-            walks.append("pull")
-            return super().pull(cotangents)
+        def pull_each(self, outputs: Any, slots: Any) -> Any:
+            walks.extend(["pull"] * len(outputs))
+            return super().pull_each(outputs, slots)
 
     monkeypatch.setattr(transforms, "PointWalk", Counted)
     nodes = parse("a = x*y; b = a*z; c = b + x; d = a*c; d").nodes

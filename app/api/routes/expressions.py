@@ -29,7 +29,6 @@ from app.api.schemas.expressions import (
     JvpAnswer,
     JvpRequest,
     LeavesRequest,
-    Numbers,
     ParseAnswer,
 )
 from app.engine import drawing, transforms
@@ -48,9 +47,13 @@ def _graph(request: ExpressionRequest, outputs: list[str] | None = None, several
     return codec.graph_of(request.expression, outputs, several)
 
 
-def _check(request: ExpressionRequest, graph: Graph, passes: int, numbers: int, *seeds: dict[str, Numbers]) -> None:
+def _check(request: ExpressionRequest, graph: Graph, passes: int, numbers: int) -> None:
     """Raises Problem where the points, the walks or the numbers of the answer are over a limit."""
-    points = max(check_points(request.inputs), *(check_points(s, "tangents") for s in seeds), 1)
+    points = check_points(request.inputs, ("inputs",))
+    if isinstance(request, JvpRequest | HvpRequest):
+        points = max(points, check_points(request.tangents, ("tangents",)))
+    if isinstance(request, BackwardRequest):
+        points = max(points, check_points({"cotangent": request.cotangent}, ()))
     check_work(graph, points, passes, numbers)
 
 
@@ -79,7 +82,7 @@ def backward(request: BackwardRequest) -> BackwardAnswer:
     graph = _graph(request)
     outgoing = Outgoing(request, graph)
     wanted = len(graph.names if request.wrt is None else request.wrt)
-    _check(request, graph, 2, 1 + wanted + request.values * len(graph.nodes), {"cotangent": request.cotangent})
+    _check(request, graph, 2, 1 + wanted + request.values * len(graph.nodes))
     seeds = {graph.output: request.cotangent}
     result = transforms.backward(graph, request.inputs, request.wrt, request.cotangent)
     value = outgoing.one(Asked.VALUE, result.value)
@@ -98,7 +101,7 @@ def jvp(request: JvpRequest) -> JvpAnswer:
     """
     graph = _graph(request)
     outgoing = Outgoing(request, graph)
-    _check(request, graph, 3, 2, request.tangents)
+    _check(request, graph, 3, 2)
     result = transforms.jvp(graph, request.inputs, request.tangents)
     return JvpAnswer(
         output=graph.output,
@@ -151,7 +154,7 @@ def hvp(request: HvpRequest) -> HvpAnswer:
     graph = _graph(request)
     outgoing = Outgoing(request, graph)
     n = len(graph.leaves if request.wrt is None else request.wrt)
-    _check(request, graph, 6, 1 + 2 * n, request.tangents)
+    _check(request, graph, 6, 1 + 2 * n)
     result = transforms.hvp(graph, request.inputs, request.tangents, request.wrt)
     return HvpAnswer(
         output=graph.output,
@@ -186,7 +189,7 @@ def check(request: CheckRequest) -> CheckAnswer:
     return CheckAnswer(ok=ok, checks=shown, nonfinite=outgoing.nonfinite)
 
 
-@computation(router, "/parse")
+@computation(router, "/parse", seconds=costs.parsing)
 def parse(request: ExpressionRequest) -> ParseAnswer:
     """Text to graph.
 
@@ -206,7 +209,7 @@ def _dot(answer: GraphAnswer) -> bytes:
     return drawing.dot(answer.nodes, answer.edges, answer.nodes[0].grad is not UNSET).encode()
 
 
-@computation(router, "/graph", seconds=costs.expression, renderings={DOT: _dot})
+@computation(router, "/graph", seconds=costs.drawing, renderings={DOT: _dot})
 def graph(request: GraphRequest) -> GraphAnswer:
     """Nodes and edges, with values and gradients.
 

@@ -16,7 +16,7 @@ from app.api import network_codec as codec
 from app.api.codec import graph_body
 from app.api.endpoint import BODY_PROBLEMS, computation, event_stream
 from app.api.execution import JOB
-from app.api.limits import check_model, check_numbers, check_training, too_large
+from app.api.limits import check_model, check_nodes, check_numbers, check_training, too_large
 from app.api.problems import Problem
 from app.api.schemas.networks import (
     BoundaryAnswer,
@@ -96,6 +96,7 @@ def network_backward(request: NetworkBackwardRequest) -> NetworkBackwardAnswer:
     loss = codec.loss_of(request.loss)
     model = codec.model_of(request.model)
     inputs, targets = codec.data_of(request.data, model, loss)
+    check_training(model.size, len(inputs), 1, loss, model.outputs)
     result = training.gradients(model, inputs, targets, loss, request.l2, request.input_gradients)
     numbers = [result.gradients.flat(), result.input_gradients if result.input_gradients is not None else np.empty(0)]
     if not np.isfinite(result.loss) or not all(np.isfinite(part).all() for part in numbers):
@@ -128,7 +129,7 @@ def _begin(request: TrainRequest) -> _Training:
     optimizer = codec.optimizer_of(request.optimizer)
     job = JOB.get()
     rows = min(request.batch_size or len(inputs), len(inputs))
-    check_training(len(model.flat()), rows, request.steps)
+    check_training(model.size, rows, request.steps, loss, model.outputs)
     run = training.begin(
         model,
         inputs,
@@ -203,6 +204,7 @@ def network_as_graph(request: NetworkGraphRequest) -> NetworkGraphAnswer:
     `layers.0.biases.3`, inputs are `inputs.0`. With `target` the output is `loss`; without one the outputs are the scores.
     """
     model = codec.model_of(request.model)
+    check_nodes(2 * model.size)
     wanted = None
     if request.target is not None:
         wanted = np.array(request.target if isinstance(request.target, list) else [request.target], np.float64)
@@ -230,7 +232,8 @@ def decision_boundary(request: BoundaryRequest) -> BoundaryAnswer:
         low, high = inputs.min(axis=0), inputs.max(axis=0)
     sizes = (high - low + 2.0 * request.padding) / request.step
     most = JOB.get().settings.max_points
-    if not np.prod(np.ceil(sizes)) <= most:
+    ends = np.abs(np.concatenate([low, high])).max() + request.padding
+    if not (np.isfinite(ends) and np.prod(np.maximum(np.ceil(sizes), 1.0)) <= most):
         raise too_large("the grid has too many points: take a larger step", most, "max_points", ("step",), ("padding",))
     xs, ys = (np.arange(lo - request.padding, hi + request.padding, request.step) for lo, hi in zip(low, high, strict=True))
     if not len(xs) or not len(ys):
