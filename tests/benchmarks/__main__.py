@@ -1,0 +1,51 @@
+"""`python -m tests.benchmarks [part ...]`: one table, all of one run; ends with 1 where a target is missed.
+
+`--check` runs a small part of it against bounds ten times as wide, with none of the peers but CasADi: for CI, to catch a
+tenfold slip. Peers are those of the extra `bench`; requests a second want the program wrk.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+
+from app.warm import warm
+from tests.benchmarks import expressions, networks, service
+from tests.benchmarks.measure import Row, table
+
+PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "tapes": lambda: expressions.tapes((1_000, 100_000, 1_000_000)),
+    "micrograd": lambda: expressions.micrograd(100_000),
+    "points": lambda: expressions.many_points(1_000_000),
+    "matrices": expressions.matrices,
+    "demo": networks.demo,
+    "trainings": networks.trainings,
+    "service": lambda: service.service(100_000),
+}
+CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
+    "tapes": lambda: expressions.tapes((1_000, 20_000)),
+    "service": lambda: service.service(20_000),
+}
+GENEROUS = 10.0
+
+
+def main() -> int:
+    """Runs the parts and prints the table as it grows."""
+    parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"all, or some of {', '.join(PARTS)}")
+    parser.add_argument("--check", action="store_true", help="a small part, against bounds ten times as wide")
+    flags = parser.parse_args()
+    parts = CHECKED if flags.check else PARTS
+    warm()
+    rows: list[Row] = []
+    for name in flags.parts or parts:
+        for row in parts[name]():
+            if flags.check:
+                row.targets = {peer: GENEROUS * most for peer, most in row.targets.items()}
+            print(f"{name}: {row.work}: {'held' if row.held() else 'MISSED'}", file=sys.stderr, flush=True)
+            rows.append(row)
+    print(table(rows))
+    return 0 if all(row.held() for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Expressions against CasADi, JAX and micrograd: tapes, tables, many points, Jacobians and Hessians."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.engine import kernels, transforms
+from app.engine.graph import Graph, Node
+from app.engine.tape import record
+from app.engine.text import parse
+from tests.benchmarks.measure import OURS, Contestant, Row, race
+
+UNARY = ("neg", "sin", "cos", "tanh", "sigmoid")
+BINARY = ("add", "sub", "mul", "add", "mul")
+CLOSE = 1e-9
+
+
+@dataclass(frozen=True)
+class Program:
+    """A random program: leaves with numbers, then operations on anything before; what nothing takes is summed."""
+
+    leaves: np.ndarray
+    steps: list[tuple[str, list[int]]]
+    loose: list[int]
+
+    @property
+    def size(self) -> int:
+        """The number of nodes, without the sum."""
+        return len(self.leaves) + len(self.steps)
+
+    def graph(self) -> Graph:
+        """As a graph."""
+        names = [f"n{k}" for k in range(self.size)]
+        nodes = [Node(names[k], "value", data=float(x)) for k, x in enumerate(self.leaves)]
+        first = len(self.leaves)
+        nodes += [Node(names[first + k], op, tuple(names[a] for a in args)) for k, (op, args) in enumerate(self.steps)]
+        return Graph((*nodes, Node("out", "sum", tuple(names[k] for k in self.loose))), ("out",))
+
+    def run(self, functions: dict[str, Callable[..., Any]], leaves: Any, zero: Any) -> Any:
+        """The output, worked out by other functions on other leaves."""
+        values = [leaves[k] for k in range(len(self.leaves))]
+        for op, args in self.steps:
+            values.append(functions[op](*[values[a] for a in args]))
+        total = zero
+        for k in self.loose:
+            total = total + values[k]
+        return total
+
+
+def mixed(size: int, unary: tuple[str, ...] = UNARY, binary: tuple[str, ...] = BINARY, seed: int = 0) -> Program:
+    """A mixed program of so many nodes, four in ten of them of one argument; a hundredth are leaves, at least ten."""
+    rng = np.random.default_rng(seed)
+    count = max(10, size // 100)
+    steps: list[tuple[str, list[int]]] = []
+    used: set[int] = set()
+    for k in range(count, size):
+        names, arity = (unary, 1) if rng.random() < 0.4 else (binary, 2)
+        args = rng.integers(0, k, arity).tolist()
+        used.update(args)
+        steps.append((names[rng.integers(len(names))], args))
+    return Program(rng.uniform(-1.0, 1.0, count), steps, [k for k in range(count, size) if k not in used])
+
+
+def walk_of(graph: Graph) -> tuple[Callable[[], None], np.ndarray]:
+    """Value and all adjoints on a tape that is made before; and where the values are."""
+    tape = record(graph.wiring)
+    v, g, p = np.empty(tape.slots), np.zeros(tape.slots), np.empty((len(tape.code), 3))
+
+    def run() -> None:
+        v[: tape.leaves] = tape.numbers
+        kernels.linearize(tape.code, v, p)
+        g[:] = 0.0
+        g[-1] = 1.0
+        kernels.pull(tape.code, p, g)
+
+    return run, v
+
+
+def casadi_of(program: Program) -> tuple[Contestant, np.ndarray, np.ndarray]:
+    """CasADi's virtual machine for value and gradient, with its buffers; and where its numbers are."""
+    import casadi as ca
+
+    functions = {
+        "neg": lambda a: -a, "sin": ca.sin, "cos": ca.cos, "tanh": ca.tanh, "sigmoid": lambda a: 1 / (1 + ca.exp(-a)),
+        "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
+    }  # fmt: skip
+    began = time.perf_counter()
+    leaves = [ca.SX.sym(f"x{k}") for k in range(len(program.leaves))]
+    out = program.run(functions, leaves, ca.SX(0))
+    x = ca.vertcat(*leaves)
+    function = ca.Function("f", [x], [out, ca.gradient(out, x)])
+    built = time.perf_counter() - began
+    buffer, evaluate = function.buffer()
+    value, gradient = np.zeros(1), np.zeros(len(leaves))
+    buffer.set_arg(0, memoryview(program.leaves))
+    buffer.set_res(0, memoryview(value))
+    buffer.set_res(1, memoryview(gradient))
+    kept = (function, buffer)  # which the evaluation needs, and does not keep
+    return Contestant(lambda: (evaluate(), kept)[0], built), value, gradient
+
+
+def tapes(sizes: tuple[int, ...]) -> Iterator[Row]:
+    """Value and all gradients, engine only, and the same from a `Graph` to a table."""
+    per_node: dict[int, float] = {}
+    for size in sizes:
+        program = mixed(size)
+        graph = program.graph()
+        run, v = walk_of(graph)
+        peer, value, gradient = casadi_of(program)
+        run()
+        peer.run()
+        table = transforms.backward(graph)
+        np.testing.assert_allclose(v[-1], value[0], rtol=CLOSE)
+        ours = np.array([table.gradients[f"n{k}"] for k in range(len(program.leaves))])
+        np.testing.assert_allclose(ours, gradient, rtol=1e-7, atol=CLOSE)
+        row = race(f"tape: value and all gradients, {size:,} nodes", {OURS: Contestant(run), "casadi": peer}, {"casadi": 1.0})
+        per_node[size] = row.seconds[OURS] / size
+        yield row
+        columns = graph.columns
+
+        def whole(columns: Any = columns, graph: Graph = graph) -> object:
+            return transforms.backward(Graph(graph.nodes, graph.outputs, columns=columns))
+
+        both = "casadi build + evaluation"
+        evaluation = row.seconds["casadi"]
+        row = race(f"graph to table, {size:,} nodes", {OURS: Contestant(whole)}, {both: 1 / 20}, repeats=5)
+        row.seconds[both] = peer.compiled_s + evaluation
+        yield row
+    if len(sizes) > 1:
+        few, many = min(sizes), max(sizes)
+        seconds = {OURS: per_node[many], f"a node of {few:,}": per_node[few]}
+        yield Row(f"tape: a node of {many:,}", seconds, {f"a node of {few:,}": 1.3})
+
+
+def micrograd(size: int) -> Iterator[Row]:
+    """The same from a graph to a table, of what micrograd can do; it recurses, so it gets a thread with a large stack."""
+    from micrograd.engine import Value
+
+    program = mixed(size, ("neg", "relu"), ("half", "mul"))
+    spelled: list[tuple[str, list[int]]] = program.steps
+    names = [f"n{k}" for k in range(size)]
+    nodes = [Node(names[k], "value", data=float(x)) for k, x in enumerate(program.leaves)]
+    for k, (op, args) in enumerate(spelled, len(program.leaves)):
+        if op == "half":
+            nodes.append(Node(f"s{k}", "add", (names[args[0]], names[args[1]])))
+            nodes.append(Node(names[k], "mul", (f"s{k}", 0.5)))
+        else:
+            nodes.append(Node(names[k], op, tuple(names[a] for a in args)))
+    graph = Graph((*nodes, Node("out", "sum", tuple(names[k] for k in program.loose))), ("out",))
+    functions = {"neg": lambda a: -a, "relu": lambda a: a.relu(), "half": lambda a, b: (a + b) * 0.5, "mul": lambda a, b: a * b}
+    found: dict[str, Any] = {}
+
+    def theirs() -> None:
+        leaves = [Value(float(x)) for x in program.leaves]
+        began = time.perf_counter()
+        out = program.run(functions, leaves, Value(0.0))
+        out.backward()
+        found.update(seconds=time.perf_counter() - began, value=out.data, gradients=[leaf.grad for leaf in leaves])
+
+    sys.setrecursionlimit(10_000_000)
+    threading.stack_size(1 << 30)
+    thread = threading.Thread(target=theirs)
+    thread.start()
+    thread.join()
+    threading.stack_size(0)
+    sys.setrecursionlimit(1000)
+    result = transforms.backward(graph)
+    np.testing.assert_allclose(float(result.value), found["value"], rtol=CLOSE)
+    ours = [result.gradients[f"n{k}"] for k in range(len(program.leaves))]
+    np.testing.assert_allclose(ours, found["gradients"], rtol=1e-7, atol=CLOSE)
+    columns = graph.columns
+    row = race(
+        f"graph to table, {len(graph.nodes):,} nodes of micrograd's",
+        {OURS: Contestant(lambda: transforms.backward(Graph(graph.nodes, graph.outputs, columns=columns)))},
+        {"micrograd": 1 / 200},
+    )
+    row.seconds["micrograd"] = found["seconds"]
+    yield row
+
+
+POINTS = "h = tanh(a*b + c); u = sin(h*d) + exp(-e2*e2); where(u > 0, log(1 + u*u), h - u) + sqrt(1 + a*a)*d"
+
+
+def many_points(count: int) -> Iterator[Row]:
+    """An expression of 20 nodes with 5 gradients at a million points."""
+    import jax
+    import jax.numpy as jnp
+
+    graph = parse(POINTS)
+    names = ("a", "b", "c", "d", "e2")
+    rng = np.random.default_rng(0)
+    inputs = {name: rng.uniform(-1.0, 1.0, count) for name in names}
+
+    def f(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+        h = jnp.tanh(a * b + c)
+        u = jnp.sin(h * d) + jnp.exp(-e * e)
+        return jnp.where(u > 0, jnp.log(1 + u * u), h - u) + jnp.sqrt(1 + a * a) * d
+
+    compiled = jax.jit(jax.vmap(jax.value_and_grad(f, argnums=(0, 1, 2, 3, 4))))
+    arrays = [jnp.asarray(inputs[name]) for name in names]
+    began = time.perf_counter()
+    value, gradients = jax.block_until_ready(compiled(*arrays))
+    took = time.perf_counter() - began
+    result = transforms.backward(graph, inputs, names)
+    np.testing.assert_allclose(result.value, value, rtol=CLOSE, atol=CLOSE)
+    for name, gradient in zip(names, gradients, strict=True):
+        np.testing.assert_allclose(result.gradients[name], gradient, rtol=CLOSE, atol=CLOSE)
+    contestants = {
+        OURS: Contestant(lambda: transforms.backward(graph, inputs, names)),
+        "jax vmap(value_and_grad), compiled": Contestant(lambda: jax.block_until_ready(compiled(*arrays)), took),
+    }
+    yield race(f"{count:,} points, 20 nodes, 5 gradients", contestants, {"jax vmap(value_and_grad), compiled": 1.0}, repeats=5)
+
+
+def matrices() -> Iterator[Row]:
+    """A Hessian in 100 variables, and a Jacobian of 200 by 200."""
+    import jax
+    import jax.numpy as jnp
+
+    n = 100
+    at = np.linspace(-1.0, 1.0, n)
+    names = [f"x{k}" for k in range(n)]
+    graph = parse(" + ".join(f"100*({b} - {a}**2)**2 + (1 - {a})**2" for a, b in zip(names[:-1], names[1:], strict=True)))
+    bound = dict(zip(names, at.tolist(), strict=True))
+
+    def whole(x: Any) -> Any:
+        return jnp.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+    def scalars(x: Any) -> Any:
+        total = 0.0
+        for k in range(n - 1):
+            total = total + 100.0 * (x[k + 1] - x[k] ** 2) ** 2 + (1 - x[k]) ** 2
+        return total
+
+    x = jnp.asarray(at)
+    contestants = {OURS: Contestant(lambda: transforms.hessian(graph, bound))}
+    ours = transforms.hessian(graph, bound).hessian
+    matrix = np.array([[ours[a][b] for b in names] for a in names])
+    for name, function in (("jax, of vectors", whole), ("jax, of scalars", scalars)):
+        compiled = jax.jit(jax.hessian(function))
+        began = time.perf_counter()
+        theirs = compiled(x).block_until_ready()
+        took = time.perf_counter() - began
+        np.testing.assert_allclose(matrix, theirs, rtol=CLOSE, atol=CLOSE)
+        contestants[name] = Contestant(lambda compiled=compiled: compiled(x).block_until_ready(), took)
+    row = race("Hessian of Rosenbrock, 100 variables", contestants, {"jax, of vectors": 1.0, "jax, of scalars": 1.0})
+    yield with_compilation(row, 1 / 10)
+
+    rng = np.random.default_rng(0)
+    steps = [(("mul", "sin_add", "tanh_mul")[rng.integers(3)], rng.integers(0, 200 + k, 2).tolist()) for k in range(800)]
+    leaves = np.linspace(-1.0, 1.0, 200)
+    nodes = [Node(f"v{k}", "value", data=float(z)) for k, z in enumerate(leaves)]
+    for k, (op, (a, b)) in enumerate(steps, 200):
+        if op == "mul":
+            nodes.append(Node(f"v{k}", "mul", (f"v{a}", f"v{b}")))
+        elif op == "sin_add":
+            nodes += [Node(f"s{k}", "sin", (f"v{a}",)), Node(f"v{k}", "add", (f"s{k}", f"v{b}"))]
+        else:
+            nodes += [Node(f"s{k}", "mul", (f"v{a}", f"v{b}")), Node(f"v{k}", "tanh", (f"s{k}",))]
+    wide = Graph(tuple(nodes), tuple(f"v{k}" for k in range(800, 1000)))
+    functions = {"mul": lambda a, b: a * b, "sin_add": lambda a, b: jnp.sin(a) + b, "tanh_mul": lambda a, b: jnp.tanh(a * b)}
+
+    def outputs(x: Any) -> Any:
+        values = [x[k] for k in range(200)]
+        for op, (a, b) in steps:
+            values.append(functions[op](values[a], values[b]))
+        return jnp.stack(values[-200:])
+
+    compiled = jax.jit(jax.jacfwd(outputs))
+    began = time.perf_counter()
+    theirs = compiled(jnp.asarray(leaves)).block_until_ready()
+    took = time.perf_counter() - began
+    ours = transforms.jacobian(wide).jacobian
+    matrix = np.array([[ours[f"v{k}"][f"v{i}"] for i in range(200)] for k in range(800, 1000)])
+    np.testing.assert_allclose(matrix, theirs, rtol=CLOSE, atol=CLOSE)
+    point = jnp.asarray(leaves)
+    contestants = {
+        OURS: Contestant(lambda: transforms.jacobian(wide)),
+        "jax jacfwd, compiled": Contestant(lambda: compiled(point).block_until_ready(), took),
+    }
+    yield with_compilation(race("Jacobian 200 x 200", contestants, {"jax jacfwd, compiled": 1.0}), 1 / 10)
+
+
+def with_compilation(row: Row, target: float) -> Row:
+    """The same row with each peer once more, its compilation counted in."""
+    counted = {f"{peer}, with compilation": row.seconds[peer] + took for peer, took in row.compiled_s.items()}
+    targets = {**row.targets, **dict.fromkeys(counted, target)}
+    return Row(row.work, {**row.seconds, **counted}, targets, row.compiled_s)

@@ -1,0 +1,177 @@
+"""The service: requests a second beside a bare route, round trips beside reading the body, memory, and time to ready."""
+
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from app.engine.tape import record
+from app.engine.text import parse
+from app.nn import MLP, datasets, losses, optimizers, training
+from tests.benchmarks.expressions import mixed
+from tests.benchmarks.measure import OURS, Contestant, Row, race
+from tests.conftest import Server
+
+SEVEN = {
+    "expression": {
+        "nodes": [
+            {"id": "w", "op": "value", "data": 0.5}, {"id": "x", "op": "value", "data": 2},
+            {"id": "b", "op": "value", "data": 0.1}, {"id": "m", "op": "mul", "args": ["w", "x"]},
+            {"id": "s", "op": "add", "args": ["m", "b"]}, {"id": "h", "op": "tanh", "args": ["s"]},
+            {"id": "y", "op": "pow", "args": ["h", 2]},
+        ],
+        "output": "y",
+    }
+}  # fmt: skip
+BARE = """
+from fastapi import FastAPI
+app = FastAPI()
+
+@app.post("/constant")
+async def constant():
+    return {"output": "y", "value": 24.7, "gradients": {"w": 1.0, "x": 2.0}}
+"""
+DEMO = {
+    "model": {"inputs": 2, "layers": [16, 16, 1], "seed": 1337},
+    "data": {"dataset": "moons", "samples": 100, "noise": 0.1, "seed": 1337},
+    "loss": "max_margin",
+    "l2": 0.0001,
+    "steps": 100,
+    "optimizer": {"name": "sgd", "learning_rate": "1.0 - 0.9*step/100"},
+}
+
+
+def wrk(url: str, folder: Path) -> float:
+    """Requests a second, from another process with 16 connections."""
+    script = folder / "post.lua"
+    script.write_text(
+        f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [==[{json.dumps(SEVEN)}]==]"
+    )
+    ran = subprocess.run(["wrk", "-t1", "-c16", "-d2", "-s", str(script), url], capture_output=True, text=True, check=True)
+    assert "Non-2xx" not in ran.stdout, ran.stdout
+    return float(ran.stdout.split("Requests/sec:")[1].split()[0])
+
+
+def requests(server: Server, folder: Path) -> Iterator[Row]:
+    """Small requests, one worker, beside a bare FastAPI route that returns a constant."""
+    if shutil.which("wrk") is None:
+        print("wrk is not installed: no figure for requests a second", file=sys.stderr)
+        return
+    answer = httpx.post(f"{server.url}/v1/backward", json=SEVEN).json()
+    assert abs(answer["gradients"]["x"] - 0.27485) < 1e-4, answer
+    (folder / "bare.py").write_text(BARE)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(port), "--log-level", "warning", "--no-access-log"]
+    bare = subprocess.Popen(command, cwd=folder)
+    try:
+        for _ in range(200):
+            try:
+                httpx.post(f"http://127.0.0.1:{port}/constant")
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        ours, theirs = [], []
+        for _ in range(5):
+            ours.append(wrk(f"{server.url}/v1/backward", folder))
+            theirs.append(wrk(f"http://127.0.0.1:{port}/constant", folder))
+    finally:
+        bare.terminate()
+        bare.wait(10)
+    seconds = {OURS: 1 / statistics.median(ours), "bare FastAPI route": 1 / statistics.median(theirs)}
+    note = f"{statistics.median(ours):.0f} and {statistics.median(theirs):.0f} requests a second"
+    yield Row("POST /v1/backward, 7 nodes, 16 connections", seconds, {"bare FastAPI route": 1 / 0.6}, note=note)
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process has had since `forget`, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+def forget(pid: int) -> int:
+    """Starts the count of the most memory anew; what there is now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    return psutil.Process(pid).memory_info().rss
+
+
+def round_trips(server: Server, size: int) -> Iterator[Row]:
+    """A large graph there and back beside reading its body with `json.loads`; and a training beside the training itself."""
+    program = mixed(size)
+    graph = program.graph()
+    nodes = [
+        {"id": n.id, "op": n.op, "data": n.data} if n.op == "value" else {"id": n.id, "op": n.op, "args": list(n.args)}
+        for n in graph.nodes
+    ]
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+        for what, more, target in (("one gradient", {"wrt": ["n0"]}, 1.5), ("all gradients", {}, 2.0)):
+            body = json.dumps({"expression": {"nodes": nodes, "output": "out"}, **more}).encode()
+
+            def ask(body: bytes = body) -> Any:
+                return client.post("/v1/backward", content=body)
+
+            assert len(ask().json()["gradients"]) == (1 if more else len(nodes))
+            contestants = {OURS: Contestant(ask), "json.loads of the body": Contestant(lambda body=body: json.loads(body))}
+            yield race(f"POST /v1/backward, {size:,} nodes, {what}", contestants, {"json.loads of the body": target}, repeats=7)
+            idle = forget(server.process.pid)
+            ask()
+            seconds = {OURS: (peak(server.process.pid) - idle) / len(body), "the body": 1.0}
+            yield Row(f"memory for it, {what}, times the body's {len(body) / 1e6:.1f} MB", seconds, {"the body": 12.0})
+        data = datasets.load("moons", 100, 0.1, 1337)
+        model, targets = MLP(2, [16, 16, 1], seed=1337), data.targets[:, None]
+        loss, optimizer = losses.named("max_margin"), optimizers.make("sgd", parse("1.0 - 0.9*step/100"), {})
+
+        def itself() -> Any:
+            return training.train(model, data.inputs, targets, loss=loss, optimizer=optimizer, steps=100, l2=1e-4)
+
+        def over_http() -> Any:
+            return client.post("/v1/networks/train", json=DEMO)
+
+        assert over_http().json()["history"][-1]["loss"] == itself().history[-1].loss
+        contestants = {OURS: Contestant(over_http), "the training itself": Contestant(itself)}
+        yield race("POST /v1/networks/train, the demo's 100 steps", contestants, {"the training itself": 3.0})
+    tape = record(graph.wiring)
+    arrays = (tape.code, tape.source, tape.numbers, tape.slot)
+    walked = tape.slots * 16 + len(tape.code) * 24
+    count = len(tape.code) + tape.leaves
+    seconds = {OURS: (sum(array.nbytes for array in arrays) + walked) / count, "a byte": 1.0}
+    yield Row("bytes an instruction of the tape and its walk", seconds, {"a byte": 64.0})
+
+
+def starts(folder: Path) -> Iterator[Row]:
+    """From the start of the process to ready: with the machine code there, and without."""
+    for what, most in (("cold", 30.0), ("warm", 1.5)):
+        found = []
+        for k in range(1 if what == "cold" else 5):
+            server = Server(folder / f"start{k}", environment={"AUTODIFF_CACHE_DIR": str(folder / "kernels")})
+            found.append(server.wait_until_ready())
+            server.stop()
+        yield Row(f"start to ready, {what}", {OURS: statistics.median(found), "a second": 1.0}, {"a second": most})
+
+
+def service(size: int) -> Iterator[Row]:
+    """All of it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        server = Server(folder / "log", environment=dict(os.environ))
+        server.wait_until_ready()
+        time.sleep(2.0)  # for what is loaded behind readiness
+        try:
+            yield from requests(server, folder)
+            yield from round_trips(server, size)
+        finally:
+            server.stop()
+        yield from starts(folder)
