@@ -100,8 +100,11 @@ def _read(given: str | ExpressionGraph) -> float:
 def _points(request: ExpressionRequest) -> int:
     """As many points as the longest list has numbers."""
     tangents: Mapping[str, float | list[float]] = getattr(request, "tangents", {})
-    lists = [*request.inputs.values(), *tangents.values(), getattr(request, "cotangent", 1.0)]
-    return max((len(given) for given in lists if isinstance(given, list)), default=1)
+    points = 1
+    for given in (*request.inputs.values(), *tangents.values(), getattr(request, "cotangent", 1.0)):
+        if isinstance(given, list) and len(given) > points:
+            points = len(given)
+    return points
 
 
 def _weights(model: ModelOrSpec) -> float:

@@ -45,8 +45,12 @@ class RequestContext:
         method, path = scope["method"], scope["path"]
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
-        given = next((value for key, value in scope["headers"] if key == b"x-request-id"), b"")
-        identity = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex().encode()
+        given = b""
+        for key, value in scope["headers"]:
+            if key == b"x-request-id":
+                given = value
+                break
+        identity = given if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex().encode()
         request_id = identity.decode()
         facts: dict[str, Any] = {}
         scope.setdefault("state", {}).update(request_id=request_id, facts=facts)

@@ -8,7 +8,8 @@ All raise UnknownNode, InvalidNode, UnboundInput and ShapeMismatch for inputs th
 asked for by any node: by an operation's, it is the derivative by a number added to the operation's result.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from numbers import Real
@@ -106,7 +107,7 @@ def backward(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | No
 
     def walks(walk: Walk, cotangents: Seeds) -> list[Columns]:
         adjoints = walk.pull(cotangents)  # first, as partials are computed along with values
-        return [[walk.values[output]], pick(adjoints, slots)]
+        return [walk.values[output : output + 1], pick(adjoints, slots)]
 
     entries = at_points(bound, seeds, slots, walks)
     return Backward(once(bound, [output], entries)[0], _table(names, entries[1:], graph))
@@ -355,35 +356,28 @@ def at_points(
         nowhere = {slot: 0.0 for slot in seeds}
         return np.empty((len(_joined(walks(PointWalk(tape, bound.numbers), nowhere))), 0))
     block = min(BLOCK, CELLS // max(tape.slots, 1), points)
-    parts = _one_by_one(bound, seeds, walks) if block < FEW else _in_blocks(bound, seeds, towards, walks, block)
-    table: Floats | None = None
-    at = 0
-    for part in parts:
-        if table is None:
-            table = np.empty((len(part), points))
-        table[:, at : at + part.shape[1]] = part
-        at += part.shape[1]
-    assert table is not None
-    return table[:, :points]
+    return _one_by_one(bound, seeds, walks) if block < FEW else _in_blocks(bound, seeds, towards, walks, block)
 
 
 def _joined(parts: list[Any]) -> Floats:
     return np.concatenate(parts)
 
 
-def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[Columns]]) -> Iterator[Floats]:
-    assert bound.points is not None
-    for k in range(bound.points):
+def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[Columns]]) -> Floats:
+    points = []
+    for k in range(bound.points or 0):
         checkpoint()
         here = {slot: column[k] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
-        yield _joined(walks(PointWalk(bound.tape, bound.at(k).numbers), here))[:, np.newaxis]
+        points.append(_joined(walks(PointWalk(bound.tape, bound.at(k).numbers), here)))
+    return np.column_stack(points)
 
 
 def _in_blocks(
     bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Callable[[Walk, Seeds], list[Columns]], block: int
-) -> Iterator[Floats]:
-    assert bound.points is not None
+) -> Floats:
+    assert bound.points
     needed = dependents(bound.tape, towards)
+    table = np.empty((0, bound.points))
     for start in range(0, bound.points, block):
         rows = slice(start, min(start + block, bound.points))
         columns = {slot: column[rows] for slot, column in bound.columns.items()}
@@ -393,9 +387,13 @@ def _in_blocks(
             walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful)
             with np.errstate(all="ignore"):
                 entries = list(chain.from_iterable(walks(walk, here)))
-            part = np.empty((len(entries), rows.stop - rows.start))
-            for k, entry in enumerate(entries):
-                np.add(entry, 0.0, out=part[k])  # which also makes 0.0 of -0.0, a gradient of nothing
-            if not np.isnan(part).any():
+            if not start and not careful:
+                table = np.empty((len(entries), bound.points))
+            total = 0.0
+            with np.errstate(all="ignore"):
+                for k, entry in enumerate(entries):
+                    np.add(entry, 0.0, out=table[k, rows])  # which also makes 0.0 of -0.0, a gradient of nothing
+                    total += np.add.reduce(table[k, rows])
+            if not math.isnan(total):  # a sum is NaN if a term is; or if infinities meet, and then a second walk does no harm
                 break
-        yield part
+    return table

@@ -9,6 +9,7 @@ activations, and the derivatives of the loss by the activations and by the sums.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,8 @@ from app.engine import kernels as walks
 from app.engine.jit import inline, jit
 from app.engine.kernels import Code, Floats, Function, times
 from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
+
+part = partial(inline, counts=False)
 
 Layout = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
@@ -48,19 +51,19 @@ def _loops(name: str, arguments: str, otherwise: Function, statements: Callable[
                 text = text.replace(f"d{k}(i)", f"rule{k}({given}, out[i])")
             lines.append(f"        {text}")
         exec("\n".join(lines), own)  # the text above, nothing of a user's
-        scope[f"loop_{code}"] = inline(own["loop"])
+        scope[f"loop_{code}"] = part(own["loop"])
         switch += [f"    if op == {code}:", f"        loop_{code}({arguments})", "        return"]
     exec("\n".join([*switch, f"    otherwise(op, {arguments})"]), scope)
-    return cast(Function, inline(scope[name]))
+    return cast(Function, part(scope[name]))
 
 
-@inline
+@part
 def _forward_otherwise(op: int, x: Floats, y: Floats, z: Floats, out: Floats) -> None:
     for i in range(len(out)):
         out[i] = walks.value_of(np.int32(op), x[i], y[i], z[i])
 
 
-@inline
+@part
 def _backward_otherwise(
     op: int, x: Floats, y: Floats, z: Floats, out: Floats, g: Floats, gx: Floats, gy: Floats, gz: Floats
 ) -> None:
@@ -83,7 +86,7 @@ NO_ACCURACY, SIGN, ZERO_ONE, ARGMAX = range(4)
 SGD, ADAM, ADAMW, RMSPROP = range(4)
 
 
-@inline
+@part
 def _end(layout: Layout, rows: int) -> int:
     """The number of cells that all layers take for so many rows."""
     end = 0
@@ -144,7 +147,7 @@ def _back(layout: Layout, theta: Floats, x: Matrix, cells: Matrix, grad: Floats,
         end = start
 
 
-@inline
+@part
 def _tape_loss(code: Code, score: int, target: int, v: Matrix, g: Matrix, s: Matrix, t: Matrix, ds: Floats) -> float:
     """The mean of a loss's tape over all scores, and its derivative by each score into `ds`.
 
@@ -152,11 +155,12 @@ def _tape_loss(code: Code, score: int, target: int, v: Matrix, g: Matrix, s: Mat
     """
     count = s.size
     leaves = len(v) - len(code)
-    scores, targets = s.ravel(), t.ravel()
-    if score >= 0:
-        v[score, :count] = scores
-    if target >= 0:
-        v[target, :count] = targets
+    scores, targets = s.reshape(count), t.reshape(count)
+    for q in range(count):
+        if score >= 0:
+            v[score, q] = scores[q]
+        if target >= 0:
+            v[target, q] = targets[q]
     for k in range(len(code)):
         i, j, h = code[k, 1], code[k, 2], code[k, 3]
         forward_block(np.int64(code[k, 0]), v[i, :count], v[j, :count], v[h, :count], v[leaves + k, :count])
@@ -232,7 +236,7 @@ def objective(
     return loss, regularization, right
 
 
-@inline
+@part
 def _update(kind: int, p: Floats, step: int, rate: float, theta: Floats, grad: Floats, state: Matrix, fresh: bool) -> None:
     """PyTorch's update rules. `p` is `optimizers.PARAMETERS`; `step` counts from 1; `fresh`: no buffer was filled yet."""
     momentum, dampening, decay, nesterov, beta1 = p[0], p[1], p[2], p[3], p[4]
@@ -279,7 +283,7 @@ def _update(kind: int, p: Floats, step: int, rate: float, theta: Floats, grad: F
 def train(
     layout: Layout, theta: Floats, state: Matrix, inputs: Matrix, targets: Matrix, rows: Layout, bounds: Layout, x: Matrix,
     t: Matrix, cells: Matrix, grad: Floats, kind: int, p: Floats, rcode: Code, rv: Floats,
-    rstep: int, first: int, fresh: bool, log: Matrix, code: Code, score: int, target: int,
+    rstep: int, first: int, fresh: bool, log: Matrix, nothing: Matrix, code: Code, score: int, target: int,
     v: Matrix, g: Matrix, coupled: bool, accuracy: int, l2: float,
 ) -> int:  # fmt: skip
     """Steps `first`, `first + 1`, ..., one for each row of `log`; the number of steps whose loss is finite.
@@ -288,7 +292,6 @@ def train(
     loss, accuracy, learning rate) into the log, and then updates `theta` and `state` in place; it ends before the update of
     a step whose loss is not finite. The learning rate is a tape with the step in slot `rstep` of its values `rv`.
     """
-    none = np.empty((0, 0))
     for k in range(len(log)):
         bx, bt = inputs, targets
         if len(rows):
@@ -298,7 +301,7 @@ def train(
                 t[i - low] = targets[rows[i]]
             bx, bt = x[: high - low], t[: high - low]
         loss, regularization, right = objective(
-            layout, theta, bx, bt, cells, grad, none, code, score, target, v, g, coupled, accuracy, l2
+            layout, theta, bx, bt, cells, grad, nothing, code, score, target, v, g, coupled, accuracy, l2
         )
         if rstep >= 0:
             rv[rstep] = first + k

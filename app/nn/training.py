@@ -273,7 +273,7 @@ def _chunks(
     x, t = np.empty((room if batched else 0, model.inputs)), np.empty((room if batched else 0, targets.shape[1]))
     rate_values = np.empty(rate.tape.slots)
     rate_values[: rate.tape.leaves] = rate.numbers
-    everything, no_bounds = np.empty(0, np.int64), np.zeros(1, np.int64)
+    everything, no_bounds, no_inputs = np.empty(0, np.int64), np.zeros(1, np.int64), np.empty((0, 0))
 
     def run(first: int, count: int) -> tuple[int, Floats]:
         """`count` steps from `first` on: how many were finite, and their log."""
@@ -285,7 +285,7 @@ def _chunks(
         done = kernels.train(
             network.layout, network.theta, buffers, inputs, targets, rows, bounds, x, t, network.cells, network.grad,
             optimizer.code, optimizer.vector, rate.tape.code, rate_values,
-            rate.slots[0], first, fresh, log, *network.objective,
+            rate.slots[0], first, fresh, log, no_inputs, *network.objective,
         )  # fmt: skip
         return done, log
 

@@ -210,9 +210,21 @@ def many_points(count: int) -> Iterator[Row]:
     np.testing.assert_allclose(result.value, value, rtol=CLOSE, atol=CLOSE)
     for name, gradient in zip(names, gradients, strict=True):
         np.testing.assert_allclose(result.gradients[name], gradient, rtol=CLOSE, atol=CLOSE)
+    import autograd
+    import autograd.numpy as anp
+
+    def total(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+        h = anp.tanh(a * b + c)
+        u = anp.sin(h * d) + anp.exp(-e * e)
+        return anp.sum(anp.where(u > 0, anp.log(1 + u * u), h - u) + anp.sqrt(1 + a * a) * d)
+
+    eager = autograd.grad(total, argnum=(0, 1, 2, 3, 4))
+    for name, gradient in zip(names, eager(*(inputs[n] for n in names)), strict=True):
+        np.testing.assert_allclose(result.gradients[name], gradient, rtol=CLOSE, atol=CLOSE)
     contestants = {
         OURS: Contestant(lambda: transforms.backward(graph, inputs, names)),
         "jax vmap(value_and_grad), compiled": Contestant(lambda: jax.block_until_ready(compiled(*arrays)), took),
+        "autograd": Contestant(lambda: eager(*(inputs[n] for n in names))),
     }
     yield race(f"{count:,} points, 20 nodes, 5 gradients", contestants, {"jax vmap(value_and_grad), compiled": 1.0}, repeats=5)
 

@@ -31,6 +31,7 @@ class Row:
     targets: Mapping[str, float]
     compiled_s: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    unit: str = "s"
 
     def ratio(self, peer: str) -> float:
         """Our time over a peer's."""
@@ -64,8 +65,10 @@ def race(
     return Row(work, seconds, targets, compiled, note)
 
 
-def shown(seconds: float) -> str:
-    """A time for people."""
+def shown(seconds: float, row_unit: str = "s") -> str:
+    """A time, or what else a row counts, for people."""
+    if row_unit != "s":
+        return f"{seconds:.3g} {row_unit}".strip()
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
@@ -77,11 +80,11 @@ def table(rows: list[Row]) -> str:
     lines = ["| work | ours | peer | its time | ratio | target | held | compiled before |", "|---|---|---|---|---|---|---|---|"]
     for row in rows:
         for peer in [name for name in row.seconds if name != OURS] or [""]:
-            theirs, ratio = (shown(row.seconds[peer]), f"{row.ratio(peer):.3g}") if peer else ("", "")
+            theirs, ratio = (shown(row.seconds[peer], row.unit), f"{row.ratio(peer):.3g}") if peer else ("", "")
             most = row.targets.get(peer)
             target, held = (f"{most:g}", "yes" if row.ratio(peer) <= most else "NO") if most is not None else ("", "")
             compiled = shown(row.compiled_s[peer]) if peer in row.compiled_s else ""
-            ours = shown(row.seconds[OURS])
+            ours = shown(row.seconds[OURS], row.unit)
             lines.append(f"| {row.work} | {ours} | {peer} | {theirs} | {ratio} | {target} | {held} | {compiled} |")
         if row.note:
             lines.append(f"| | {row.note} | | | | | | |")

@@ -89,7 +89,7 @@ def demo() -> Iterator[Row]:
             sgd.zero_grad()
             total.backward()
             sgd.step()
-            found.append(float(total))
+            found.append(total.item())
         return found
 
     parameters = [(jnp.asarray(layer.weights), jnp.asarray(layer.biases)) for layer in model.layers]
@@ -148,7 +148,7 @@ def batches(
             stepper.zero_grad()
             total.backward()
             stepper.step()
-            found.append(float(total))
+            found.append(total.item())
         return found
 
     parameters = [(jnp.asarray(layer.weights), jnp.asarray(layer.biases)) for layer in model.layers]
