@@ -27,6 +27,9 @@ Seed = float | Sequence[float] | Floats
 Inputs = Mapping[str, Seed]
 """Numbers by id; any real number will do, and any sequence of them."""
 
+NUMBER = (float, Real)
+"""What is one number; in this order, as asking an abstract class takes long."""
+
 IDENTITY = OPCODE["identity"]
 DIVIDE = OPCODE["divide"]
 
@@ -230,8 +233,8 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
         if slot < 0:
             continue
         bound.add(slot)
-        if isinstance(given, Real):
-            numbers[slot] = float(given)
+        if isinstance(given, NUMBER):
+            numbers[slot] = given
         else:
             columns[slot] = np.asarray(given, np.float64)
     missing = [slot for slot in tape.unbound.tolist() if slot not in bound]
@@ -258,7 +261,7 @@ def points_of(graph: Graph, inputs: Inputs) -> int | None:
         if graph.wiring.opcode[node] != LEAF_CODE:
             detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can be bound"
             raise InvalidNode(detail, ("inputs", name))
-        if isinstance(given, float | Real):
+        if isinstance(given, NUMBER):
             continue
         if points is None:
             points, first = len(given), name

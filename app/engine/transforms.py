@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +22,7 @@ from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph, Node, unknown_node
 from app.engine.interruption import checkpoint
 from app.engine.primitives import LEAF
-from app.engine.tape import Bound, Column, Floats, Inputs, Ints, Seed, bind, dependents, record
+from app.engine.tape import NUMBER, Bound, Column, Floats, Inputs, Ints, Seed, bind, dependents, record
 from app.engine.walk import Columns, PointWalk, Walk, pick
 
 BLOCK = 16_384
@@ -301,7 +300,7 @@ def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> 
         position = graph.roots[0] if name is graph.outputs[0] else graph.index.get(name)
         if position is None:
             raise unknown_node(name, graph, place)
-        if isinstance(seed, float | Real):
+        if isinstance(seed, NUMBER):
             column: Column = float(seed)
         else:
             column = np.asarray(seed, np.float64)
