@@ -27,6 +27,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             server = Server(Path(folder) / "log", *scenario.flags, environment=scenario.settings)
             server.wait_until_ready()
+            time.sleep(2.0)  # while libraries are loaded behind readiness, which keeps others waiting now and then
             began = time.perf_counter()
             figures, right = asyncio.run(scenario.run(server, flags.seconds))
             figures |= {"seconds": round(time.perf_counter() - began, 1)}

@@ -36,11 +36,8 @@ class Connection:
     async def ask(self, sent: bytes) -> tuple[int, bytes]:
         """Status and content of the answer. Raises Refused, Lost."""
         if self.writer is None:
-            try:
-                self.reader, self.writer = await asyncio.open_connection(self.host, self.port, limit=1 << 26)
-            except OSError as error:
-                raise Refused from error
-        assert self.reader is not None
+            await self.open()
+        assert self.reader is not None and self.writer is not None
         try:
             self.writer.write(sent)
             await self.writer.drain()
@@ -56,6 +53,13 @@ class Connection:
         if b"connection: close" in head:
             self.close()
         return int(head.split(b" ", 2)[1]), content
+
+    async def open(self) -> None:
+        """Connects. Raises Refused."""
+        try:
+            self.reader, self.writer = await asyncio.open_connection(self.host, self.port, limit=1 << 26)
+        except OSError as error:
+            raise Refused from error
 
     def close(self) -> None:
         """Hangs up."""

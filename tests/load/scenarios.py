@@ -209,8 +209,10 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
     sent, small = request("/v1/networks/train", TENTH), mixed(server)[1]
     refused: list[float] = []
     served = others = 0
-    until = time.perf_counter() + 10.0
     connections = [Connection(host, port) for _ in range(clients)]
+    for connection in connections:
+        await connection.open()
+    until = time.perf_counter() + 10.0
     between = Tally()
 
     async def press(connection: Connection) -> None:
@@ -239,8 +241,9 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
         connection.close()
     await asyncio.gather(*tasks, return_exceptions=True)
     ended = time.perf_counter()
-    after = Connection(host, port)
-    status, _ = await after.ask(sent)
+    after, status = Connection(host, port), 503
+    while status == 503 and time.perf_counter() < ended + 10.0:
+        status, _ = await after.ask(sent)
     again = time.perf_counter() - ended
     figures = {
         "clients": clients,
