@@ -264,19 +264,21 @@ def _update(kind: int, p: Floats, step: int, rate: float, theta: Floats, grad: F
     else:
         size = rate / (1.0 - beta1**step)
         root = np.sqrt(1.0 - beta2**step)
-        for k in range(len(theta)):
-            slope = grad[k]
-            if kind == ADAMW:
-                theta[k] *= 1.0 - rate * decay
-            else:
-                slope += decay * theta[k]
-            state[0, k] += (1.0 - beta1) * (slope - state[0, k])
-            state[1, k] = beta2 * state[1, k] + (1.0 - beta2) * slope * slope
-            spread = state[1, k]
-            if amsgrad != 0.0:
-                state[2, k] = max(state[2, k], spread)
-                spread = state[2, k]
-            theta[k] -= size * state[0, k] / (np.sqrt(spread) / root + eps)
+        shrink = 1.0 - rate * decay if kind == ADAMW else 1.0
+        decay = 0.0 if kind == ADAMW else decay
+        if amsgrad == 0.0:  # a loop without a choice in it is one for vectors
+            for k in range(len(theta)):
+                slope = grad[k] + decay * theta[k]
+                state[0, k] += (1.0 - beta1) * (slope - state[0, k])
+                state[1, k] = beta2 * state[1, k] + (1.0 - beta2) * slope * slope
+                theta[k] = shrink * theta[k] - size * state[0, k] / (np.sqrt(state[1, k]) / root + eps)
+        else:
+            for k in range(len(theta)):
+                slope = grad[k] + decay * theta[k]
+                state[0, k] += (1.0 - beta1) * (slope - state[0, k])
+                state[1, k] = beta2 * state[1, k] + (1.0 - beta2) * slope * slope
+                state[2, k] = max(state[2, k], state[1, k])
+                theta[k] = shrink * theta[k] - size * state[0, k] / (np.sqrt(state[2, k]) / root + eps)
 
 
 @jit
