@@ -130,6 +130,11 @@ def inline(function: F, counts: bool = True) -> F:
     return cast(F, njit(error_model="numpy", _nrt=counts)(function))
 
 
+def part(function: F) -> F:
+    """`inline`, without counting references."""
+    return cast(F, inline(function, counts=False))
+
+
 def mark_complete() -> None:
     """Say that the folder holds every kernel, so that later starts may read it without being able to write it."""
     if FOLDER is not None and not IS_COMPLETE:

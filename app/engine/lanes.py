@@ -11,15 +11,13 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.jit import inline, jit
+from app.engine.jit import jit, part
 from app.engine.kernels import Code, Ints
 
 Matrix = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 WIDTH = 16
-
-part = partial(inline, counts=False)
 
 
 @part

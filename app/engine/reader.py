@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.engine.graph import CODES, ID_LIMIT, LEAF_CODE, MAX_ARITY, MIN_ARITY, Columns, Floats, Ints, Node
-from app.engine.jit import inline, jit
+from app.engine.jit import jit, part
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -163,8 +163,6 @@ class Nodes(Sequence[Node]):
 
 
 # --- compiled
-
-part = partial(inline, counts=False)
 
 
 @part
@@ -392,7 +390,7 @@ def _scan(
             return nothing
         p = _skip(raw, p + 1)
         seen = 0
-        op = -1
+        op = np.int64(-1)
         datum[n] = -1
         start[n] = taken
         while True:

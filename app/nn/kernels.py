@@ -9,18 +9,15 @@ activations, and the derivatives of the loss by the activations and by the sums.
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from app.engine import kernels as walks
-from app.engine.jit import inline, jit
+from app.engine.jit import inline, jit, part
 from app.engine.kernels import Code, Floats, Function, times
 from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
-
-part = partial(inline, counts=False)
 
 Layout = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
