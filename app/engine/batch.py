@@ -1,7 +1,7 @@
-"""The walks for many points at once, with NumPy: each slot holds an array with one number a point.
+"""The walks over a block of points, with NumPy: each slot holds an array with one number per point.
 
-The rules of the table are called as they stand, on arrays. What does not depend on the points stays one number and is
-computed by the compiled row, as it is at one point. Not here: how points are cut into blocks (`transforms`).
+The rules of the table are called on arrays as they are. What does not depend on the points stays one number, and is computed
+by the compiled row as at one point. `transforms` cuts the points into blocks.
 """
 
 from collections.abc import Mapping
@@ -10,24 +10,33 @@ from typing import cast
 import numpy as np
 
 from app.engine import kernels
+from app.engine.binding import Column
+from app.engine.interruption import Checkpoint, never
 from app.engine.primitives import PRIMITIVES
-from app.engine.tape import Bools, Column, Floats, Ints, Tape
-from app.engine.walk import Columns, pick, unit
+from app.engine.tape import Bools, Floats, Ints, Tape
+from app.engine.walk import SlotNumbers, pick
 
 
 class BatchWalk:
-    """The walks on one block of points. All methods as in `walk.Walk`.
+    """The walks over one block of points. All methods as in `walk.Walk`.
 
-    Only what depends on the slots in `towards` gets adjoints. An exact zero passes nothing on: where that may matter, as
-    when a NaN came out, the caller walks again with `careful`, which looks for zeros in every product.
+    Only slots that depend on those in `towards` get adjoints. An exact zero passes nothing on; where that may matter, because
+    the result holds a NaN, the caller walks again with `careful`, which looks for zeros in every product.
     """
 
     def __init__(
-        self, tape: Tape, numbers: Floats, columns: Mapping[int, Floats], towards: Bools, careful: bool = False
+        self,
+        tape: Tape,
+        numbers: Floats,
+        columns: Mapping[int, Floats],
+        towards: Bools,
+        careful: bool = False,
+        checkpoint: Checkpoint = never,
     ) -> None:
         self.tape = tape
         self.towards = towards
         self.careful = careful
+        self.checkpoint = checkpoint
         self.arguments = [(PRIMITIVES[op], slots[: len(PRIMITIVES[op].d)]) for op, *slots in tape.code.tolist()]
         self.partials: dict[tuple[int, int], Column] | None = None
         values: list[Column] = list(numbers)
@@ -50,7 +59,7 @@ class BatchWalk:
         return self._values
 
     def linearize(self) -> None:
-        """Keeps the partials as they are computed."""
+        """Keep the partials as they are computed."""
         if self.partials is None:
             self.partials = {}
 
@@ -77,8 +86,8 @@ class BatchWalk:
                         g[slot] = _plus(g[slot], self._times(adjoint, self.partial(k, i)))
         return g
 
-    def curve(self, adjoints: Columns) -> None:
-        """Keeps the second partials times the adjoints."""
+    def curve(self, adjoints: SlotNumbers) -> None:
+        """Keep the second partials times the adjoints."""
         base = self.tape.leaves
         self.curvature: list[list[Column]] = []
         with np.errstate(all="ignore"):
@@ -91,8 +100,8 @@ class BatchWalk:
                 out = self.values[base + k]
                 self.curvature.append([self._times(adjoint, rule(*given, out)) for rule in row.dd])
 
-    def pull_tangents(self, tangents: Columns) -> list[Column]:
-        """Forward over reverse, behind `curve`."""
+    def pull_tangents(self, tangents: SlotNumbers) -> list[Column]:
+        """Forward over reverse; call `curve` first."""
         base, w = self.tape.leaves, self._seeded({})
         with np.errstate(all="ignore"):
             for k in range(len(self.arguments) - 1, -1, -1):
@@ -109,20 +118,20 @@ class BatchWalk:
                         w[slot] = _plus(w[slot], self._times(second, tangents[other]))
         return w
 
-    def push_each(self, slots: Ints, outputs: Ints) -> list[Columns]:
+    def push_each(self, slots: Ints, outputs: Ints) -> list[SlotNumbers]:
         """Forward mode for each slot, one after the other."""
-        return [pick(self.push(unit(slot)), outputs) for slot in slots.tolist()]
+        return [pick(self.push(self._unit(slot)), outputs) for slot in slots.tolist()]
 
-    def pull_each(self, outputs: Ints, slots: Ints) -> list[Columns]:
+    def pull_each(self, outputs: Ints, slots: Ints) -> list[SlotNumbers]:
         """Reverse mode for each output, one after the other."""
-        return [pick(self.pull(unit(slot)), slots) for slot in outputs.tolist()]
+        return [pick(self.pull(self._unit(slot)), slots) for slot in outputs.tolist()]
 
-    def pull_tangents_each(self, slots: Ints) -> list[Columns]:
-        """Forward over reverse for each slot, one after the other."""
-        return [pick(self.pull_tangents(self.push(unit(slot))), slots) for slot in slots.tolist()]
+    def pull_tangents_each(self, slots: Ints) -> list[SlotNumbers]:
+        """Forward over reverse for each slot, one after the other; call `curve` first."""
+        return [pick(self.pull_tangents(self.push(self._unit(slot))), slots) for slot in slots.tolist()]
 
     def partial(self, k: int, i: int) -> Column:
-        """The partial of instruction k by its argument i."""
+        """Return the partial of instruction k by its argument i."""
         if self.partials is not None and (k, i) in self.partials:
             return self.partials[k, i]
         row, slots = self.arguments[k]
@@ -132,7 +141,7 @@ class BatchWalk:
         return partial
 
     def _times(self, x: Column, y: Column) -> Column:
-        """The product; if `careful`, one in which an exact zero wins over NaN and infinity at every point."""
+        """The product; with `careful`, an exact zero wins over NaN and infinity at every point."""
         if _is_zero(x) or _is_zero(y):
             return 0.0
         if isinstance(y, float) and y == 1.0:
@@ -140,6 +149,11 @@ class BatchWalk:
         if not self.careful or (isinstance(x, float) and isinstance(y, float)):
             return x * y
         return cast(Column, np.where((x == 0.0) | (y == 0.0), 0.0, x * y))
+
+    def _unit(self, slot: int) -> dict[int, Column]:
+        """The seed of one of many walks."""
+        self.checkpoint()
+        return {slot: 1.0} if slot >= 0 else {}
 
     def _seeded(self, seeds: Mapping[int, Column]) -> list[Column]:
         columns: list[Column] = [0.0] * self.tape.slots
@@ -149,12 +163,12 @@ class BatchWalk:
 
 
 def _is_zero(x: Column) -> bool:
-    """Whether x is the number 0 at all points, seen without looking at the points."""
+    """Return whether x is the number 0 for all points; no array is looked into."""
     return isinstance(x, float) and x == 0.0
 
 
 def _plus(x: Column, y: Column) -> Column:
-    """The sum, in a new array; a zero is not added."""
+    """Return the sum, in a new array unless one of the two is zero."""
     if _is_zero(x):
         return y
     return x if _is_zero(y) else x + y

@@ -1,45 +1,52 @@
-"""What can be wrong with an expression, its inputs, or its numbers.
+"""The errors of the engine.
 
     EngineError
     ├── UnknownNode           a name stands for no node
     ├── DuplicateNode         two nodes share an id
     ├── GraphCycle            a node depends on itself
-    ├── UnknownPrimitive      no such operation
+    ├── UnknownPrimitive      there is no such operation
     ├── WrongArity            too few or too many arguments
-    ├── InvalidNode           a node or a request about one that makes no sense
+    ├── InvalidNode           a node, or a request about one, is invalid
     ├── ExpressionSyntaxError the text is not an expression
     ├── UnboundInput          a leaf has no number
-    ├── ShapeMismatch         lists of unlike length
-    └── NonFinite             a number that was asked for is NaN or infinite
+    ├── ShapeMismatch         lists have different lengths
+    └── NonFinite             a requested number is NaN or infinite
 
-The tree is flat on purpose: nobody needs to catch half of it. Not here: anything about HTTP.
+The tree is flat: nobody needs to catch half of it.
 """
 
 import difflib
 from collections.abc import Collection, Iterable
 
-Path = tuple[str | int, ...]
-NODES: Path = ("expression", "nodes")
+Place = tuple[str | int, ...]
 
 NAME_LIMIT = 60
-MOST_COMPARED = 300
+MAX_COMPARED_NAMES = 300
 
 
 class EngineError(Exception):
-    """Base of all errors of the engine.
+    """Base class of all errors of the engine.
 
-    `detail` is a sentence for the person who wrote the expression: what is wrong, where, and what would be
-    right. `path` leads to the place: ("expression", "nodes", 3, "args", 1), ("inputs", "x"), or () for none.
+    `detail` is a sentence for the author of the expression: what is wrong, where, and what to write instead.
+
+    `place` is where it is wrong, relative to the arguments of the engine's own functions: `("nodes", 3, "args", 1)`,
+    `("outputs", 1)`, `("output",)`, `("inputs", "x")`, `("wrt", 0)`, `("tangents", "x")`, `("cotangent",)`, or `()` if there
+    is no such place. `line` and `column` (from 1) are given for errors in text and are None otherwise; `detail` then starts
+    with them.
     """
 
-    def __init__(self, detail: str, path: Path = ()) -> None:
+    def __init__(self, detail: str, place: Place = (), *, line: int | None = None, column: int | None = None) -> None:
+        if line is not None:
+            detail = f"line {line}, column {column}: {detail}"
         super().__init__(detail)
         self.detail = detail
-        self.path = path
+        self.place = place
+        self.line = line
+        self.column = column
 
 
 class UnknownNode(EngineError):
-    """An argument, an output, a `wrt` or an input names no node."""
+    """An argument, an output, or an entry of `wrt`, `inputs` or `tangents` names no node."""
 
 
 class DuplicateNode(EngineError):
@@ -51,51 +58,47 @@ class GraphCycle(EngineError):
 
 
 class UnknownPrimitive(EngineError):
-    """There is no such operation."""
+    """There is no operation of this name."""
 
 
 class WrongArity(EngineError):
-    """A primitive was given too few or too many arguments."""
+    """A primitive has too few or too many arguments."""
 
 
 class InvalidNode(EngineError):
-    """A node, or what is asked of one, makes no sense: a bad id, data on an operation, an input that is no leaf."""
+    """A node, or a request about one, is invalid: a bad id, data on an operation, an input that is not a leaf."""
 
 
 class ExpressionSyntaxError(EngineError):
-    """The text is not an expression. `line` and `column` count from 1."""
-
-    def __init__(self, message: str, line: int, column: int) -> None:
-        super().__init__(f"line {line}, column {column}: {message}", ("expression",))
-        self.line = line
-        self.column = column
+    """The text is not an expression. Always has `line` and `column`."""
 
 
 class UnboundInput(EngineError):
-    """A leaf has neither data nor an input."""
+    """A leaf has neither data of its own nor an input."""
 
 
 class ShapeMismatch(EngineError):
-    """Lists that should have one length do not."""
+    """Lists that must have the same length do not."""
 
 
 class NonFinite(EngineError):
-    """A value or a derivative that was asked for is NaN or infinite."""
+    """A requested value or derivative is NaN or infinite."""
 
 
 def quote(name: object) -> str:
-    """A name in quotes, fit for a message: cut when it is long, control characters escaped."""
+    """Return a name in quotes, ready for a message: long names are cut and control characters escaped."""
     text = str(name)
     return repr(text if len(text) <= NAME_LIMIT else text[: NAME_LIMIT - 1] + "…")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` where a known name is close to `name`, else an empty string.
+    """Return ` Did you mean 'x'?` if a known name is similar to `name`, else an empty string.
 
-    Only the first 300 names of at most 60 characters are compared: help must not cost more than the work.
+    Only the first 300 names of at most 60 characters are compared, so that the hint never costs more than the request.
     """
-    candidates: Collection[str] = [k for k, _ in zip(known, range(MOST_COMPARED), strict=False) if len(k) <= NAME_LIMIT]
+    names = zip(known, range(MAX_COMPARED_NAMES), strict=False)
+    candidates: Collection[str] = [candidate for candidate, _ in names if len(candidate) <= NAME_LIMIT]
     matches = difflib.get_close_matches(name[:NAME_LIMIT], candidates, n=1)
     if not matches:
-        matches = [k for k in candidates if k.lower() == name.lower()][:1]
+        matches = [candidate for candidate in candidates if candidate.lower() == name.lower()][:1]
     return f" Did you mean {quote(matches[0])}?" if matches else ""

@@ -1,27 +1,29 @@
-"""Where a number that is NaN or infinite comes from: the first node at fault, in words.
+"""Find where a number that is NaN or infinite comes from: the first node at fault, in words.
 
-Walks again at the one point in question and follows the fault back. Not here: whether such a number is an error, which is
-the caller's to say.
+Walks again at the one point in question and follows the fault back. Whether such a number is an error at all is for the
+caller to say.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
 import numpy as np
 
 from app.engine import kernels
-from app.engine.errors import NODES, NonFinite, Path, quote
+from app.engine.binding import Bound, Seed, bind
+from app.engine.errors import NonFinite, quote
 from app.engine.graph import Graph
-from app.engine.tape import Bound, Seed, bind
-from app.engine.transforms import Seeds, seeded
+from app.engine.interruption import Checkpoint, never
+from app.engine.transforms import Seeds, with_tangents
 from app.engine.walk import PointWalk
 
-MOST_ARGUMENTS = 6
+MAX_ARGUMENTS_SHOWN = 6
 
 
-class Asked(Enum):
-    """What kind of number was asked for, in the words of a message."""
+class Quantity(Enum):
+    """The kind of a requested number, in the words of a message."""
 
     VALUE = "value"
     TANGENT = "tangent"
@@ -31,11 +33,26 @@ class Asked(Enum):
     @property
     def walk(self) -> Literal["forward", "backward"]:
         """The pass in which it is computed."""
-        return "forward" if self in (Asked.VALUE, Asked.TANGENT) else "backward"
+        return "forward" if self in (Quantity.VALUE, Quantity.TANGENT) else "backward"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A number that is not finite: the `quantity` of `node`.
+
+    `point` is its index among many points, or None if there is only one. `output` is the output that it is a derivative of,
+    by default the graph's.
+    """
+
+    quantity: Quantity
+    node: str
+    number: float
+    point: int | None = None
+    output: str | None = None
 
 
 def number_text(number: float) -> str:
-    """A number as JSON would write it, were NaN and the infinities a part of JSON."""
+    """Return a number as JSON would write it if NaN and the infinities were part of JSON."""
     if np.isnan(number):
         return "NaN"
     if np.isinf(number):
@@ -46,61 +63,63 @@ def number_text(number: float) -> str:
 def explain(
     graph: Graph,
     inputs: Mapping[str, Seed],
-    asked: Asked,
-    node: str,
-    found: float,
-    *,
-    point: int | None = None,
+    fault: Fault,
     seeds: Mapping[str, Seed] | None = None,
-    output: str | None = None,
+    *,
+    checkpoint: Checkpoint = never,
 ) -> NonFinite:
-    """The error for the number `found`, which is not finite, and was asked for as the `asked` of `node`.
+    """Return the error for a number that is not finite, which names the node where it comes from.
 
-    `point` is the one at which it was found, where there are many. `seeds` are the tangents or the cotangent (by the
-    output's id) that it was computed with; `output` is the output it is a derivative of, by default the graph's.
+    `seeds` are the tangents, or the cotangent by the output's id, that the number was computed with.
     """
     bound = bind(graph, inputs)
-    if bound.tape.slot[graph.index[node]] < 0:
+    if bound.tape.slot[graph.index[fault.node]] < 0:
         bound = bind(graph, inputs, everything=True)
-    bound, slots = seeded(bound, seeds or {})
-    here = {slot: float(s[point or 0] if isinstance(s, np.ndarray) else s) for slot, s in slots.items()}
-    if point is not None:
-        bound = bound.at(point)
-    of = output or graph.output
+    bound, columns = with_tangents(bound, seeds or {})
+    here = {slot: float(s[fault.point or 0] if isinstance(s, np.ndarray) else s) for slot, s in columns.items()}
+    if fault.point is not None:
+        bound = bound.at(fault.point)
+    checkpoint()
     walk = PointWalk(bound.tape, bound.numbers)
-    slot = int(bound.tape.slot[graph.index[node]])
-    culprit = _culprit(bound, walk, asked, here, int(bound.tape.slot[graph.index[of]]), slot)
-    guilty = _node_at(bound, slot if culprit < 0 else culprit)
-    at = f" at point {point} (counted from 0)" if point is not None else ""
-    what = f"the value of {quote(node)}" if asked is Asked.VALUE else f"the {asked.value} of {quote(of)}"
-    by = f" by {quote(node)}" if asked in (Asked.GRADIENT, Asked.SECOND) else ""
-    described = _described(bound, walk, guilty)
-    verb = "gives the first number that is not finite" if asked.walk == "forward" else "has the first derivative at fault"
-    detail = f"{what}{by} is {number_text(found)}{at}: in the {asked.walk} pass, {described} {verb}"
-    place: Path = (*NODES, guilty) if graph.source == "nodes" else ("expression",)
-    return NonFinite(detail + '; with "nonfinite": "null" such a number is answered as null', place)
+    slot = int(bound.tape.slot[graph.index[fault.node]])
+    output = int(bound.tape.slot[graph.index[fault.output or graph.output]])
+    culprit = _culprit(walk, fault.quantity, here, output, slot, checkpoint)
+    node = _node_at(bound, slot if culprit < 0 else culprit)
+    return NonFinite(_sentence(fault, graph.output, _describe(bound, walk, node)), ("nodes", node))
 
 
-def _culprit(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output: int, slot: int) -> int:
-    """The first slot at fault for the number of the kind that was asked for in `slot`; -1 where that is finite."""
-    tape = bound.tape
+def _sentence(fault: Fault, output: str, culprit: str) -> str:
+    quantity = fault.quantity
+    of = fault.node if quantity is Quantity.VALUE else fault.output or output
+    by = f" by {quote(fault.node)}" if quantity in (Quantity.GRADIENT, Quantity.SECOND) else ""
+    at = f" at point {fault.point} (counted from 0)" if fault.point is not None else ""
+    verb = "gives the first number that is not finite" if quantity.walk == "forward" else "has the first derivative at fault"
+    what = f"the {quantity.value} of {quote(of)}{by} is {number_text(fault.number)}{at}"
+    return f"{what}: in the {quantity.walk} pass, {culprit} {verb}"
+
+
+def _culprit(walk: PointWalk, quantity: Quantity, seeds: Seeds, output: int, slot: int, checkpoint: Checkpoint) -> int:
+    """Return the first slot at fault for the quantity of `slot`, or -1 if that is finite."""
+    tape = walk.tape
     p = walk.linearize()
-    if asked is Asked.VALUE:
+    checkpoint()
+    if quantity is Quantity.VALUE:
         return int(kernels.blame_forward(tape.code, p, walk.values, True)[slot])
-    if asked is Asked.TANGENT:
+    if quantity is Quantity.TANGENT:
         tangents = walk.push(seeds)
         return int(kernels.blame_forward(tape.code, p, tangents, False)[slot])
-    if asked is Asked.GRADIENT:
+    if quantity is Quantity.GRADIENT:
         adjoints = walk.pull(seeds or {output: 1.0})
         none = np.zeros((len(tape.code), 6))
         return int(kernels.blame_backward(tape.code, p, none, np.zeros(tape.slots), adjoints)[slot])
     walk.curve(walk.pull({output: 1.0}))
     tangents = walk.push(seeds)
+    checkpoint()
     w = walk.pull_tangents(tangents)
     culprit = int(kernels.blame_backward(tape.code, p, walk.curvature, tangents, w)[slot])
     if culprit < tape.leaves:
         return culprit
-    # An instruction is not at fault for a tangent that came to it as infinite.
+    # An instruction is not at fault for a tangent that was infinite when it arrived.
     forward = kernels.blame_forward(tape.code, p, tangents, False)
     k = culprit - tape.leaves
     arguments = tape.code[k, 1 : 1 + kernels.ARITY[tape.code[k, 0]]].tolist()
@@ -108,18 +127,18 @@ def _culprit(bound: Bound, walk: PointWalk, asked: Asked, seeds: Seeds, output: 
 
 
 def _node_at(bound: Bound, slot: int) -> int:
-    """The position of the node that a slot belongs to: its own, or that of the chain it is a link of."""
+    """Return the position of the node whose slot this is, or in whose chain of instructions it is a link."""
     slots = bound.tape.slot
     candidates = np.flatnonzero(slots >= slot)
     return int(candidates[np.argmin(slots[candidates])])
 
 
-def _described(bound: Bound, walk: PointWalk, position: int) -> str:
-    """A node with its operation and its arguments' values: `node 'y' = log(-4.0)`."""
+def _describe(bound: Bound, walk: PointWalk, position: int) -> str:
+    """Return a node with its operation and the values of its arguments: `node 'y' = log(-4.0)`."""
     node = bound.graph.nodes[position]
     if not node.args:
         return f"node {quote(node.id)}"
     index, slots = bound.graph.index, bound.tape.slot
-    numbers = [walk.values[slots[index[arg]]] if isinstance(arg, str) else arg for arg in node.args[:MOST_ARGUMENTS]]
-    dots = ", ..." if len(node.args) > MOST_ARGUMENTS else ""
+    numbers = [walk.values[slots[index[arg]]] if isinstance(arg, str) else arg for arg in node.args[:MAX_ARGUMENTS_SHOWN]]
+    dots = ", ..." if len(node.args) > MAX_ARGUMENTS_SHOWN else ""
     return f"node {quote(node.id)} = {node.op}({', '.join(map(number_text, numbers))}{dots})"

@@ -1,4 +1,4 @@
-"""The gradient table: what `backward` returns instead of writing into the values. Not here: how it is computed."""
+"""Gradient tables, which `backward` returns instead of writing into values."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -11,10 +11,10 @@ Entry = TypeVar("Entry")
 
 
 class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
-    """An immutable table from an id to the derivative of the output by that node.
+    """An immutable mapping from an id to the derivative of the output by that node.
 
-    A float for each id, or, for many points, an array with one entry a point. An id that is not in the table has
-    the gradient 0.0, as the output does not depend on it. Iterates over the ids; `dict(gradients)` is a copy.
+    An entry is a float, or, for many points, an array of shape (points,). An id that is not in the table has the gradient
+    0.0, because the output does not depend on it. Iterates over the ids; `dict(gradients)` is a copy.
     """
 
     __slots__ = ("_entries", "_index")
@@ -28,9 +28,10 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
 
     @classmethod
     def of(cls, index: Mapping[Key, int], entries: npt.NDArray[np.float64]) -> "Gradients[Key, Entry]":
-        """A table of entries and their places: numbers, or rows of them, which are then read-only.
+        """Return the table in which `entries[index[key]]` is the entry of `key`, without copying either.
 
-        A graph has an index of its nodes already, so a table of all of them costs nothing more.
+        `entries` has shape (n,) or (n, points) and becomes read-only. A graph has an index of its nodes already, so a table
+        of all nodes costs nothing.
         """
         made = cls.__new__(cls)
         entries.flags.writeable = False
@@ -39,7 +40,7 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
         return made
 
     def copy(self) -> dict[Key, Entry]:
-        """The entries as a dict; as `dict(gradients)`, but faster."""
+        """Return the entries as a dict, faster than `dict(gradients)`."""
         entries: Any = self._entries
         if isinstance(entries, np.ndarray) and entries.ndim == 1:
             entries = entries.tolist()
@@ -72,7 +73,7 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
 
 
 class Tables(Mapping[Key, Gradients[Key, Entry]], Generic[Key, Entry]):
-    """Gradient tables by id: a matrix with names, whose rows become tables when they are looked at."""
+    """Gradient tables by id: a matrix with names, whose rows become tables when they are accessed."""
 
     __slots__ = ("_columns", "_matrix", "_rows")
 

@@ -1,34 +1,40 @@
-"""How and where loops are compiled: the flags of every kernel, and the folder that keeps their machine code.
+"""How functions are compiled, and the folder that keeps their machine code.
 
-Numba's own cache looks at one file only, so an edited rule in another file would be served stale. Here the folder is
-named by a hash of everything the machine code depends on: a changed rule is a new folder. Not here: any kernel.
+Numba's own cache looks at one source file only, so a kernel would be stale after a change in another file. Here the folder is
+named by a hash of everything that the machine code depends on: a changed rule is a new folder.
+
+Importing this module sets two options of numba for the whole process, `CACHE_DIR` and `CACHE_LOCATOR_CLASSES`, since numba
+offers no others, and the first number of the symbols that numba makes. It writes nothing: the folder is made when the first
+kernel is saved.
 """
 
 import contextlib
 import hashlib
+import itertools
 import os
 import platform
 import tempfile
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import llvmlite.binding
 import numba
+from numba.core import bytecode
 from numba.core import config as numba_config
 from numba.core.caching import UserProvidedCacheLocator
 
 F = TypeVar("F", bound=Callable[..., object])
 
 njit: Any = numba.njit
-config: Any = numba_config  # its settings are made at run time, so no type knows them
+config: Any = numba_config  # its options are made at run time, so no type knows them
 APP = Path(__file__).resolve().parent.parent
 COMPLETE = "complete"
 
 
 def _fingerprint() -> str:
-    """A hash of the sources with compiled code, of the compiler and of the processor it compiles for."""
+    """Return a hash of the sources with compiled code, of the compiler, and of the processor that it compiles for."""
     digest = hashlib.sha256()
     for file in (*sorted((APP / "engine").glob("*.py")), *sorted((APP / "nn").glob("*.py")), APP / "warm.py"):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
@@ -42,7 +48,7 @@ def _fingerprint() -> str:
 
 
 def _named() -> Path:
-    """AUTODIFF_CACHE_DIR, which is trusted whoever owns it."""
+    """Return AUTODIFF_CACHE_DIR, which is trusted whoever owns it."""
     return Path(os.environ.get("AUTODIFF_CACHE_DIR") or os.devnull)
 
 
@@ -54,22 +60,43 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"autodiff-http-{os.getuid()}"
 
 
-def _writable(folder: Path) -> bool:
-    """Whether `folder` is there, or can be made, and takes a file."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-        return True
-    except OSError:
-        return False
+def _is_trusted(folder: Path) -> bool:
+    """Return whether a folder that exists may be used: machine code in it is run, so it must be the user's own or named."""
+    return folder.parent == _named() or folder.stat().st_uid == os.getuid()
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether files can be written to a folder, or the folder can be made."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+
+
+def _choose() -> tuple[Path | None, bool]:
+    """Return the folder for machine code, None if none can be written, and whether it holds all kernels already.
+
+    It is in AUTODIFF_CACHE_DIR, else in the user's cache folder, else in the temporary folder.
+    """
+    name = _fingerprint()
+    for base in (_named, _home, _temporary):
+        with contextlib.suppress(OSError, RuntimeError):  # there is no such folder, or it cannot be read
+            folder = base() / name
+            if folder.exists() and not _is_trusted(folder):
+                continue
+            complete = (folder / COMPLETE).is_file()
+            if complete or _is_writable(folder):
+                return folder, complete
+    return None, False
+
+
+FOLDER, IS_COMPLETE = _choose()
 
 
 class KernelCacheLocator(UserProvidedCacheLocator):
-    """Numba's locator for a given folder, but content with one that can only be read, and wherever the sources stand.
+    """Numba's locator for a given folder, which need not be writable, nor depend on where the sources are.
 
-    Numba refuses a folder that it cannot write to and then compiles everything at each start, which is what happens to an
-    image that runs with a read-only file system. And it names a subfolder by the path of the sources, so that a checkout
-    and what is installed from it would each compile.
+    Numba refuses a folder that it cannot write to, and then compiles everything at each start: that is what would happen to
+    an image with a read-only file system. It also names a subfolder by the path of the sources, so that a checkout and a
+    package installed from it would each compile.
     """
 
     def __init__(self, py_func: Any, py_file: str) -> None:
@@ -77,65 +104,74 @@ class KernelCacheLocator(UserProvidedCacheLocator):
         self._lineno = py_func.__code__.co_firstlineno
         self._cache_path = str(Path(config.CACHE_DIR) / Path(py_file).parent.name)
 
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> "KernelCacheLocator":
+        """Return the locator, without trying to write to the folder as numba's own does."""
+        return cls(py_func, py_file)
+
     def ensure_cache_path(self) -> None:
-        """Makes the folder, unless it already holds everything."""
-        if not IS_COMPLETE:
-            super().ensure_cache_path()  # type: ignore[no-untyped-call]  # numba has no types
+        """Make the folder, unless it already holds everything. Raises OSError if it is somebody else's."""
+        if IS_COMPLETE or FOLDER is None:
+            return
+        FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_trusted(FOLDER):
+            raise PermissionError(f"{FOLDER} belongs to somebody else")
+        super().ensure_cache_path()  # type: ignore[no-untyped-call]  # numba has no types
 
 
-def _choose() -> tuple[Path | None, bool]:
-    """The folder for machine code, or None where none can be written, and whether it holds all kernels already.
-
-    Where the settings name one, that, else one in the user's cache folder, else one in the temporary folder; the latter two
-    only if they are this user's own, since what is in them is run.
-    """
-    name = _fingerprint()
-    for base in (_named, _home, _temporary):
-        with contextlib.suppress(OSError, RuntimeError):  # no such folder, or one that may not be looked into
-            folder = base() / name
-            complete = (folder / COMPLETE).is_file()
-            if (complete or _writable(folder)) and (base is _named or folder.stat().st_uid == os.getuid()):
-                return folder, complete
-    return None, False
-
-
-FOLDER, IS_COMPLETE = _choose()
 config.CACHE_DIR = str(FOLDER or "")
 config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
 
+# Numba numbers the symbols of each process from 1, and the linker takes two inlined functions with the same symbol for the same
+# function. If a folder holds machine code of two processes, because the first was interrupted or both ran at the same time, a
+# kernel would silently call another kernel's rule. So every process starts at a random number.
+bytecode.FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6), "big"))
 
-def jit(function: F, counts: bool = True) -> F:
-    """Compile a module-level loop: kept on disk, without the GIL, with IEEE division (1/0 is inf, not an exception).
 
-    One that neither makes arrays nor returns any can do without counting references to them (`counts=False`), which numba
-    leaves in where a loop has many ways out: two atomic operations for each look at a byte.
+def _load_if_trusted(load: Callable[..., Any], *arguments: Any) -> Any:
+    """Load machine code, unless somebody else has made the folder since it was chosen."""
+    return load(*arguments) if FOLDER is not None and FOLDER.exists() and _is_trusted(FOLDER) else None
 
-    Never `parallel=True`: two threads of ours in numba's own thread pool abort the process.
+
+def _save_if_possible(save: Callable[..., Any], *arguments: Any) -> None:
+    """Save machine code. On a full disk or in a read-only folder the kernel is only compiled."""
+    with contextlib.suppress(OSError):
+        save(*arguments)
+
+
+def jit(function: F, refcounts: bool = True) -> F:
+    """Compile a module-level function: cached on disk, without the GIL, with IEEE division (1/0 is inf, not an exception).
+
+    `refcounts=False` leaves out the reference counts of arrays, for functions that neither make arrays nor return any. Numba
+    keeps the counts wherever a loop has several exits, which costs two atomic operations for each byte looked at.
+
+    Never use `parallel=True`: two of our threads in numba's own thread pool abort the process.
     """
-    compiled: Any = njit(cache=FOLDER is not None, nogil=True, error_model="numpy", _nrt=counts)(function)
+    compiled: Any = njit(cache=FOLDER is not None, nogil=True, error_model="numpy", _nrt=refcounts)(function)
     if FOLDER is not None:
-        save = compiled._cache.save_overload
-
-        def save_if_possible(*arguments: Any) -> None:
-            with contextlib.suppress(OSError):  # a full disk, or a folder that can only be read: it is compiled all the same
-                save(*arguments)
-
-        compiled._cache.save_overload = save_if_possible
+        compiled._cache.load_overload = partial(_load_if_trusted, compiled._cache.load_overload)
+        compiled._cache.save_overload = partial(_save_if_possible, compiled._cache.save_overload)
     return cast(F, compiled)
 
 
+def jit_without_refcounts(function: F) -> F:
+    """Compile as `jit` does, without reference counts."""
+    return jit(function, refcounts=False)
+
+
 @cache
-def inline(function: F, counts: bool = True) -> F:
-    """Compile a small function that only compiled loops call; it is kept as a part of them. `counts` as in `jit`."""
-    return cast(F, njit(error_model="numpy", _nrt=counts)(function))
+def inline(function: F, refcounts: bool = True) -> F:
+    """Compile a small function that only compiled functions call; its code is cached as part of theirs."""
+    return cast(F, njit(error_model="numpy", _nrt=refcounts)(function))
 
 
-def part(function: F) -> F:
-    """`inline`, without counting references."""
-    return cast(F, inline(function, counts=False))
+def inline_without_refcounts(function: F) -> F:
+    """Compile as `inline` does, without reference counts; see `jit`."""
+    return cast(F, inline(function, refcounts=False))
 
 
 def mark_complete() -> None:
-    """Say that the folder holds every kernel, so that later starts may read it without being able to write it."""
+    """Note that the folder holds every kernel, so that later starts may read it without being able to write to it."""
     if FOLDER is not None and not IS_COMPLETE:
-        (FOLDER / COMPLETE).touch()
+        with contextlib.suppress(OSError):
+            (FOLDER / COMPLETE).touch()

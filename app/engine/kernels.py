@@ -1,10 +1,13 @@
-"""Compiled loops over a tape, for one point. They know no operation by name; the rules come from the table.
+"""Compiled loops over a tape, for one point. They know no operation by name; the rules come from the table of primitives.
 
-The rows become one function, `if op == 0: row 0, if op == 1: row 1, ...`, which LLVM turns into a jump table. The
-loops read it as a global, for only so does numba keep their machine code on disk.
+All rows become one function, `if op == 0: row 0, if op == 1: row 1, ...`, which LLVM turns into a jump table. The loops read
+it as a global, because numba caches their machine code on disk only then.
 
-An exact zero passes nothing on: a product with a factor of 0 is 0, even if the other is NaN or infinite, forward and in
-reverse. So the branch that a `where` did not take does no harm, whatever it holds.
+An exact zero passes nothing on: a product with a factor of 0 is 0, even if the other factor is NaN or infinite, in forward
+and in reverse mode. The branch that a `where` did not take therefore does no harm, whatever it holds.
+
+Throughout, `code` has shape (m, 4), `v`, `t`, `g` and `w` hold one number per slot, `p` holds partials in shape (m, 3), and
+`s` holds second partials in shape (m, 6).
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +21,7 @@ from app.engine.primitives import PRIMITIVES, Primitive
 
 Ints = npt.NDArray[np.int32]
 Code = npt.NDArray[np.int32]
-"""Instructions, a row each: a row of the table and three slots, as in `tape.Tape`."""
+"""Instructions, one per row: an opcode and three slots, as in `tape.Tape`."""
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
 
@@ -26,11 +29,11 @@ ARITY = np.array([len(row.d) for row in PRIMITIVES], np.int32)
 
 
 def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[Function]], width: int, out: str) -> Function:
-    """One compiled function of an opcode and three arguments, that returns the numbers of that row's rules.
+    """Return a compiled function of an opcode and three arguments that returns the results of that row's rules.
 
-    `out` is ", out" where the value is a further argument; else it is computed first, and is the first number returned. The
-    function is written out as source, a few lines a row, because a chain of closures is typed by recursion, deeper than
-    Python's limit. Rows with fewer than `width` rules give zeros for the rest.
+    If `out` is ", out", the value is a further argument; if it is empty, the value is computed first, and is the first number
+    returned. Rows with fewer than `width` rules return zeros for the rest. The function is generated as source code, a few
+    lines per row, because numba types a chain of closures by recursion, deeper than Python's limit.
     """
     scope: dict[str, Any] = {"nan": np.nan}
     lines = [f"def rows(op, x, y, z{out}):"]
@@ -50,7 +53,7 @@ def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[F
             calls.insert(0, "out")
         lines.append(f"        return {', '.join(calls)}")
     lines.append(f"    return {', '.join(['nan'] * (width + (not out)))}")
-    exec("\n".join(lines), scope)  # the text above, nothing of a user's
+    exec("\n".join(lines), scope)  # the source above, which holds nothing from a user
     return cast(Function, inline(scope["rows"]))
 
 
@@ -62,19 +65,19 @@ second_partials_of = switch(PRIMITIVES, lambda row: row.dd, 6, ", out")
 
 @inline
 def times(x: float, y: float) -> float:
-    """The product, in which an exact zero wins over NaN and infinity."""
+    """Return the product, in which an exact zero wins over NaN and infinity."""
     return 0.0 if x == 0.0 or y == 0.0 else x * y
 
 
 @jit
 def apply(op: int, x: float, y: float, z: float) -> float:
-    """One instruction: the value of row `op`."""
+    """Return the value of one instruction."""
     return value_of(op, x, y, z)  # type: ignore[no-any-return]  # compiled
 
 
 @jit
 def forward(code: Code, v: Floats) -> None:
-    """Fills the values `v` behind the leaves', which are given."""
+    """Compute the values of all instructions into `v`, which holds those of the leaves."""
     base = len(v) - len(code)
     for k in range(len(code)):
         v[base + k] = value_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]])
@@ -82,7 +85,7 @@ def forward(code: Code, v: Floats) -> None:
 
 @jit
 def gather(numbers: Floats, slots: Ints) -> Floats:
-    """The numbers at these slots; 0 for slot -1, which stands for a node that the outputs do not need."""
+    """Return the numbers in these slots, and 0 for slot -1, which stands for a node that the outputs do not need."""
     picked = np.empty(len(slots))
     for k in range(len(slots)):
         picked[k] = numbers[slots[k]] if slots[k] >= 0 else 0.0
@@ -91,9 +94,9 @@ def gather(numbers: Floats, slots: Ints) -> Floats:
 
 @jit
 def linearize(code: Code, v: Floats, p: Floats) -> None:
-    """`forward`, with the partials of each instruction by its arguments into `p`, of shape (m, 3).
+    """As `forward`, and compute the partials of each instruction by its arguments into `p`.
 
-    Value and partials in one go find the row once for both, and share what both need, such as an exponential.
+    One call for both finds the row once, and shares what both need, such as an exponential.
     """
     base = len(v) - len(code)
     for k in range(len(code)):
@@ -102,7 +105,7 @@ def linearize(code: Code, v: Floats, p: Floats) -> None:
 
 @jit
 def push(code: Code, p: Floats, t: Floats) -> None:
-    """Pushes the tangents in `t` forward. What stands at an instruction's slot before is added to its tangent."""
+    """Push the tangents in `t` forward. A number already at an instruction's slot is added to its tangent."""
     base = len(t) - len(code)
     for k in range(len(code)):
         t[base + k] += times(p[k, 0], t[code[k, 1]]) + times(p[k, 1], t[code[k, 2]]) + times(p[k, 2], t[code[k, 3]])
@@ -110,9 +113,9 @@ def push(code: Code, p: Floats, t: Floats) -> None:
 
 @jit
 def pull(code: Code, p: Floats, g: Floats) -> None:
-    """Pulls the cotangents in `g` back to the leaves: afterwards g[i] is the adjoint of slot i.
+    """Pull the cotangents in `g` back to the leaves; afterwards g[i] is the adjoint of slot i.
 
-    It does not look at what an instruction is, so there is nothing for the processor to guess. A third argument is rare.
+    No branch depends on the opcode, so the processor has nothing to mispredict. A third argument is rare.
     """
     base = len(g) - len(code)
     for k in range(len(code) - 1, -1, -1):
@@ -127,7 +130,7 @@ def pull(code: Code, p: Floats, g: Floats) -> None:
 
 @jit
 def curve(code: Code, v: Floats, g: Floats) -> Floats:
-    """Each instruction's second partials (aa, ab, bb, ac, bc, cc) times its adjoint in `g`: an array of shape (m, 6)."""
+    """Return each instruction's second partials (aa, ab, bb, ac, bc, cc) times its adjoint in `g`, in shape (m, 6)."""
     base = len(v) - len(code)
     s = np.zeros((len(code), 6))
     for k in range(len(code)):
@@ -147,10 +150,10 @@ def curve(code: Code, v: Floats, g: Floats) -> Floats:
 
 @jit
 def pull_tangents(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> None:
-    """Forward over reverse: the derivative of `pull` along the tangents `t`, of all slots, into `w`, which starts at 0.
+    """Forward over reverse: add the derivative of `pull` along the tangents `t` of all slots to `w`, which starts at 0.
 
-    An adjoint's derivative is the pulled derivative of the adjoint after it, plus that adjoint times the derivative of
-    the partial: dg[i] += dg * p[i] + g * sum_j dd[i, j] * t[j], where `s` already holds g * dd.
+    By the product rule, dg[i] += dg * p[i] + g * sum_j dd[i, j] * t[j]: the derivative of the adjoint passes through the
+    partial, and the adjoint through the partial's derivative. `s` already holds g * dd.
     """
     base = len(w) - len(code)
     for k in range(len(code) - 1, -1, -1):
@@ -163,10 +166,10 @@ def pull_tangents(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> Non
 
 @jit
 def blame_forward(code: Code, p: Floats, v: Floats, values: bool) -> Ints:
-    """For each slot whose number in `v` is not finite, the first slot at fault for it; -1 for the others.
+    """Return, for each slot whose number in `v` is not finite, the first slot at fault for it, and -1 for the others.
 
-    The fault of an argument is inherited, first of all where the argument counts, that is, where its partial is not exactly
-    0. If `v` holds `values`, it is inherited anyhow, as in NaN times 0; a tangent is not passed on by a partial of 0.
+    The fault of an argument is inherited, preferably of one that counts: whose partial is not exactly 0. If `v` holds
+    `values`, it is inherited even then, as in NaN times 0; a tangent is not passed on by a partial of 0.
     """
     base = len(v) - len(code)
     culprit = np.full(len(v), -1, np.int32)
@@ -177,7 +180,7 @@ def blame_forward(code: Code, p: Floats, v: Floats, values: bool) -> Ints:
         if k < base:
             continue
         arity = ARITY[code[k - base, 0]]
-        for counts in range(2 if values else 1):  # first the arguments that count, then any
+        for counts in range(2 if values else 1):  # first by arguments that count, then by any
             for i in range(arity):
                 fault = culprit[code[k - base, 1 + i]]
                 if culprit[k] == k and fault >= 0 and (counts == 1 or p[k - base, i] != 0.0):
@@ -187,10 +190,10 @@ def blame_forward(code: Code, p: Floats, v: Floats, values: bool) -> Ints:
 
 @jit
 def blame_backward(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> Ints:
-    """For each slot whose adjoint in `w` is not finite, the first slot at fault in the reverse walk; -1 for the others.
+    """Return, for each slot whose adjoint in `w` is not finite, the first slot at fault in reverse, and -1 for the others.
 
-    At fault is the instruction that makes an infinite or undefined adjoint of finite ones. With `s` and `t` of zeros `w`
-    is a gradient; else its derivative along `t`, as in `pull_tangents`.
+    The instruction at fault is the one that makes an adjoint that is not finite of finite ones. If `s` and `t` are zeros, `w`
+    is a gradient; otherwise it is the derivative of one along `t`, as in `pull_tangents`.
     """
     base = len(w) - len(code)
     culprit = np.full(len(w), -1, np.int32)
@@ -205,9 +208,9 @@ def blame_backward(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> In
         for place in range(3):
             to = code[m, 1 + place]
             row = 0 if place == 0 else (1 if place == 1 else 3)
-            part = times(w[k], p[m, place]) + times(s[m, row], t[i])
-            part += times(s[m, 1 if place == 0 else (2 if place == 1 else 4)], t[j])
-            part += times(s[m, 3 if place == 0 else (4 if place == 1 else 5)], t[h])
-            if not np.isfinite(part) and culprit[to] < 0 and not np.isfinite(w[to]):
+            passed = times(w[k], p[m, place]) + times(s[m, row], t[i])
+            passed += times(s[m, 1 if place == 0 else (2 if place == 1 else 4)], t[j])
+            passed += times(s[m, 3 if place == 0 else (4 if place == 1 else 5)], t[h])
+            if not np.isfinite(passed) and culprit[to] < 0 and not np.isfinite(w[to]):
                 culprit[to] = from_here
     return culprit

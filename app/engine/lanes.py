@@ -1,17 +1,15 @@
-"""Compiled loops over a tape, for many directions at once, at one point: Jacobians and Hessians.
+"""Compiled loops over a tape at one point, for many directions at once: Jacobians and Hessians.
 
-A row of `WIDTH` lanes stands in each slot, one lane a direction, so that one look at an instruction serves all of them and
-its arithmetic is a vector's. A slot that no direction reaches is not live: it has no row, and instructions on such slots
-alone are passed over, which makes sparse matrices cheap. Products are as in `kernels`: an exact zero wins over NaN and
-infinity. Not here: one direction (`kernels`), and many points (`batch`).
+Each slot holds a row of `WIDTH` lanes, one lane per direction, so that an instruction is looked at once for all of them and
+its arithmetic is vectorized. A slot that no direction reaches is not live: its row is undefined, and instructions on such
+slots alone are skipped, which makes sparse matrices cheap. Products are as in `kernels`: an exact zero wins over NaN and
+infinity.
 """
-
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.jit import jit, part
+from app.engine.jit import inline_without_refcounts, jit_without_refcounts
 from app.engine.kernels import Code, Ints
 
 Matrix = npt.NDArray[np.float64]
@@ -20,9 +18,9 @@ Flags = npt.NDArray[np.bool_]
 WIDTH = 16
 
 
-@part
+@inline_without_refcounts
 def _add(to: Matrix, live: Flags, row: int, factor: float, of: Matrix, other: int) -> None:
-    """Adds `factor` times another row to a row, which comes to life by it."""
+    """Add `factor` times another row to a row, which becomes live."""
     if factor == 0.0:
         return
     if not np.isfinite(factor):
@@ -38,9 +36,9 @@ def _add(to: Matrix, live: Flags, row: int, factor: float, of: Matrix, other: in
     live[row] = True
 
 
-@part
+@inline_without_refcounts
 def _seed(t: Matrix, live: Flags, slots: Ints, first: int) -> None:
-    """Unit vectors, a lane each, for `slots` from `first` on; all other slots are not live."""
+    """Make unit vectors for `slots` from `first` on, one per lane; no other slot is live."""
     live[:] = False
     for lane in range(min(WIDTH, len(slots) - first)):
         slot = slots[first + lane]
@@ -52,8 +50,9 @@ def _seed(t: Matrix, live: Flags, slots: Ints, first: int) -> None:
         t[slot, lane] = 1.0
 
 
-@part
+@inline_without_refcounts
 def _push(code: Code, p: Matrix, t: Matrix, live: Flags) -> None:
+    """Push the tangents of the live slots forward."""
     base = len(t) - len(code)
     for k in range(len(code)):
         i, j, h = code[k, 1], code[k, 2], code[k, 3]
@@ -65,25 +64,25 @@ def _push(code: Code, p: Matrix, t: Matrix, live: Flags) -> None:
             _add(t, live, base + k, p[k, 2], t, h)
 
 
-@part
+@inline_without_refcounts
 def _keep(rows: Matrix, live: Flags, slots: Ints, into: Matrix, first: int) -> None:
-    """The numbers in `slots`, into the rows of `into` from `first` on, one row a lane."""
+    """Copy the numbers in `slots` into the rows of `into` from `first` on, one row per lane."""
     for lane in range(min(WIDTH, len(into) - first)):
         for k in range(len(slots)):
             slot = slots[k]
             into[first + lane, k] = rows[slot, lane] if slot >= 0 and live[slot] else 0.0
 
 
-@partial(jit, counts=False)
+@jit_without_refcounts
 def push_each(code: Code, p: Matrix, slots: Ints, outputs: Ints, t: Matrix, live: Flags, into: Matrix) -> None:
-    """Forward mode: row d of `into` gets the derivatives of `outputs` by `slots[d]`. `t` and `live` are room to work in."""
+    """Forward mode: row d of `into` gets the derivatives of `outputs` by `slots[d]`. `t` and `live` are work space."""
     for first in range(0, len(slots), WIDTH):
         _seed(t, live, slots, first)
         _push(code, p, t, live)
         _keep(t, live, outputs, into, first)
 
 
-@partial(jit, counts=False)
+@jit_without_refcounts
 def pull_each(code: Code, p: Matrix, outputs: Ints, slots: Ints, g: Matrix, live: Flags, into: Matrix) -> None:
     """Reverse mode: row d of `into` gets the derivatives of `outputs[d]` by `slots`."""
     base = len(g) - len(code)
@@ -97,16 +96,17 @@ def pull_each(code: Code, p: Matrix, outputs: Ints, slots: Ints, g: Matrix, live
         _keep(g, live, slots, into, first)
 
 
-@partial(jit, counts=False)
+@jit_without_refcounts
 def pull_tangents_each(
-    code: Code, p: Matrix, s: Matrix, slots: Ints, t: Matrix, live: Flags, w: Matrix, alive: Flags, bent: Flags, into: Matrix
+    code: Code, p: Matrix, s: Matrix, slots: Ints, t: Matrix, live: Flags, w: Matrix, alive: Flags, curved: Flags, into: Matrix
 ) -> None:
-    """Forward over reverse, as in `kernels.pull_tangents`: row d of `into` gets the second derivatives by `slots[d]` and by
-    each of `slots`.
+    """Forward over reverse, as `kernels.pull_tangents`: row d of `into` gets the second derivatives by `slots[d]` and `slots`.
+
+    `t`, `live`, `w`, `alive` and `curved` are work space.
     """
     base = len(t) - len(code)
-    for k in range(len(code)):  # most instructions are straight, and bend no adjoint
-        bent[k] = s[k, 0] != 0.0 or s[k, 1] != 0.0 or s[k, 2] != 0.0 or s[k, 3] != 0.0 or s[k, 4] != 0.0 or s[k, 5] != 0.0
+    for k in range(len(code)):  # most instructions are linear
+        curved[k] = s[k, 0] != 0.0 or s[k, 1] != 0.0 or s[k, 2] != 0.0 or s[k, 3] != 0.0 or s[k, 4] != 0.0 or s[k, 5] != 0.0
     for first in range(0, len(slots), WIDTH):
         _seed(t, live, slots, first)
         _push(code, p, t, live)
@@ -117,7 +117,7 @@ def pull_tangents_each(
                 _add(w, alive, i, p[k, 0], w, base + k)
                 _add(w, alive, j, p[k, 1], w, base + k)
                 _add(w, alive, h, p[k, 2], w, base + k)
-            if not bent[k]:
+            if not curved[k]:
                 continue
             if live[i]:
                 _add(w, alive, i, s[k, 0], t, i)

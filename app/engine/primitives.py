@@ -1,10 +1,10 @@
-"""THE table: one row an operation, with its value, its partials and its second partials.
+"""The table of primitives: one row per operation, with its value, its partials and its second partials.
 
-Everything else is derived from it: opcodes, the kernels' switch, the batch walk, Value's methods, the wire's list of
-operations, `/v1/primitives`, the README's table and the tests' parameters. Adding an operation is adding one row.
+Everything else is derived from the table: opcodes, the kernels' switch, the batch walk, the methods of Value, the names that
+expressions can use, the documentation and the parameters of the tests. Adding an operation is adding one row.
 
-Rules are written in NumPy terms, so that compiled code runs them for a number and NumPy for an array. A rule gets the
-arguments and, where it is a partial, the value `out` after them. Not here: any loop, and any knowledge of graphs.
+Rules are written in NumPy terms, so that compiled code can run them on numbers and NumPy on arrays. A rule takes the
+arguments and, if it is a partial, the value `out` after them.
 """
 
 import math
@@ -47,14 +47,14 @@ class Primitive:
     `fun(*args)` is the value, `d[i](*args, out)` the partial by argument i, and `dd` the second partials, the lower
     triangle row by row: (aa,), (aa, ab, bb) or (aa, ab, bb, ac, bc, cc).
 
-    `formula` and `derivative` (one for each argument) say the same to people, in the language of `engine.text` where
-    that can say it. `domain` gives an interval for each argument, in which the rules are smooth and the tests draw
-    points; `domain_note` says where the operation is defined. `kink` says what happens where there is no derivative,
-    and `kinks` are such points, each with the partials taken there.
+    `formula` and `derivative` (one per argument) say the same to people, in the syntax of `engine.text` where possible.
+    `domain` gives an interval for each argument, in which the rules are smooth and tests draw points; `domain_note` says
+    where the operation is defined. `kink` says what happens where there is no derivative, and `kinks` are such points, each
+    with the partials taken there.
 
-    An operation of any number of arguments is a `fold`: from left to right, of the two-argument operation it names;
-    with `average`, divided by their number in the end. `with_number` names the row that takes over where the last
-    argument is a plain number and not a node. `wire` is False for rows that only other rows use.
+    An operation on any number of arguments is a `fold`, from left to right, of the two-argument operation that it names;
+    with `average`, the result is divided by the number of arguments. `with_number` names the row that is used instead if the
+    last argument is a number and not a node. `wire` is False for rows that only other rows use.
     """
 
     name: str
@@ -75,18 +75,18 @@ class Primitive:
     def __post_init__(self) -> None:
         n = len(self.d)
         if self.fun is None and (n or self.dd or self.fold is None):
-            raise ValueError(f"{self.name}: a row has rules of its own, or is a fold")
+            raise ValueError(f"{self.name}: a row needs rules of its own or a fold")
         if self.fun is not None and (not 1 <= n <= 3 or len(self.dd) != n * (n + 1) // 2 or len(self.domain) != n):
-            raise ValueError(f"{self.name}: {n} partials want as many intervals, and {n * (n + 1) // 2} second partials")
+            raise ValueError(f"{self.name}: {n} partials need as many intervals, and {n * (n + 1) // 2} second partials")
 
     @property
     def min_arity(self) -> int:
-        """The fewest arguments it takes."""
+        """The smallest number of arguments."""
         return len(self.d) or 1
 
     @property
     def max_arity(self) -> int | None:
-        """The most arguments it takes; None for any number."""
+        """The largest number of arguments; None if there is no limit."""
         return None if self.fold else len(self.d)
 
     @property
@@ -121,8 +121,8 @@ PRIMITIVES: tuple[Primitive, ...] = (
        lambda x, y, out: where((x == 0.0) & (y > 1.0), 0.0, np.power(x, y - 1.0) * (1.0 + y * np.log(x))),
        lambda x, y, out: where((x == 0.0) & (y >= 0.0), 0.0, out * np.log(x) * np.log(x))),
       "x ** y", ("y * x**(y - 1)", "x**y * log(x)"), (POSITIVE, ANY),
-      "x > 0, or any x (not 0 for y < 0) with a whole y; the derivative by y wants x > 0",
-      "0**0 is 1 and its derivative by the base is 0; with a plain number as exponent none is formed by the exponent",
+      "x > 0, or any x (not 0 for y < 0) with an integer y; the derivative by y needs x > 0",
+      "0**0 is 1 and its derivative by the base is 0; with a number as exponent, no derivative by the exponent is taken",
       (((0.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 0.0)), ((0.0, 2.0), (0.0, 0.0))), with_number="pow_number"),
     P("pow_number", lambda x, y: np.power(x, y),
       (lambda x, y, out: where(y == 0.0, 0.0, y * np.power(x, y - 1.0)), lambda x, y, out: 0.0),
@@ -135,7 +135,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
       "1/x", ("-1/x**2",), (POSITIVE,), "x != 0"),
     P("square", lambda x: x * x, (lambda x, out: 2.0 * x,), (lambda x, out: 2.0,), "x**2", ("2*x",), (ANY,)),
     P("sqrt", lambda x: np.sqrt(x), (lambda x, out: 0.5 / out,), (lambda x, out: -0.25 / (x * out),),
-      "sqrt(x)", ("1/(2*sqrt(x))",), (POSITIVE,), "x >= 0; the derivative wants x > 0"),
+      "sqrt(x)", ("1/(2*sqrt(x))",), (POSITIVE,), "x >= 0; the derivative needs x > 0"),
     P("abs", lambda x: np.abs(x), (lambda x, out: np.sign(x),), (lambda x, out: 0.0,),
       "abs(x)", ("sign(x)",), (POSITIVE,), kink="at 0 the derivative is 0", kinks=(((0.0,), (0.0,)),)),
     P("sign", lambda x: np.sign(x), (lambda x, out: 0.0,), (lambda x, out: 0.0,),
@@ -164,10 +164,10 @@ PRIMITIVES: tuple[Primitive, ...] = (
       "tan(x)", ("1 + tan(x)**2",), ((-1.4, 1.4),), "x not an odd multiple of pi/2"),
     P("asin", lambda x: np.arcsin(x), (lambda x, out: 1.0 / np.sqrt((1.0 - x) * (1.0 + x)),),
       (lambda x, out: x / ((1.0 - x) * (1.0 + x) * np.sqrt((1.0 - x) * (1.0 + x))),),
-      "asin(x)", ("1/sqrt(1 - x**2)",), (INSIDE_ONE,), "-1 <= x <= 1; the derivative wants -1 < x < 1"),
+      "asin(x)", ("1/sqrt(1 - x**2)",), (INSIDE_ONE,), "-1 <= x <= 1; the derivative needs -1 < x < 1"),
     P("acos", lambda x: np.arccos(x), (lambda x, out: -1.0 / np.sqrt((1.0 - x) * (1.0 + x)),),
       (lambda x, out: -x / ((1.0 - x) * (1.0 + x) * np.sqrt((1.0 - x) * (1.0 + x))),),
-      "acos(x)", ("-1/sqrt(1 - x**2)",), (INSIDE_ONE,), "-1 <= x <= 1; the derivative wants -1 < x < 1"),
+      "acos(x)", ("-1/sqrt(1 - x**2)",), (INSIDE_ONE,), "-1 <= x <= 1; the derivative needs -1 < x < 1"),
     P("atan", lambda x: np.arctan(x), (lambda x, out: 1.0 / (1.0 + x * x),),
       (lambda x, out: -2.0 * (x / (1.0 + x * x)) / (1.0 + x * x),), "atan(x)", ("1/(1 + x**2)",), (ANY,)),
     P("atan2", lambda x, y: np.arctan2(x, y),
@@ -188,7 +188,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
       "asinh(x)", ("1/sqrt(1 + x**2)",), (ANY,)),
     P("acosh", lambda x: np.arccosh(x), (lambda x, out: 1.0 / (np.sqrt(x - 1.0) * np.sqrt(x + 1.0)),),
       (lambda x, out: -(x / (x + 1.0)) / (x - 1.0) / (np.sqrt(x - 1.0) * np.sqrt(x + 1.0)),),
-      "acosh(x)", ("1/sqrt(x**2 - 1)",), ((1.1, 4.0),), "x >= 1; the derivative wants x > 1"),
+      "acosh(x)", ("1/sqrt(x**2 - 1)",), ((1.1, 4.0),), "x >= 1; the derivative needs x > 1"),
     P("atanh", lambda x: np.arctanh(x), (lambda x, out: 1.0 / ((1.0 - x) * (1.0 + x)),),
       (lambda x, out: 2.0 * x / ((1.0 - x) * (1.0 + x) * (1.0 - x) * (1.0 + x)),),
       "atanh(x)", ("1/(1 - x**2)",), (INSIDE_ONE,), "-1 < x < 1"),
@@ -234,15 +234,15 @@ PRIMITIVES: tuple[Primitive, ...] = (
       (lambda x, y, out: where(x < y, 1.0, where(x == y, 0.5, 0.0)),
        lambda x, y, out: where(y < x, 1.0, where(x == y, 0.5, 0.0))),
       (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
-      "the least of the arguments", ("1 if x < y else 0", "1 if y < x else 0"), ((-3.0, -0.1), POSITIVE),
-      kink="a tie of two gives each side half; more than two are taken in pairs from the left",
+      "the smallest argument", ("1 if x < y else 0", "1 if y < x else 0"), ((-3.0, -0.1), POSITIVE),
+      kink="if two are equal, each side gets half; more than two are compared in pairs from the left",
       kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (0.0, 1.0))), fold="min"),
     P("max", lambda x, y: np.maximum(x, y),
       (lambda x, y, out: where(x > y, 1.0, where(x == y, 0.5, 0.0)),
        lambda x, y, out: where(y > x, 1.0, where(x == y, 0.5, 0.0))),
       (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
-      "the greatest of the arguments", ("1 if x > y else 0", "1 if y > x else 0"), ((-3.0, -0.1), POSITIVE),
-      kink="a tie of two gives each side half; more than two are taken in pairs from the left",
+      "the largest argument", ("1 if x > y else 0", "1 if y > x else 0"), ((-3.0, -0.1), POSITIVE),
+      kink="if two are equal, each side gets half; more than two are compared in pairs from the left",
       kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (1.0, 0.0))), fold="max"),
     P("where", lambda x, y, z: where(x != 0.0, y, z),
       (lambda x, y, z, out: 0.0, lambda x, y, z, out: where(x != 0.0, 1.0, 0.0),
@@ -270,7 +270,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     # --- any number of arguments
     P("sum", fold="add", formula="x1 + x2 + ...", derivative=("1 for each argument",)),
     P("mean", fold="add", average=True, formula="(x1 + x2 + ... + xn)/n", derivative=("1/n for each argument",)),
-    P("prod", fold="mul", formula="x1 * x2 * ...", derivative=("the product of the others, also where one is 0",)),
+    P("prod", fold="mul", formula="x1 * x2 * ...", derivative=("the product of the others, even if one is 0",)),
     P("logsumexp", fold="logaddexp", formula="log(exp(x1) + exp(x2) + ...)", derivative=("exp(xi - logsumexp(x1, ...))",)),
 )
 # fmt: on
@@ -278,11 +278,14 @@ PRIMITIVES: tuple[Primitive, ...] = (
 LEAF = "value"
 """The `op` of a leaf: a number that is given, not computed."""
 
+LEAF_CODE = len(PRIMITIVES)
+"""The opcode of a leaf, which no row has."""
+
 ALIASES = {"div": "divide"}
-"""Names that are taken for others."""
+"""Other names of operations."""
 
 OPCODE: dict[str, int] = {row.name: code for code, row in enumerate(PRIMITIVES)}
-"""The place of each row in the table, which is what a tape and its kernels know of an operation."""
+"""The index of each row in the table, which is all that a tape and its kernels know of an operation."""
 
 WIRE: dict[str, Primitive] = {row.name: row for row in PRIMITIVES if row.wire}
 """The operations that an expression can name."""

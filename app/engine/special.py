@@ -1,7 +1,6 @@
 """Functions that NumPy lacks, in a form that one rule can use for a number in compiled code and for a whole array.
 
-Most have one body for each of the two; `digamma` and its derivatives, `sigmoid` and `sech2` are one body that serves
-both. Not here: derivatives, which stand in the table of primitives.
+Most have one implementation for each; `digamma` and its derivatives, `sigmoid` and `sech2` have one that serves both.
 """
 
 import math
@@ -14,26 +13,26 @@ from numba import types
 from numba.extending import overload, register_jitable
 
 Number = Any
-"""A float, or an array of float64: the two kinds of argument that a rule is called with."""
+"""A float or an array of float64, the two types of argument that a rule is called with."""
 
 
 def where(condition: Number, a: Number, b: Number) -> Number:
-    """`a` where the condition holds, else `b`; both are evaluated."""
+    """Return `a` where the condition holds, else `b`; both are evaluated."""
     return np.where(condition, a, b)
 
 
 def erf(x: Number) -> Number:
-    """The error function, DLMF 7.2.1."""
+    """Return the error function (DLMF 7.2.1)."""
     return scipy.special.erf(x)
 
 
 def erfc(x: Number) -> Number:
-    """1 - erf(x) without cancellation, DLMF 7.2.2."""
+    """Return 1 - erf(x) without cancellation (DLMF 7.2.2)."""
     return scipy.special.erfc(x)
 
 
 def lgamma(x: Number) -> Number:
-    """log|Gamma(x)|, DLMF 5.2.1; infinite at 0, -1, -2, ..."""
+    """Return log|Gamma(x)| (DLMF 5.2.1); infinite at 0, -1, -2, ..."""
     return np.where(x == -np.inf, np.inf, scipy.special.gammaln(x))
 
 
@@ -57,13 +56,13 @@ def _lgamma(x: Any) -> Callable[..., Any] | None:
     return (lambda x: math.lgamma(x)) if isinstance(x, types.Float) else None
 
 
-# The polygamma functions: eight steps of the recurrence psi(x) = psi(x + 1) - 1/x (DLMF 5.15.5) and then the asymptotic
-# series (DLMF 5.15.8, with Bernoulli numbers), which at x >= 8.5 is right to the last bits after eight terms. Below 1/2
-# the reflection formula (DLMF 5.15.6) leads back.
+# The polygamma functions take eight steps of the recurrence psi(x) = psi(x + 1) - 1/x (DLMF 5.15.5) and then the asymptotic
+# series (DLMF 5.15.8, with Bernoulli numbers), of which eight terms are accurate to the last bits at x >= 8.5. Below 1/2
+# the reflection formula (DLMF 5.15.6) applies.
 
 SHIFT = 8
 PI = math.pi
-# The zero of digamma on the positive axis, to twice a float's digits (DLMF 5.4.20), and polygamma(k, ROOT) / k! for k = 1..15.
+# The zero of digamma on the positive axis, in two doubles (DLMF 5.4.20), and polygamma(k, ROOT) / k! for k = 1..15.
 ROOT = 1.4616321449683622
 ROOT_REST = 9.549995429965697e-17
 TAYLOR = (
@@ -96,7 +95,7 @@ def _digamma_positive(x: Number) -> Number:
     total = np.log(y) - 0.5 / y - series
     for k in range(SHIFT):
         total = total - 1.0 / (x + k)
-    # Close to its zero the sum above cancels; there Taylor's series about the zero keeps every digit.
+    # Close to the zero of digamma the sum above cancels; Taylor's series about the zero keeps every digit.
     h = (x - ROOT) - ROOT_REST
     near = 0.0 * x
     for coefficient in TAYLOR[::-1]:
@@ -132,7 +131,7 @@ def _tetragamma_positive(x: Number) -> Number:
 
 @register_jitable
 def _half_turns(x: Number) -> tuple[Number, Number]:
-    """sin(pi x) and cos(pi x), with x first brought to [-1/2, 1/2] so that no digit of a large x is lost."""
+    """Return sin(pi x) and cos(pi x), with x first reduced to [-1/2, 1/2] so that no digit of a large x is lost."""
     n = np.floor(x + 0.5)
     r = x - n
     sign = 1.0 - 2.0 * np.abs(n - 2.0 * np.floor(0.5 * n))
@@ -141,7 +140,7 @@ def _half_turns(x: Number) -> tuple[Number, Number]:
 
 @register_jitable
 def digamma(x: Number) -> Number:
-    """The derivative of log Gamma, DLMF 5.2.2; NaN at the poles 0, -1, -2, ..."""
+    """Return the derivative of log Gamma (DLMF 5.2.2); NaN at the poles 0, -1, -2, ..."""
     s, c = _half_turns(x)
     reflected = _digamma_positive(where(x < 0.5, 1.0 - x, 1.0)) - PI * c / s
     value = where(x < 0.5, reflected, _digamma_positive(where(x < 0.5, 1.0, x)))
@@ -150,7 +149,7 @@ def digamma(x: Number) -> Number:
 
 @register_jitable
 def trigamma(x: Number) -> Number:
-    """The derivative of digamma, DLMF 5.15; infinite at the poles."""
+    """Return the derivative of digamma (DLMF 5.15); infinite at the poles."""
     s, _ = _half_turns(x)
     reflected = (PI / s) * (PI / s) - _trigamma_positive(where(x < 0.5, 1.0 - x, 1.0))
     return where(x < 0.5, reflected, _trigamma_positive(where(x < 0.5, 1.0, x)))
@@ -158,7 +157,7 @@ def trigamma(x: Number) -> Number:
 
 @register_jitable
 def tetragamma(x: Number) -> Number:
-    """The second derivative of digamma, DLMF 5.15."""
+    """Return the second derivative of digamma (DLMF 5.15)."""
     s, c = _half_turns(x)
     reflected = _tetragamma_positive(where(x < 0.5, 1.0 - x, 1.0)) - 2.0 * (PI / s) * (PI / s) * (PI * c / s)
     return where(x < 0.5, reflected, _tetragamma_positive(where(x < 0.5, 1.0, x)))
@@ -166,41 +165,41 @@ def tetragamma(x: Number) -> Number:
 
 @register_jitable
 def sigmoid(x: Number) -> Number:
-    """1/(1 + exp(-x)), with neither overflow nor a lost digit on either side."""
+    """Return 1/(1 + exp(-x)) without overflow or cancellation."""
     e = np.exp(-np.abs(x))
     return where(x >= 0.0, 1.0, e) / (1.0 + e)
 
 
 @register_jitable
 def sech2(x: Number) -> Number:
-    """1/cosh(x)**2, which is 1 - tanh(x)**2 without the cancellation that leaves nothing of it beyond x = 19."""
+    """Return 1/cosh(x)**2, which is 1 - tanh(x)**2 without the cancellation that leaves nothing of it beyond x = 19."""
     sech = 1.0 / np.cosh(x)
     return sech * sech
 
 
 @register_jitable
 def normal_cdf(x: Number) -> Number:
-    """The standard normal distribution, exact in its lower tail too."""
+    """Return the standard normal distribution function, accurate in the lower tail too."""
     return 0.5 * erfc(-math.sqrt(0.5) * x)
 
 
 @register_jitable
 def normal_pdf(x: Number) -> Number:
-    """The standard normal density."""
+    """Return the standard normal density."""
     return np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
 
 
 SAFE = 0.9
-"""Up to here 1 minus a number loses no more than a digit."""
+"""Up to here, 1 minus a number loses no more than one digit."""
 
 
 def tanh_slope(x: Number, out: Number) -> Number:
-    """1 - tanh(x)**2, where `out` is tanh(x)."""
+    """Return 1 - tanh(x)**2, given `out` = tanh(x)."""
     return sech2(x)
 
 
 def sigmoid_rest(x: Number, out: Number) -> Number:
-    """1 - sigmoid(x), where `out` is sigmoid(x)."""
+    """Return 1 - sigmoid(x), given `out` = sigmoid(x)."""
     return sigmoid(-x)
 
 

@@ -1,63 +1,69 @@
-"""Tapes: a graph as flat arrays of instructions, ready to be walked. Not here: the walks.
+"""Tapes: a graph as flat arrays of instructions, ready to be walked.
 
-A tape has one slot for each number: first the leaves and constants, then one slot for each instruction, in an order in
-which arguments come first. Operations of any number of arguments are laid out as chains of two-argument instructions, so
-that a walk knows only opcodes and at most three arguments.
+A tape has one slot per number: first the leaves and constants, then one slot per instruction, in an order in which arguments
+come first. Operations on any number of arguments are laid out as chains of instructions on two, so that a walk only has to
+know opcodes and at most three arguments.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from numbers import Real
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.errors import NODES, InvalidNode, Path, ShapeMismatch, UnboundInput, quote
-from app.engine.graph import LEAF_CODE, Graph, Wiring, unknown_node
 from app.engine.jit import jit
 from app.engine.kernels import ARITY
-from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
+from app.engine.primitives import LEAF_CODE, OPCODE, PRIMITIVES, Primitive
 
 Ints = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Column = float | Floats
-"""One number for all points, or an array with one number a point."""
-Seed = float | Sequence[float] | Floats
-Inputs = Mapping[str, Seed]
-"""Numbers by id; any real number will do, and any sequence of them."""
-
-NUMBER = (float, Real)
-"""What is one number; in this order, as asking an abstract class takes long."""
 
 IDENTITY = OPCODE["identity"]
 DIVIDE = OPCODE["divide"]
 
 
-def _links(to: str) -> Ints:
-    """For each opcode, the opcode that its row names under `to`, or -1."""
+def _linked_opcodes(field: str) -> Ints:
+    """For each opcode, the opcode of the row that its own row names in `field`, or -1."""
 
     def linked(row: Primitive) -> int:
-        name = getattr(row, to)
+        name = getattr(row, field)
         return -1 if name is None else OPCODE[name]
 
     return np.array([linked(row) for row in PRIMITIVES] + [-1], np.int32)
 
 
-FOLD = _links("fold")
-WITH_NUMBER = _links("with_number")
+FOLD = _linked_opcodes("fold")
+WITH_NUMBER = _linked_opcodes("with_number")
 AVERAGE = np.array([row.average for row in PRIMITIVES] + [False])
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """Nodes as arrays, as in `graph.NodeTable`, with a topological order.
+
+    `order` lists all nodes, arguments first; the first `live` of them are those that the outputs need. It is a walk from the
+    outputs, so it does not depend on the order in which the nodes were given, and neither does the last bit of a derivative.
+    """
+
+    opcode: Ints
+    start: Ints
+    arg: Ints
+    datum: Ints
+    numbers: Floats
+    order: Ints
+    live: int
 
 
 @dataclass(frozen=True, slots=True)
 class Tape:
     """m instructions over `leaves + m` slots. All arrays are read-only.
 
-    Instruction k, `code[k]`, is a row of the table and three slots: it applies the row to those (beyond its arity they are 0
-    and mean nothing) and writes slot `leaves + k`. `source` says what stands in each leaf slot: the position of a node, or
-    -1 - k for number k of the graph. `numbers` holds what the leaf slots have from the graph itself: constants and the
-    leaves' own data; NaN in the slots listed as `unbound`, which have neither. `slot` gives each node's slot, or -1 for a
-    node that the outputs do not need.
+    `code[k]` is instruction k: an opcode and three slots. It applies the opcode to as many of the slots as its arity says (the
+    others are 0 and mean nothing) and writes slot `leaves + k`. `source` says what is in each leaf slot: the position of a
+    node, or -1 - k for number k of the graph. `numbers` holds the numbers that the leaf slots have from the graph itself,
+    constants and the leaves' own data, and NaN in the slots listed in `unbound`, which have neither. `slot` is the slot of
+    each node, or -1 for a node that the outputs do not need.
     """
 
     code: Ints
@@ -68,7 +74,7 @@ class Tape:
 
     @property
     def leaves(self) -> int:
-        """The number of slots before the first instruction's."""
+        """The number of slots before the first instruction's slot."""
         return len(self.source)
 
     @property
@@ -77,8 +83,15 @@ class Tape:
         return len(self.source) + len(self.code)
 
 
+def connect(opcode: Ints, start: Ints, arg: Ints, datum: Ints, numbers: Floats, roots: Ints) -> tuple[Wiring, list[int]]:
+    """Return the wiring of nodes whose outputs are at the positions `roots`, and the positions of a cycle if there is one."""
+    order, live = _topological_order(start, arg, roots)
+    cycle = [] if live >= 0 else order.tolist()
+    return Wiring(opcode, start, arg, datum, numbers, order, live), cycle
+
+
 def record(wiring: Wiring, everything: bool = False) -> Tape:
-    """The tape of what the outputs need, or of `everything` in the graph."""
+    """Return the tape of what the outputs need, or of `everything` in the graph."""
     count = len(wiring.order) if everything else wiring.live
     arrays = _lower(wiring.opcode, wiring.start, wiring.arg, wiring.datum, wiring.numbers, wiring.order, count)
     for array in arrays:
@@ -86,10 +99,23 @@ def record(wiring: Wiring, everything: bool = False) -> Tape:
     return Tape(*arrays)
 
 
+def dependents(tape: Tape, slots: Sequence[int] | Ints) -> Bools:
+    """Return which slots depend on any of these, these included: an array of shape (tape.slots,)."""
+    mask = np.zeros(tape.slots, np.bool_)
+    marked = np.asarray(slots, np.int32)
+    mask[marked[marked >= 0]] = True
+    _spread(tape.code, mask)
+    return mask
+
+
+# --- compiled
+
+
 @jit
 def _lower(
     opcode: Ints, start: Ints, arg: Ints, datum: Ints, data: Floats, order: Ints, count: int
 ) -> tuple[Ints, Ints, Floats, Ints, Ints]:
+    """The arrays of a `Tape` for the first `count` nodes of `order`: first counted, then filled."""
     leaves = 0
     instructions = 0
     free = 0
@@ -167,107 +193,56 @@ def _lower(
     return code, source, numbers, unbound, slot
 
 
-def dependents(tape: Tape, slots: Sequence[int] | Ints) -> Bools:
-    """Which slots depend on any of these, themselves included."""
-    mask = np.zeros(tape.slots, np.bool_)
-    marked = np.asarray(slots, np.int32)
-    mask[marked[marked >= 0]] = True
-    _spread(tape.code, mask)
-    return mask
-
-
 @jit
 def _spread(code: Ints, mask: Bools) -> None:
+    """Mark the slot of each instruction that has a marked argument."""
     base = len(mask) - len(code)
     for k in range(len(code)):
         arity = ARITY[code[k, 0]]
         mask[base + k] |= mask[code[k, 1]] | (arity > 1 and mask[code[k, 2]]) | (arity > 2 and mask[code[k, 3]])
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A tape with the numbers of its leaves: `numbers` at one point, or, at `points` of them, with `columns` beside.
+@jit
+def _topological_order(start: Ints, arg: Ints, roots: Ints) -> tuple[Ints, int]:
+    """Walk depth-first from each root, then from the rest: (order, number of nodes the roots need), or (a cycle, -1).
 
-    `numbers` has an entry for each leaf slot. `columns` maps the slots whose number differs from point to point to
-    arrays of `points` numbers. `points` is None, and `columns` empty, where there is only one point.
+    The colours of a node are 0 unseen, 1 begun, 2 done. An argument that is begun but not done closes a cycle, which consists
+    of the nodes above it on the stack.
     """
-
-    graph: Graph
-    tape: Tape
-    inputs: Inputs
-    numbers: Floats
-    columns: Mapping[int, Floats]
-    points: int | None
-
-    def at(self, point: int) -> "Bound":
-        """The same at one of the points alone."""
-        numbers = self.numbers.copy()
-        for slot, column in self.columns.items():
-            numbers[slot] = column[point]
-        return replace(self, numbers=numbers, columns={}, points=None)
-
-    def changed(self, slot: int, number: Column) -> "Bound":
-        """The same with another number, or column, in one leaf slot."""
-        if isinstance(number, np.ndarray):
-            return replace(self, columns={**self.columns, slot: number})
-        numbers = self.numbers.copy()
-        numbers[slot] = number
-        return replace(self, numbers=numbers)
-
-
-def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
-    """A graph's tape, with a number for each of its leaves: an input's, else the node's own `data`.
-
-    Raises: UnknownNode, InvalidNode for an input that is not a leaf, ShapeMismatch for lists of unlike length,
-    UnboundInput for a leaf of the tape without a number.
-    """
-    tape: Tape | None = graph.tapes.get(everything)
-    if tape is None:
-        tape = graph.tapes[everything] = record(graph.wiring, everything)
-    numbers = tape.numbers.copy() if inputs else tape.numbers
-    columns: dict[int, Floats] = {}
-    bound: set[int] = set()
-    points = points_of(graph, inputs)
-    for name, given in inputs.items():
-        slot = int(tape.slot[graph.index[name]])
-        if slot < 0:
+    n = len(start) - 1
+    colour = np.zeros(n, np.uint8)
+    cursor = start[:-1].copy()
+    stack = np.empty(n, np.int32)
+    order = np.empty(n, np.int32)
+    done = 0
+    live = 0
+    for turn in range(len(roots) + n):
+        if turn == len(roots):
+            live = done
+        root = roots[turn] if turn < len(roots) else turn - len(roots)
+        if colour[root] != 0:
             continue
-        bound.add(slot)
-        if isinstance(given, NUMBER):
-            numbers[slot] = given
-        else:
-            columns[slot] = np.asarray(given, np.float64)
-    missing = [slot for slot in tape.unbound.tolist() if slot not in bound]
-    if missing:
-        node = min(int(tape.source[slot]) for slot in missing)
-        others = f" (nor have {len(missing) - 1} others)" if len(missing) > 1 else ""
-        place: Path = (*NODES, node) if graph.source == "nodes" else ("expression",)
-        advice = 'bind it in "inputs"' + (' or give the node "data"' if graph.source == "nodes" else "")
-        raise UnboundInput(f"{quote(graph.nodes[node].id)} has no number{others}: {advice}", place)
-    return Bound(graph, tape, inputs, numbers, columns, points)
-
-
-def points_of(graph: Graph, inputs: Inputs) -> int | None:
-    """How many points the lists in `inputs` give; None for numbers alone.
-
-    Raises: UnknownNode, InvalidNode for an input that is not a leaf, ShapeMismatch where two lists differ in length.
-    """
-    points: int | None = None
-    first = ""
-    for name, given in inputs.items():
-        node = graph.index.get(name, -1)
-        if node < 0:
-            raise unknown_node(name, graph, ("inputs", name))
-        if graph.wiring.opcode[node] != LEAF_CODE:
-            detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can be bound"
-            raise InvalidNode(detail, ("inputs", name))
-        if isinstance(given, NUMBER):
-            continue
-        if points is None:
-            points, first = len(given), name
-        elif len(given) != points:
-            raise ShapeMismatch(
-                f"{quote(name)} has {len(given)} numbers and {quote(first)} has {points}: lists have one length",
-                ("inputs", name),
-            )
-    return points
+        depth = 1
+        stack[0] = root
+        colour[root] = 1
+        while depth > 0:
+            node = stack[depth - 1]
+            if cursor[node] == start[node + 1]:
+                colour[node] = 2
+                order[done] = node
+                done += 1
+                depth -= 1
+                continue
+            child = arg[cursor[node]]
+            cursor[node] += 1
+            if child < 0 or colour[child] == 2:
+                continue
+            if colour[child] == 1:
+                bottom = depth - 1
+                while stack[bottom] != child:
+                    bottom -= 1
+                return stack[bottom:depth].copy(), -1
+            stack[depth] = child
+            colour[child] = 1
+            depth += 1
+    return order, live

@@ -1,9 +1,9 @@
-"""Expression text to a graph: Python's arithmetic syntax, read with a stack of our own.
+"""Parse expression text, in Python's arithmetic syntax, to a graph.
 
-Python's own parser gives up beyond 200 nested parentheses and recurses on long sums; this one takes whatever fits into
-the text, and says what it expected. Not here: what operations mean (`primitives`), and whether names are bound (`tape`).
+Python's own parser gives up beyond 200 nested parentheses and recurses on long sums. This one keeps a stack, takes text of
+any length and depth, and says what it expected.
 
-    statement   = [name "="] expression        one a line, or split by ";"; the last is the output
+    statement   = [name "="] expression        one per line, or separated by ";"; the last is the output
     expression  = expression "if" expression "else" expression
                 | expression ("<" | "<=" | ">" | ">=" | "==" | "!=" | "+" | "-" | "*" | "/" | "**") expression
                 | ("-" | "+") expression | name "(" expression {"," expression} ")" | "(" expression ")" | name | number
@@ -14,10 +14,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from keyword import iskeyword
+from typing import NamedTuple, TypeVar
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, quote
 from app.engine.graph import ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
 from app.engine.primitives import ALIASES, LEAF, WIRE
+
+E = TypeVar("E", bound=EngineError)
 
 CONSTANTS = {"pi": math.pi, "e": math.e}
 OUTPUT = "output"
@@ -58,8 +61,7 @@ ADVICE = {
 OPERAND = "a number, a name, a call or '('"
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     at: int
@@ -67,9 +69,9 @@ class _Token:
 
 @dataclass(slots=True)
 class _Pending:
-    """What waits on the stack for operands: an operator, an open parenthesis or call, an `if` or an `else`.
+    """An entry of the stack that waits for operands: an operator, an open parenthesis or call, an `if` or an `else`.
 
-    `before` is the number of operands that stood there when a call was opened, or, for a comparison, the result of the
+    For a call, `before` is the number of operands before its first argument; for a comparison, it is the result of the
     comparison to its left in a chain `a < b < c`.
     """
 
@@ -81,16 +83,16 @@ class _Pending:
 
 
 def parse(text: str) -> Graph:
-    """The graph of an expression. Unnamed nodes get the ids %1, %2, ...; a name that is never assigned is a leaf.
+    """Return the graph of an expression. Unnamed nodes get the ids %1, %2, ...; a name that is never assigned is a leaf.
 
-    Raises: ExpressionSyntaxError with line, column and what was expected; UnknownPrimitive, WrongArity and
-    DuplicateNode (a name assigned twice, or after it was used), with line and column too.
+    Raises: ExpressionSyntaxError; UnknownPrimitive; WrongArity; DuplicateNode for a name that is assigned twice, or after it
+    was used. All have `line` and `column`.
     """
     return _Parser(text).graph()
 
 
 class _Parser:
-    """One pass over the tokens with two stacks: operands (ids and numbers) and what waits for them."""
+    """One pass over the tokens with two stacks: operands (ids and numbers), and pending operators, calls and conditions."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -107,7 +109,7 @@ class _Parser:
         self.depth = 0
 
     def graph(self) -> Graph:
-        """Reads all statements."""
+        """Read all statements."""
         output = ""
         begun = 0
         while True:
@@ -116,17 +118,17 @@ class _Parser:
             if self.ahead.kind == "end":
                 break
             if output and output not in self.names:
-                message = "only the last statement may stand without a name; before it, write name = expression"
-                raise self._error(message, begun)
+                message = "only the last statement can be without a name; write name = expression"
+                raise self._syntax_error(message, begun)
             begun = self.ahead.at
             output = self._statement()
         if not output:
-            raise self._error(f"expected {OPERAND}, found nothing", self.ahead.at)
+            raise self._syntax_error(f"expected {OPERAND}, found nothing", self.ahead.at)
         nodes = tuple(map(Node, self.ids, self.ops, self.args, self.data))
         return Graph(nodes, (output,), tuple(self.names), "text")
 
     def _statement(self) -> str:
-        """`name = expression` or an expression; returns the id of its node."""
+        """Read `name = expression` or an expression; return the id of its node."""
         first, count = self.ahead, len(self.ids)
         name = ""
         if first.kind == "name" and not iskeyword(first.text):
@@ -140,8 +142,8 @@ class _Parser:
         else:
             result = self._expression(None)
         if name in self.names:
-            message = f"{quote(name)} already stands for another node; a name is given once, so choose a new one"
-            raise self._placed(DuplicateNode, message, first.at)
+            message = f"{quote(name)} already stands for another node; a name can be assigned only once, so choose another"
+            raise self._error_at(DuplicateNode, message, first.at)
         if name:
             self._check_name(name, first.at)
         label = name or self._free(OUTPUT)
@@ -157,15 +159,15 @@ class _Parser:
         return label
 
     def _expression(self, first: _Token | None) -> str | float:
-        """Reads up to the end of the statement. `first` is a name already taken off the tokens."""
-        want_operand = True
+        """Read up to the end of the statement. `first` is a name that has already been taken off the tokens."""
+        operand_next = True
         while True:
             token = first or self._next()
             first = None
             if self.depth and token.text == "\n":
                 continue
-            want_operand = self._operand(token) if want_operand else self._operator(token)
-            if not want_operand and not self.depth and self._at_end():
+            operand_next = self._operand(token) if operand_next else self._operator(token)
+            if not operand_next and not self.depth and self._at_end():
                 self._reduce(closing=self.ahead)
                 return self.operands.pop()
 
@@ -173,15 +175,15 @@ class _Parser:
         return self.ahead.kind == "end" or self.ahead.text in (";", "\n")
 
     def _operand(self, token: _Token) -> bool:
-        """Takes a token where an operand may begin; says whether one is still wanted."""
+        """Take a token where an operand can begin; return whether one is still expected."""
         text = token.text
         if token.kind == "number":
             try:
                 number = float(text)
             except ValueError:
-                raise self._error(f"{quote(text)} is not a number", token.at) from None
+                raise self._syntax_error(f"{quote(text)} is not a number", token.at) from None
             if not math.isfinite(number):
-                raise self._error(f"{quote(text)} is too large for a double (1.8e308)", token.at)
+                raise self._syntax_error(f"{quote(text)} is too large for a double (1.8e308)", token.at)
             self.operands.append(number)
             return False
         if token.kind == "name" and not iskeyword(text):
@@ -191,7 +193,7 @@ class _Parser:
                 self._next()
                 if text not in WIRE and text not in ALIASES:
                     error = unknown_primitive(text, (), leaf=False)
-                    raise self._placed(type(error), error.detail, token.at)
+                    raise self._error_at(type(error), error.detail, token.at)
                 self._open(_Pending("call", text, token.at, before=len(self.operands)))
                 return True
             self.operands.append(self._name(text, token.at))
@@ -202,13 +204,13 @@ class _Parser:
         if text in ("-", "+"):
             self.pending.append(_Pending("unary", text, token.at, UNARY))
             return True
-        if text == ")" and self.pending and self.pending[-1].kind == "call":  # no arguments, or a comma behind the last
+        if text == ")" and self.pending and self.pending[-1].kind == "call":  # no arguments, or a comma after the last
             self._close()
             return False
         raise self._unexpected(token, OPERAND)
 
     def _operator(self, token: _Token) -> bool:
-        """Takes a token behind an operand; says whether another operand is wanted."""
+        """Take a token after an operand; return whether another operand is expected."""
         text = token.text
         if token.kind == "operator":
             name, level = BINARY[text]
@@ -233,7 +235,7 @@ class _Parser:
         if text == "else":
             self._reduce()
             if not self.pending or self.pending[-1].kind != "if":
-                raise self._error("'else' without an 'if' before it", token.at)
+                raise self._syntax_error("'else' without an 'if' before it", token.at)
             self.pending[-1] = _Pending("else", text, token.at)
             return True
         if self.pending and self.pending[-1].kind == "if":
@@ -241,7 +243,7 @@ class _Parser:
         raise self._unexpected(token, self._expected())
 
     def _expected(self) -> str:
-        """What may stand behind an operand."""
+        """What can follow an operand."""
         opened = next((pending.kind for pending in reversed(self.pending) if pending.kind in ("(", "call")), None)
         return {None: "an operator or the end of the statement", "(": "an operator or ')'"}.get(
             opened, "an operator, ',' or ')'"
@@ -252,7 +254,7 @@ class _Parser:
         self.depth += 1
 
     def _close(self) -> None:
-        """Ends the group or the call that was opened last."""
+        """End the group or the call that was opened last."""
         opened = self.pending.pop()
         self.depth -= 1
         if opened.kind != "call":
@@ -263,14 +265,14 @@ class _Parser:
         row = WIRE[ALIASES.get(opened.name, opened.name)]
         if len(arguments) < row.min_arity or (row.max_arity is not None and len(arguments) > row.max_arity):
             error = wrong_arity(opened.name, len(arguments), ())
-            raise self._placed(type(error), error.detail, opened.at)
+            raise self._error_at(type(error), error.detail, opened.at)
         self.operands.append(self._node(row.name, arguments))
 
     def _reduce(self, level: int = 0, *, right: bool = False, closing: _Token | None = None) -> str | float | None:
-        """Applies what waits and binds at least as tightly as `level`, or, if `right`, more tightly.
+        """Apply the pending operators that bind at least as tightly as `level`, or, if `right`, more tightly.
 
-        With `closing`, the token that ends an expression, `else` too. Where a comparison is applied for the sake
-        of another, the result is taken off the operands and returned, and its right side stands in its place:
+        With `closing`, the token that ends an expression, conditions are applied too. If a comparison is followed by another
+        one, its result is returned instead of becoming an operand, and its right side takes its place as an operand:
         a < b < c is (a < b)*(b < c).
         """
         while self.pending:
@@ -313,9 +315,9 @@ class _Parser:
 
     def _check_name(self, text: str, at: int) -> None:
         if not text.isidentifier():
-            raise self._error(f"{quote(text)} is not a name", at)
+            raise self._syntax_error(f"{quote(text)} is not a name", at)
         if len(text) > ID_LIMIT:
-            raise self._error(f"a name has at most {ID_LIMIT} characters, this one has {len(text)}", at)
+            raise self._syntax_error(f"a name has at most {ID_LIMIT} characters, this one has {len(text)}", at)
 
     def _node(self, op: str, arguments: tuple[str | float, ...]) -> str:
         self.made += 1
@@ -329,7 +331,7 @@ class _Parser:
         return name
 
     def _free(self, name: str) -> str:
-        """`name`, or with a number behind it, so that it is no name of the text."""
+        """Return `name`, with a number appended if it is a name of the text."""
         number = 1
         free = name
         while free in self.names:
@@ -346,7 +348,7 @@ class _Parser:
             yield _Token("end", "", len(self.text))
 
     def _next(self) -> _Token:
-        """Takes a token; `ahead` is then the one behind it."""
+        """Take a token; `ahead` is then the next one."""
         token = self.ahead
         self.ahead = next(self.tokens)
         return token
@@ -358,14 +360,11 @@ class _Parser:
             found = "the end of the line"
         else:
             found = quote(token.text) + ADVICE.get(token.text, "")
-        return self._error(f"expected {expected}, found {found}", token.at)
+        return self._syntax_error(f"expected {expected}, found {found}", token.at)
 
-    def _error(self, message: str, at: int) -> ExpressionSyntaxError:
-        return ExpressionSyntaxError(message, *self._position(at))
+    def _syntax_error(self, message: str, at: int) -> ExpressionSyntaxError:
+        return self._error_at(ExpressionSyntaxError, message, at)
 
-    def _placed(self, kind: type[EngineError], message: str, at: int) -> EngineError:
-        line, column = self._position(at)
-        return kind(f"line {line}, column {column}: {message}", ("expression",))
-
-    def _position(self, at: int) -> tuple[int, int]:
-        return self.text.count("\n", 0, at) + 1, at - self.text.rfind("\n", 0, at)
+    def _error_at(self, kind: type[E], message: str, at: int) -> E:
+        """Return an error of this kind for the character at index `at`."""
+        return kind(message, line=self.text.count("\n", 0, at) + 1, column=at - self.text.rfind("\n", 0, at))

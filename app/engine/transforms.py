@@ -1,15 +1,16 @@
-"""What the engine is for: values and every kind of derivative of a graph, at one point or at many.
+"""Values and every kind of derivative of a graph, at one point or at many.
 
-Each function takes a graph and `inputs`, which bind leaves by id: a number, or a list with one number a point. Numbers in
-the answers are floats at one point, and arrays of shape (points,) at many. They are what IEEE arithmetic makes of the
-expression, NaN and infinity included; `faults` finds where such a number comes from.
+Each function takes a graph and `inputs`, which give numbers to leaves by id: a number, or a list with one number per point.
+Numbers in the results are floats at one point, and arrays of shape (points,) at many. They follow IEEE arithmetic, NaN and
+infinity included; `faults` finds where such a number comes from. `checkpoint` is called at least every tenth of a second or
+so, and may raise to stop the work.
 
 All raise UnknownNode, InvalidNode, UnboundInput and ShapeMismatch for inputs that do not fit the graph. Derivatives may be
-asked for by any node: by an operation's, it is the derivative by a number added to the operation's result.
+taken by any node: by an operation, it is the derivative by a number added to the operation's result.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -17,26 +18,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from app.engine.batch import BatchWalk
-from app.engine.errors import Path, ShapeMismatch
+from app.engine.binding import NUMBER, Bound, Column, Inputs, Seed, bind
+from app.engine.errors import Place, ShapeMismatch
 from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph, Node, unknown_node
-from app.engine.interruption import checkpoint
+from app.engine.interruption import Checkpoint, never
 from app.engine.primitives import LEAF
-from app.engine.tape import NUMBER, Bound, Column, Floats, Inputs, Ints, Seed, bind, dependents, record
-from app.engine.walk import Columns, PointWalk, Walk, pick
+from app.engine.tape import Bools, Floats, Ints, dependents
+from app.engine.walk import PointWalk, SlotNumbers, Walk, pick
 
-BLOCK = 16_384
-"""Points that a batch walk takes at a time: a column of them fits into the processor's cache."""
-CELLS = 1 << 22
-"""Numbers that a batch walk holds at most: slots times points of a block."""
-FEW = 64
-"""Below so many points to a block NumPy costs more than one compiled walk a point."""
+BLOCK_POINTS = 16_384
+"""Points in a block of a batch walk: a column of them fits into the processor's cache."""
+BLOCK_NUMBERS = 1 << 22
+"""The most numbers that a batch walk holds, slots times points of a block."""
+MIN_BLOCK_POINTS = 64
+"""With fewer points per block, NumPy costs more than one compiled walk per point."""
 
 EPSILON = float(np.finfo(np.float64).eps)
+HALVINGS = 30
+"""Steps of the difference quotient."""
 
 Table = Gradients[str, Column]
 Seeds = Mapping[int, Column]
 """Tangents or cotangents by slot."""
+Walks = Callable[[Walk, Seeds], list[SlotNumbers]]
+"""What a transform computes with a walk: sequences of numbers, which are joined."""
 
 
 class Backward(NamedTuple):
@@ -78,7 +84,7 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gradient, computed in three ways, and how far they are apart at most, relative to max(1, |gradient|)."""
+    """One gradient, computed in three ways, and the largest difference between them relative to max(1, |gradient|)."""
 
     reverse: Column
     forward: Column
@@ -86,84 +92,106 @@ class Check:
     relative_error: Column
 
 
-def evaluate(graph: Graph, inputs: Inputs | None = None, *, everything: bool = False) -> dict[str, Column]:
-    """The outputs' values, or, with `everything`, those of all nodes, in topological order.
+def evaluate(
+    graph: Graph, inputs: Inputs | None = None, *, everything: bool = False, checkpoint: Checkpoint = never
+) -> dict[str, Column]:
+    """Return the outputs' values by id, or, with `everything`, those of all nodes in topological order.
 
-    A value that depends on no list is one number, also where there are many points.
+    A value that depends on no list is one number, even if there are many points.
     """
     bound = bind(graph, inputs or {}, everything)
     order = (graph.wiring.order if everything else graph.roots).tolist()
+    names = [graph.nodes[position].id for position in order] if everything else graph.outputs
     slots = bound.tape.slot[order]
-    values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)])
-    return dict(zip([graph.nodes[position].id for position in order], once(bound, slots, values), strict=True))
+    values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], checkpoint)
+    return dict(zip(names, collapse_constants(bound, slots, values), strict=True))
 
 
-def backward(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, cotangent: Seed = 1.0) -> Backward:
+def backward(
+    graph: Graph,
+    inputs: Inputs | None = None,
+    wrt: Sequence[str] | None = None,
+    cotangent: Seed = 1.0,
+    *,
+    checkpoint: Checkpoint = never,
+) -> Backward:
     """Reverse mode: `cotangent` times the derivative of the output by each node in `wrt` (default: `graph.names`)."""
     bound = bind(graph, inputs or {})
-    names, slots, output = _targets(bound, wrt, graph.names)
-    bound, seeds = seeded(bound, {graph.output: cotangent}, "cotangent")
+    targets = _named_targets(bound) if wrt is None else _targets(bound, wrt)
+    output = _output_slot(bound)
+    bound, seeds = _with_seeds(bound, [(int(graph.roots[0]), cotangent, ("cotangent",))])
 
-    def walks(walk: Walk, cotangents: Seeds) -> list[Columns]:
-        adjoints = walk.pull(cotangents)  # first, as partials are computed along with values
-        return [walk.values[output : output + 1], pick(adjoints, slots)]
+    def walks(walk: Walk, cotangents: Seeds) -> list[SlotNumbers]:
+        adjoints = walk.pull(cotangents)  # before the values, which come along with the partials
+        return [walk.values[output : output + 1], pick(adjoints, targets.slots)]
 
-    entries = at_points(bound, seeds, slots, walks)
-    return Backward(once(bound, [output], entries)[0], _table(names, entries[1:], graph))
+    entries = at_points(bound, seeds, targets.slots, walks, checkpoint)
+    return Backward(collapse_constants(bound, [output], entries)[0], targets.table(entries[1:]))
 
 
-def jvp(graph: Graph, inputs: Inputs | None = None, tangents: Mapping[str, Seed] | None = None) -> Tangent:
+def jvp(
+    graph: Graph,
+    inputs: Inputs | None = None,
+    tangents: Mapping[str, Seed] | None = None,
+    *,
+    checkpoint: Checkpoint = never,
+) -> Tangent:
     """Forward mode: the derivative of the output along `tangents`; nodes without one have the tangent 0."""
     bound = bind(graph, inputs or {})
-    _, _, output = _targets(bound, (), ())
-    bound, seeds = seeded(bound, tangents or {})
+    output = _output_slot(bound)
+    bound, seeds = with_tangents(bound, tangents or {})
 
-    def walks(walk: Walk, tangents: Seeds) -> list[Columns]:
+    def walks(walk: Walk, tangents: Seeds) -> list[SlotNumbers]:
         tangent = walk.push(tangents)[output]
         return [[walk.values[output], tangent]]
 
-    entries = at_points(bound, seeds, (), walks)
-    return Tangent(once(bound, [output], entries)[0], _column(entries[1]))
+    entries = at_points(bound, seeds, (), walks, checkpoint)
+    return Tangent(collapse_constants(bound, [output], entries)[0], _column(entries[1]))
 
 
-def jacobian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Jacobian:
+def jacobian(
+    graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
+) -> Jacobian:
     """The derivative of each output by each node in `wrt` (default: the leaves).
 
-    Forward mode where there are fewer nodes than outputs, else reverse mode: one walk for each of the fewer.
+    Takes one forward walk per node if there are fewer nodes than outputs, else one reverse walk per output.
     """
     bound = bind(graph, inputs or {})
-    names, slots, _ = _targets(bound, wrt, graph.leaves)
-    outputs = bound.tape.slot[graph.roots]
+    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    slots, outputs = targets.slots, bound.tape.slot[graph.roots]
     ahead = len(slots) < len(outputs)
 
-    def walks(walk: Walk, seeds: Seeds) -> list[Columns]:
+    def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
         walk.linearize()
         return [pick(walk.values, outputs), *(walk.push_each(slots, outputs) if ahead else walk.pull_each(outputs, slots))]
 
-    entries = at_points(bound, {}, slots, walks)
+    entries = at_points(bound, {}, slots, walks, checkpoint)
     m, n = len(outputs), len(slots)
-    values = dict(zip(graph.outputs, once(bound, outputs, entries), strict=True))
+    values = dict(zip(graph.outputs, collapse_constants(bound, outputs, entries), strict=True))
     shape = (n, m) if ahead else (m, n)
     matrix = entries[m:].reshape(*shape, *entries.shape[1:])
-    return Jacobian(values, Tables(graph.outputs, names, matrix.swapaxes(0, 1) if ahead else matrix))
+    return Jacobian(values, Tables(graph.outputs, targets.names, matrix.swapaxes(0, 1) if ahead else matrix))
 
 
-def hessian(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> Hessian:
-    """The second derivatives of the output by the nodes in `wrt` (default: the leaves), exact: forward over reverse."""
+def hessian(
+    graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
+) -> Hessian:
+    """The exact second derivatives of the output by the nodes in `wrt` (default: the leaves), forward over reverse."""
     bound = bind(graph, inputs or {})
-    names, slots, output = _targets(bound, wrt, graph.leaves)
+    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    names, slots, output = targets.names, targets.slots, _output_slot(bound)
 
-    def walks(walk: Walk, seeds: Seeds) -> list[Columns]:
+    def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
         walk.linearize()
         adjoints = walk.pull({output: 1.0})
         walk.curve(adjoints)
         return [[walk.values[output]], pick(adjoints, slots), *walk.pull_tangents_each(slots)]
 
-    entries = at_points(bound, {}, slots, walks)
+    entries = at_points(bound, {}, slots, walks, checkpoint)
     n = len(names)
     matrix = entries[1 + n :].reshape(n, n, *entries.shape[1:])
-    gradients = _table(names, entries[1 : 1 + n])
-    return Hessian(once(bound, [output], entries)[0], gradients, Tables(names, names, matrix))
+    value = collapse_constants(bound, [output], entries)[0]
+    return Hessian(value, targets.table(entries[1 : 1 + n]), Tables(names, names, matrix))
 
 
 def hvp(
@@ -171,37 +199,43 @@ def hvp(
     inputs: Inputs | None = None,
     tangents: Mapping[str, Seed] | None = None,
     wrt: Sequence[str] | None = None,
+    *,
+    checkpoint: Checkpoint = never,
 ) -> Product:
     """The Hessian of the output times `tangents`, by the nodes in `wrt` (default: the leaves).
 
-    One forward-over-reverse walk; the Hessian itself is never formed.
+    Takes one forward-over-reverse walk; the Hessian itself is never formed.
     """
     bound = bind(graph, inputs or {})
-    names, slots, output = _targets(bound, wrt, graph.leaves)
-    bound, seeds = seeded(bound, tangents or {})
+    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    output = _output_slot(bound)
+    bound, seeds = with_tangents(bound, tangents or {})
 
-    def walks(walk: Walk, tangents: Seeds) -> list[Columns]:
+    def walks(walk: Walk, tangents: Seeds) -> list[SlotNumbers]:
         walk.linearize()
         adjoints = walk.pull({output: 1.0})
         walk.curve(adjoints)
         products = walk.pull_tangents(walk.push(tangents))
-        return [[walk.values[output]], pick(adjoints, slots), pick(products, slots)]
+        return [[walk.values[output]], pick(adjoints, targets.slots), pick(products, targets.slots)]
 
-    entries = at_points(bound, seeds, slots, walks)
-    gradients, products = entries[1 : 1 + len(names)], entries[1 + len(names) :]
-    return Product(once(bound, [output], entries)[0], _table(names, gradients), _table(names, products))
+    entries = at_points(bound, seeds, targets.slots, walks, checkpoint)
+    n = len(targets.names)
+    value = collapse_constants(bound, [output], entries)[0]
+    return Product(value, targets.table(entries[1 : 1 + n]), targets.table(entries[1 + n :]))
 
 
-def check_gradients(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None) -> dict[str, Check]:
+def check_gradients(
+    graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
+) -> dict[str, Check]:
     """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves)."""
     given = inputs or {}
     bound = bind(graph, given)
-    names, slots, _ = _targets(bound, wrt, graph.leaves)
-    reverse = backward(graph, given, names).gradients
+    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    reverse = backward(graph, given, targets.names, checkpoint=checkpoint).gradients
     checks = {}
-    for name, slot in zip(names, slots.tolist(), strict=True):
-        forward = jvp(graph, given, {name: 1.0}).tangent
-        numeric = _numeric(bound, name, slot)
+    for name, slot in zip(targets.names, targets.slots.tolist(), strict=True):
+        forward = jvp(graph, given, {name: 1.0}, checkpoint=checkpoint).tangent
+        numeric = _numeric(bound, name, slot, checkpoint)
         gradient = reverse[name]
         with np.errstate(invalid="ignore"):
             apart = np.maximum(np.abs(gradient - forward), np.abs(gradient - numeric))
@@ -210,39 +244,54 @@ def check_gradients(graph: Graph, inputs: Inputs | None = None, wrt: Sequence[st
     return checks
 
 
-def _numeric(bound: Bound, name: str, slot: int) -> Column:
-    """The difference quotient of the output by one node. An operation is first cut off from its arguments."""
+def _numeric(bound: Bound, name: str, slot: int, checkpoint: Checkpoint) -> Column:
+    """The difference quotient of the output by one node. An operation becomes a leaf first."""
     shape = np.zeros(bound.points) if bound.points is not None else 0.0
     if slot < 0:
         return shape
     if slot >= bound.tape.leaves:
-        graph, k = bound.graph, bound.graph.index[name]
-        at = at_points(bound, {}, (), lambda walk, seeds: [[walk.values[slot]]])[0]
-        cut = Graph((*graph.nodes[:k], Node(name, LEAF), *graph.nodes[k + 1 :]), graph.outputs, graph.names, graph.source)
-        numbers: dict[str, Column] = {name: _column(at)}
-        for leaf in np.flatnonzero(record(cut.wiring).slot >= 0).tolist():
-            if graph.nodes[leaf].op == LEAF:
-                there = int(bound.tape.slot[leaf])
-                numbers[graph.nodes[leaf].id] = bound.columns.get(there, float(bound.numbers[there]))
-        bound = bind(cut, numbers)
-        slot = int(bound.tape.slot[k])
+        position = bound.graph.index[name]
+        bound = _cut_off(bound, position, slot, checkpoint)
+        slot = int(bound.tape.slot[position])
     start = bound.columns[slot] if slot in bound.columns else bound.numbers[slot] + shape
-    output = int(bound.tape.slot[bound.graph.index[bound.graph.output]])
-    return difference_quotient(
-        lambda x: _column(at_points(bound.changed(slot, x), {}, (), lambda walk, seeds: [[walk.values[output]]])[0]), start
-    )
+    output = _output_slot(bound)
+
+    def value_at(x: Column) -> Column:
+        checkpoint()
+        return _value_in(bound.changed(slot, x), output, checkpoint)
+
+    return difference_quotient(value_at, start)
+
+
+def _cut_off(bound: Bound, position: int, slot: int, checkpoint: Checkpoint) -> Bound:
+    """The same binding of a graph in which the operation at `position` is a leaf with the value that it has now."""
+    graph = bound.graph
+    name = graph.nodes[position].id
+    nodes = (*graph.nodes[:position], Node(name, LEAF), *graph.nodes[position + 1 :])
+    cut = Graph(nodes, graph.outputs, graph.names, graph.source)
+    numbers: dict[str, Column] = {name: _value_in(bound, slot, checkpoint)}
+    for leaf in np.flatnonzero(cut.tape.slot >= 0).tolist():
+        if graph.nodes[leaf].op == LEAF:
+            there = int(bound.tape.slot[leaf])
+            numbers[graph.nodes[leaf].id] = bound.columns.get(there, float(bound.numbers[there]))
+    return bind(cut, numbers)
+
+
+def _value_in(bound: Bound, slot: int, checkpoint: Checkpoint) -> Column:
+    """The value in one slot."""
+    return _column(at_points(bound, {}, (), lambda walk, seeds: [[walk.values[slot]]], checkpoint)[0])
 
 
 def agrees(check: Check, tolerance: float) -> bool:
-    """Whether the relative error is nowhere over the tolerance; NaN is over any."""
+    """Return whether the relative error exceeds the tolerance nowhere; NaN exceeds any tolerance."""
     return bool(np.all(np.asarray(check.relative_error) <= tolerance))
 
 
 def difference_quotient(function: Callable[[Column], Column], x: Column) -> Column:
     """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method.
 
-    Steps are halved 30 times, once from a tenth of |x| and once from a tenth of max(|x|, 1/8); of Richardson's tables that
-    entry is taken, at each point, that its neighbours confirm best, with what rounding may be counted in.
+    Steps are halved 30 times, once from a tenth of |x| and once from a tenth of max(|x|, 1/8). The result is, at each point,
+    the entry of Richardson's tables that its neighbours confirm best, allowing for rounding.
     C. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
     best = np.full(np.shape(x), np.nan)
@@ -251,8 +300,7 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> Colu
         for start in (0.1 * np.abs(x), 0.1 * np.maximum(np.abs(x), 0.125)):
             h: Column = start
             row: list[Column] = []
-            for _ in range(30):
-                checkpoint()
+            for _ in range(HALVINGS):
                 up, down = x + h, x - h
                 above, below = function(up), function(down)
                 fresh: list[Column] = [(above - below) / (up - down)]
@@ -273,40 +321,67 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> Colu
 # --- from names to slots
 
 
-def _targets(bound: Bound, wrt: Sequence[str] | None, default: Sequence[str]) -> tuple[Sequence[str], Ints, int]:
-    """The ids in `wrt`, their slots, and the output's slot."""
-    graph, slot = bound.graph, bound.tape.slot
-    output = int(slot[graph.roots[0]])
-    names = default
-    if wrt is not None:
-        names = tuple(dict.fromkeys(wrt))
-        if len(names) < len(wrt):
-            graph.positions(wrt, ("wrt",))  # which says at which place a name is wrong
-    if graph.columns is not None and names is graph.columns.ids:
-        return names, slot.copy(), output  # as writable as other slots are, for which kernels are compiled
-    return names, slot[graph.positions(names, ("wrt",))], output
+class _Targets(NamedTuple):
+    """The nodes that a derivative is taken by: their ids, the place of each id in a table, and their slots."""
+
+    names: Sequence[str]
+    places: Mapping[str, int]
+    slots: Ints
+
+    def table(self, entries: Floats) -> Table:
+        """The gradient table with these entries."""
+        return Gradients.of(self.places, entries)
 
 
-def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> tuple[Bound, Seeds]:
-    """The given tangents or cotangents by slot. Where they alone are lists, there are as many points as they are long.
+def _targets(bound: Bound, wrt: Sequence[str]) -> _Targets:
+    """The nodes in `wrt`, each once. Raises UnknownNode."""
+    names = tuple(dict.fromkeys(wrt))
+    if len(names) < len(wrt):
+        bound.graph.positions(wrt, ("wrt",))  # an error gives the place in `wrt`, not in `names`
+    slots = bound.tape.slot[bound.graph.positions(names, ("wrt",))]
+    return _Targets(names, {name: k for k, name in enumerate(names)}, slots)
 
-    Raises UnknownNode and, for a list of another length than the points, ShapeMismatch.
-    """
+
+def _named_targets(bound: Bound) -> _Targets:
+    """All nodes that have a name. If these are all nodes, nothing is looked up: the graph has their index already."""
     graph = bound.graph
+    if graph.every_node_named:
+        return _Targets(graph.names, graph.index, bound.tape.slot.copy())  # writable, as the kernels are compiled for
+    places, positions = graph.named
+    return _Targets(graph.names, places, bound.tape.slot[positions])
+
+
+def _output_slot(bound: Bound) -> int:
+    return int(bound.tape.slot[bound.graph.roots[0]])
+
+
+def with_tangents(bound: Bound, tangents: Mapping[str, Seed]) -> tuple[Bound, Seeds]:
+    """Return the tangents by slot, and the binding with the points that they add.
+
+    If only the tangents are lists, there are as many points as they are long. Raises UnknownNode; ShapeMismatch for a list
+    of another length than the points.
+    """
+    given = []
+    for name, seed in tangents.items():
+        position = bound.graph.index.get(name)
+        if position is None:
+            raise unknown_node(name, bound.graph, ("tangents", name))
+        given.append((position, seed, ("tangents", name)))
+    return _with_seeds(bound, given)
+
+
+def _with_seeds(bound: Bound, given: Iterable[tuple[int, Seed, Place]]) -> tuple[Bound, Seeds]:
+    """As `with_tangents`, for seeds with the positions of their nodes and their places in an error."""
     seeds: dict[int, Column] = {}
     points = bound.points
-    for name, seed in given.items():
-        place: Path = ("cotangent",) if field == "cotangent" else (field, name)
-        position = graph.roots[0] if name is graph.outputs[0] else graph.index.get(name)
-        if position is None:
-            raise unknown_node(name, graph, place)
+    for position, seed, place in given:
         if isinstance(seed, NUMBER):
             column: Column = float(seed)
         else:
             column = np.asarray(seed, np.float64)
             points = len(column) if points is None else points
             if len(column) != points:
-                raise ShapeMismatch(f"a list of {len(column)} numbers stands where there are {points} points", place)
+                raise ShapeMismatch(f"the list has {len(column)} numbers, but the number of points is {points}", place)
         slot = int(bound.tape.slot[position])
         if slot >= 0:
             seeds[slot] = column
@@ -315,19 +390,13 @@ def seeded(bound: Bound, given: Mapping[str, Seed], field: str = "tangents") -> 
     return bound, seeds
 
 
-def _table(names: Sequence[str], entries: Floats, graph: Graph | None = None) -> Table:
-    """The table of entries by name; of all nodes of a graph, by the index that it has."""
-    whole = graph is not None and graph.columns is not None and names is graph.columns.ids
-    return Gradients.of(graph.index if whole and graph else {name: k for k, name in enumerate(names)}, entries)
-
-
 def _column(entry: Any) -> Column:
-    """An entry of a walk: a number, or an array with one a point."""
+    """An entry of a walk as a float, or as an array with one number per point."""
     return entry if isinstance(entry, np.ndarray) else float(entry)
 
 
-def once(bound: Bound, slots: Sequence[int] | Ints, values: Floats) -> list[Column]:
-    """The values in these slots, those that depend on no list as one number."""
+def collapse_constants(bound: Bound, slots: Sequence[int] | Ints, values: Floats) -> list[Column]:
+    """Return the values of these slots, each that depends on no list as one number and not as a column."""
     if bound.points is None:
         return values[: len(slots)].tolist()  # type: ignore[no-any-return]  # floats
     if not bound.points:
@@ -340,59 +409,68 @@ def once(bound: Bound, slots: Sequence[int] | Ints, values: Floats) -> list[Colu
 
 
 def at_points(
-    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Callable[[Walk, Seeds], list[Columns]]
+    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Walks, checkpoint: Checkpoint = never
 ) -> Floats:
-    """The numbers that `walks` makes of a walk: a vector of them at one point, and a row for each, with one entry a point,
-    at many.
+    """Return what `walks` computes: an array of shape (n,) at one point, and (n, points) at many.
 
-    `towards` are the slots whose adjoints count. Many points are cut into blocks for a `BatchWalk`; where only few would
-    fit into one, each is walked alone.
+    `towards` are the slots whose adjoints are used. Many points are cut into blocks for a `BatchWalk`; if a block would hold
+    only few points, each point is walked alone.
     """
     tape, points = bound.tape, bound.points
     if points is None:
         return _joined(walks(PointWalk(tape, bound.numbers), seeds))
     if not points:
-        nowhere = {slot: 0.0 for slot in seeds}
-        return np.empty((len(_joined(walks(PointWalk(tape, bound.numbers), nowhere))), 0))
-    block = min(BLOCK, CELLS // max(tape.slots, 1), points)
-    return _one_by_one(bound, seeds, walks) if block < FEW else _in_blocks(bound, seeds, towards, walks, block)
+        zeros = {slot: 0.0 for slot in seeds}
+        return np.empty((len(_joined(walks(PointWalk(tape, bound.numbers), zeros))), 0))
+    block = min(BLOCK_POINTS, BLOCK_NUMBERS // max(tape.slots, 1), points)
+    if block < MIN_BLOCK_POINTS:
+        return _one_by_one(bound, seeds, walks, checkpoint)
+    return _in_blocks(bound, seeds, dependents(tape, towards), walks, block, checkpoint)
 
 
 def _joined(parts: list[Any]) -> Floats:
     return np.concatenate(parts)
 
 
-def _one_by_one(bound: Bound, seeds: Seeds, walks: Callable[[Walk, Seeds], list[Columns]]) -> Floats:
+def _part(columns: Seeds, rows: slice | int) -> dict[int, Any]:
+    """The seeds at some of the points."""
+    return {slot: column[rows] if isinstance(column, np.ndarray) else column for slot, column in columns.items()}
+
+
+def _one_by_one(bound: Bound, seeds: Seeds, walks: Walks, checkpoint: Checkpoint) -> Floats:
     points = []
     for k in range(bound.points or 0):
         checkpoint()
-        here = {slot: column[k] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
-        points.append(_joined(walks(PointWalk(bound.tape, bound.at(k).numbers), here)))
+        points.append(_joined(walks(PointWalk(bound.tape, bound.at(k).numbers), _part(seeds, k))))
     return np.column_stack(points)
 
 
-def _in_blocks(
-    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Callable[[Walk, Seeds], list[Columns]], block: int
-) -> Floats:
-    assert bound.points
-    needed = dependents(bound.tape, towards)
-    table = np.empty((0, bound.points))
-    for start in range(0, bound.points, block):
-        rows = slice(start, min(start + block, bound.points))
-        columns = {slot: column[rows] for slot, column in bound.columns.items()}
-        here = {slot: column[rows] if isinstance(column, np.ndarray) else column for slot, column in seeds.items()}
+def _in_blocks(bound: Bound, seeds: Seeds, needed: Bools, walks: Walks, block: int, checkpoint: Checkpoint) -> Floats:
+    points = bound.points or 0
+    table = np.empty((0, points))
+    for start in range(0, points, block):
+        rows = slice(start, min(start + block, points))
+        columns, here = _part(bound.columns, rows), _part(seeds, rows)
         for careful in (False, True):
             checkpoint()
-            walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful)
+            walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful, checkpoint)
             with np.errstate(all="ignore"):
                 entries = list(chain.from_iterable(walks(walk, here)))
-            if not start and not careful:
-                table = np.empty((len(entries), bound.points))
-            total = 0.0
-            with np.errstate(all="ignore"):
-                for k, entry in enumerate(entries):
-                    np.add(entry, 0.0, out=table[k, rows])  # which also makes 0.0 of -0.0, a gradient of nothing
-                    total += np.add.reduce(table[k, rows])
-            if not math.isnan(total):  # a sum is NaN if a term is; or if infinities meet, and then a second walk does no harm
+            if not len(table):
+                table = np.empty((len(entries), points))
+            if _store(entries, table[:, rows]):
                 break
     return table
+
+
+def _store(entries: Sequence[Column], table: Floats) -> bool:
+    """Copy the entries into the rows of a table; return whether none is NaN.
+
+    Infinities of both signs count as NaN too, since only the sum is looked at; the second walk that follows does no harm.
+    """
+    total = 0.0
+    with np.errstate(all="ignore"):
+        for entry, row in zip(entries, table, strict=True):
+            np.add(entry, 0.0, out=row)  # which also turns -0.0, the gradient of nothing, into 0.0
+            total += np.add.reduce(row)
+    return not math.isnan(total)

@@ -1,7 +1,7 @@
 """Value: a number that remembers how it was computed, for expressions written in Python itself.
 
-Nothing is written into a value: an expression makes new ones, and `backward` returns a separate gradient table. A value,
-a graph and a request give the same numbers to the last bit, since one compiled row computes them all.
+Values never change: an expression makes new ones, and `backward` returns a separate gradient table. A value and a graph give
+the same numbers to the last bit, since the same compiled row computes both.
 
     >>> x = value(3.0)
     >>> y = pow(x, 2)
@@ -20,22 +20,24 @@ import numpy as np
 from app.engine import kernels
 from app.engine.errors import GraphCycle
 from app.engine.gradients import Gradients
-from app.engine.graph import CODES, Graph, Node, connect, is_id, starts, unknown_primitive, wrong_arity
+from app.engine.graph import CODES, Graph, Node, argument_starts, is_id, unknown_primitive, wrong_arity
 from app.engine.primitives import ALIASES, LEAF, OPCODE, WIRE
-from app.engine.tape import record
+from app.engine.tape import connect, record
 from app.engine.walk import PointWalk
 
 NUMBER_OPCODE = {name: OPCODE[row.with_number or name] for name, row in WIRE.items()}
-"""The row that stands in for each operation where its last argument is a plain number."""
+"""The opcode of each operation whose last argument is a plain number."""
 
 
 class Value(msgspec.Struct, frozen=True, eq=False, gc=False):
     """An immutable number with the operation and the arguments it came from.
 
     Operators and every primitive's name as a method make new values: `x * y`, `x ** 2`, `x.tanh()`, `x.max(y, 0)`.
-    Numbers are promoted to constants. Two values are equal only if they are the same one, as their gradients differ;
-    `<`, `<=`, `>` and `>=` give values of 1.0 or 0.0. A value only knows older ones, so there are no cycles of them, and
-    the collector of cycles need not look at them.
+    Numbers are promoted to constants. Two values are equal only if they are the same object, because their gradients differ;
+    `<`, `<=`, `>` and `>=` give values of 1.0 or 0.0. A value refers only to older ones, so there are no cycles, and the
+    garbage collector does not track values.
+
+    A msgspec struct, because a program makes millions of values: one takes 0.35 µs, a frozen dataclass with slots 1.8 µs.
     """
 
     data: float
@@ -49,15 +51,15 @@ class Value(msgspec.Struct, frozen=True, eq=False, gc=False):
             msgspec.structs.force_setattr(self, "data", _number(self.data))
 
     def backward(self) -> "Gradients[Value, float]":
-        """The gradient table of this value: see `backward`."""
+        """Return the gradient table of this value; see `backward`."""
         return backward(self)
 
     def with_grad(self, gradients: "Gradients[Value, float]") -> "Value":
-        """A copy that shows its gradient, for display."""
+        """Return a copy that shows its gradient."""
         return msgspec.structs.replace(self, grad=gradients[self])
 
     def with_label(self, label: str | None) -> "Value":
-        """A copy with a label."""
+        """Return a copy with a label."""
         return msgspec.structs.replace(self, label=label)
 
     def __repr__(self) -> str:
@@ -131,12 +133,12 @@ class Value(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 def value(data: float, label: str | None = None) -> Value:
-    """A leaf. Raises TypeError for what is not a real number."""
+    """Return a leaf. Raises TypeError if `data` is not a real number."""
     return Value(data, label=label)
 
 
 def apply(name: str, *args: Value | float) -> Value:
-    """The value of the primitive `name` on values and numbers. Raises UnknownPrimitive, WrongArity and TypeError."""
+    """Apply the primitive `name` to values and numbers. Raises UnknownPrimitive, WrongArity and TypeError."""
     row = WIRE.get(ALIASES.get(name, name))
     if row is None:
         raise unknown_primitive(name, ())
@@ -153,12 +155,13 @@ def apply(name: str, *args: Value | float) -> Value:
         data = kernels.apply(OPCODE["divide"], total, float(count), 0.0) if row.average else total
     else:
         code = (OPCODE if isinstance(kept[-1], Value) else NUMBER_OPCODE)[row.name]
-        data = kernels.apply(code, numbers[0], numbers[1] if count > 1 else 0.0, numbers[2] if count > 2 else 0.0)
+        x, y, z = (*numbers, 0.0, 0.0)[:3]
+        data = kernels.apply(code, x, y, z)
     return Value(data, row.name, kept)
 
 
 def _two(name: str, left: Value | float, right: Value | float) -> Value:
-    """`apply` for operators, of which a long program makes millions: two arguments, no chains, nothing to look up."""
+    """As `apply`, but faster, for operators: two arguments and no chains."""
     x = left.data if isinstance(left, Value) else (left := _number(left))
     if isinstance(right, Value):
         y, code = right.data, OPCODE[name]
@@ -168,7 +171,7 @@ def _two(name: str, left: Value | float, right: Value | float) -> Value:
 
 
 def backward(output: Value) -> Gradients[Value, float]:
-    """Reverse mode: a new table with the derivative of `output` by every value it was computed from, itself included."""
+    """Reverse mode: return the derivatives of `output` by all values it was computed from, itself included."""
     nodes, index = _trace(output)
     count = len(nodes)
     arguments = [node.args for node in nodes]
@@ -177,7 +180,7 @@ def backward(output: Value) -> Gradients[Value, float]:
     numbering = iter(range(-1 - count, -1 - count - len(constants), -1))
     wiring, cycle = connect(
         np.fromiter((CODES[node.op] for node in nodes), np.int32, count),
-        starts(np.fromiter(map(len, arguments), np.int64, count)),
+        argument_starts(np.fromiter(map(len, arguments), np.int64, count)),
         np.fromiter((index[a] if isinstance(a, Value) else next(numbering) for a in flat), np.int32, len(flat)),
         np.arange(count, dtype=np.int32),
         np.array([*(node.data for node in nodes), *constants], np.float64),
@@ -191,12 +194,12 @@ def backward(output: Value) -> Gradients[Value, float]:
 
 
 def grad(of: Value, gradients: Gradients[Value, float]) -> float:
-    """The derivative by `of`; 0.0 where the output does not depend on it."""
+    """Return the derivative by `of`, or 0.0 if the output does not depend on it."""
     return gradients[of]
 
 
 def graph_of(output: Value) -> Graph:
-    """The same expression as a graph, for the other transforms and for drawing. Ids are labels, where these can be."""
+    """Return the expression as a graph, for the other transforms and for drawing. Labels become ids where they can."""
     nodes, index = _trace(output)
     labels = [node.label for node in nodes]
     times = Counter(labels)
@@ -218,7 +221,7 @@ def graph_of(output: Value) -> Graph:
 
 
 def _trace(output: Value) -> tuple[list[Value], dict[Value, int]]:
-    """All values that `output` was computed from, itself first, and the place of each."""
+    """Return all values that `output` was computed from, itself first, and the index of each."""
     nodes = [output]
     index = {output: 0}
     for node in nodes:
@@ -232,45 +235,45 @@ def _trace(output: Value) -> tuple[list[Value], dict[Value, int]]:
 def _number(data: object) -> float:
     if isinstance(data, Real):
         return float(data)
-    raise TypeError(f"a Value is made of real numbers, not of {type(data).__name__}")
+    raise TypeError(f"a Value needs a real number, not {type(data).__name__}")
 
 
 def add(left: Value | float, right: Value | float) -> Value:
-    """Left + right."""
+    """Return left + right."""
     return apply("add", left, right)
 
 
 def sub(left: Value | float, right: Value | float) -> Value:
-    """Left - right."""
+    """Return left - right."""
     return apply("sub", left, right)
 
 
 def mul(left: Value | float, right: Value | float) -> Value:
-    """Left * right."""
+    """Return left * right."""
     return apply("mul", left, right)
 
 
 def divide(left: Value | float, right: Value | float) -> Value:
-    """Left / right."""
+    """Return left / right."""
     return apply("divide", left, right)
 
 
 def pow(base: Value | float, exponent: Value | float) -> Value:
-    """Base ** exponent."""
+    """Return base ** exponent."""
     return apply("pow", base, exponent)
 
 
 def neg(of: Value | float) -> Value:
-    """-of."""
+    """Return -of."""
     return apply("neg", of)
 
 
 def relu(of: Value | float) -> Value:
-    """`of` where it is positive, else 0."""
+    """Return `of` if it is positive, else 0."""
     return apply("relu", of)
 
 
 def sum(values: Iterable[Value | float]) -> Value:
-    """The sum from left to right, as one operation; of nothing it is the constant 0."""
+    """Return the sum, from left to right, as one operation. The sum of nothing is the constant 0."""
     terms = tuple(values)
     return apply("sum", *terms) if terms else value(0.0)

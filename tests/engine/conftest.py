@@ -1,33 +1,41 @@
-"""Random expressions for the engine's tests, and the profile that keeps them the same on every run."""
+"""Random expressions for the engine's tests, the profile that repeats them on every run, and names of test cases."""
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
+from app.engine.binding import Seed
 from app.engine.graph import Graph, Node
 from app.engine.primitives import WIRE, Primitive
-from app.engine.tape import Seed
 
 hypothesis.settings.register_profile("engine", deadline=None, derandomize=True, database=None, max_examples=60)
 hypothesis.settings.load_profile("engine")
 
 ROUGH = {"sign", "abs", "relu", "leaky_relu", "elu", "min", "max", "where", "lt", "le", "gt", "ge", "eq", "ne"}
-"""Operations with kinks: random arguments might fall on one, or within a difference quotient's step of it."""
+"""Operations with kinks, on which a random argument might fall, or within the step of a difference quotient of it."""
 TAME = {"add", "sub", "neg", "sin", "cos", "tanh", "sigmoid", "atan", "erf", "asinh", "softplus", "gelu", "silu", "sum", "mean"}
-"""Operations that are smooth everywhere and grow no faster than their arguments, so that these may be anything."""
+"""Operations that are smooth everywhere and grow no faster than their arguments, which therefore need no limits."""
 SMOOTH: list[Primitive] = [row for name, row in WIRE.items() if name not in ROUGH]
 NAMES = ("x", "y", "a node", "é", "λ", "w[0]", "%1", "0", "sin", "'\"\\", "n" * 128)
 
 
+def pytest_make_parametrize_id(val: Any) -> str | None:
+    """Name a case by its parameters: collections are written out, and rows and types are named."""
+    if isinstance(val, dict | list | tuple | bytes | complex):
+        return repr(val)[:60]
+    return val.name if isinstance(val, Primitive) else None
+
+
 @st.composite
 def graphs(draw: st.DrawFn, most: int = 10, outputs: int = 1) -> Graph:
-    """A valid graph of smooth operations with 1 to 3 leaves: fan-out, dead code, repeated arguments and constants occur.
+    """Draw a valid graph of smooth operations with 1 to 3 leaves, fan-out, dead code, repeated arguments and constants.
 
-    Arguments that might leave the interval in which an operation is smooth are first squeezed into it, lo + (hi - lo) *
-    sigmoid(x), so that every value and every derivative of low order is a moderate number.
+    An argument that might leave the interval in which an operation is smooth is first mapped into it by lo + (hi - lo) *
+    sigmoid(x), so that all values and derivatives of low order are moderate numbers.
     """
     nodes: list[Node] = []
     used: set[str] = set()
@@ -61,7 +69,7 @@ def graphs(draw: st.DrawFn, most: int = 10, outputs: int = 1) -> Graph:
 
 
 def leaf_values(graph: Graph, points: int | None, seed: int) -> dict[str, Seed]:
-    """Numbers for all leaves, the graph's own for the first point and others around them for the rest; None for one point."""
+    """Return numbers for all leaves: the graph's own at the first point and others near them at the rest; None: one point."""
     rng = np.random.default_rng(seed)
     own = {node.id: float(node.data or 0.0) for node in graph.nodes if node.op == "value"}
     if points is None:

@@ -104,7 +104,7 @@ def test_a_small_expression() -> None:
 )
 @pytest.mark.parametrize("points", [None, 3, 100])
 def test_local_gradients(text: str, inputs: dict[str, float], local: list[float], points: int | None) -> None:
-    """Of a node by each of its arguments alone, also where one node stands twice and where a chain is behind it."""
+    """The derivative of a node by each argument alone, also for a repeated argument and for chains."""
     given = {name: x if points is None else [x] * points for name, x in inputs.items()}
     points = points if inputs else None
     found = [edge.local_gradient for edge in rows(parse(text), given)[1]]
@@ -113,8 +113,8 @@ def test_local_gradients(text: str, inputs: dict[str, float], local: list[float]
         np.testing.assert_allclose(np.broadcast_to(gradient, points or 1), want, rtol=2e-15, atol=0.0)
 
 
-def test_a_number_at_every_point_is_one_number() -> None:
-    """As in every other answer: what depends on no list stays one number."""
+def test_a_value_that_depends_on_no_list_is_one_number() -> None:
+    """A value that depends on no list is one number."""
     nodes, _ = rows(parse("c = y*2; c*x"), {"x": [1.0, 2.0, 3.0], "y": 3.0})
     shapes = {row.id: np.shape(row.data) for row in nodes}
     assert shapes == {"x": (3,), "y": (), "c[1]": (), "c": (), "output": (3,)}
@@ -189,14 +189,14 @@ def drawn(graph: Graph, gradients: bool = True) -> str:
 
 
 def layout(text: str) -> str:
-    """What Graphviz makes of a text, in its plain format; fails where it complains."""
+    """The plain output of Graphviz for a DOT text; fails on any warning."""
     assert GRAPHVIZ
     done = subprocess.run([GRAPHVIZ, "-Tplain"], input=text.encode("utf-8"), capture_output=True, timeout=60, check=False)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout.decode("utf-8")
 
 
-def test_the_text() -> None:
+def test_dot_text() -> None:
     graph = Graph((Node("x", "value", data=3.0, label="input"), Node("y", "pow", ("x", 2))), ("y",))
     assert drawn(graph) == (
         "digraph expression {\n"
@@ -216,8 +216,8 @@ def test_the_text() -> None:
     assert "grad" not in without and "data 9" in without and "n0 -> n2op;" in without
 
 
-def test_every_node_of_the_users_is_named() -> None:
-    """Also one whose id ends as the made-up ids of constants do: `w[0]`, as people call a weight."""
+def test_every_node_that_the_user_named_has_a_name() -> None:
+    """Also one whose id looks like the made-up id of a constant, such as the weight `w[0]`."""
     graph = Graph((Node("w[0]", "value", data=2.0), Node("y[1]'", "mul", ("w[0]", 3))), ("y[1]'",))
     text = drawn(graph)
     assert "w[0]" in text and "y[1]'" in text
@@ -226,7 +226,7 @@ def test_every_node_of_the_users_is_named() -> None:
 
 @pytest.mark.skipif(GRAPHVIZ is None, reason="Graphviz is not installed")
 @pytest.mark.parametrize("gradients", [True, False])
-def test_graphviz_takes_any_label_and_shows_it(gradients: bool) -> None:
+def test_graphviz_accepts_any_label(gradients: bool) -> None:
     """No label ends a string, a field or a record: there are as many boxes as nodes, with as many fields."""
     leaves = [Node(f"n{k}", "value", data=float(k), label=label) for k, label in enumerate(NASTY)]
     graph = Graph((*leaves, Node("s", "sum", tuple(node.id for node in leaves))), ("s",))
@@ -246,7 +246,7 @@ def test_graphviz_takes_any_label_and_shows_it(gradients: bool) -> None:
     "label", ["a b", "a  b", "{x}|<y>", "back\\slash", '"quoted"', "\\N", "\\n", "a\\nb", "é 变量", "a &amp; b", "a&b", "é"]
 )
 def test_graphviz_shows_a_label_as_it_is(label: str) -> None:
-    """In a picture the text of a label is the label, with its spaces, backslashes, braces and ampersands."""
+    """A label is drawn as it is, with its spaces, backslashes, braces and ampersands."""
     assert GRAPHVIZ
     text = drawn(Graph((Node("x", "value", data=1.0, label=label),), ("x",)))
     svg = subprocess.run([GRAPHVIZ, "-Tsvg"], input=text.encode(), capture_output=True, timeout=60, check=True).stdout
@@ -265,7 +265,7 @@ def test_any_label_is_one_quoted_string_in_one_line(label: str, other: str) -> N
 
 
 def test_many_points_and_unknown_numbers() -> None:
-    """Of many points the first three are shown; None stands for a number that is not known."""
+    """Only the first three of many points are shown; None is a number that is not known."""
     nodes, edges = rows(parse("x*2"), {"x": [1.0, 2.0, 3.0, 4.0]})
     text = dot(nodes, edges)
     assert "{ x | data 1, 2, 3, ... | grad 2, 2, 2, ... }" in text

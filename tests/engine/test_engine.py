@@ -28,7 +28,7 @@ def test_examples_in_docstrings() -> None:
 
 
 def test_the_engine_knows_no_http() -> None:
-    """It is a library of its own: importing it loads neither a web framework nor a data model's."""
+    """Importing the engine loads neither a web framework nor a validation library."""
     code = "import sys, app.engine; print(*sorted({m.split('.')[0] for m in sys.modules}))"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60, check=True)

@@ -13,26 +13,30 @@ def kinds() -> set[str]:
     return {name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, EngineError)}
 
 
-def test_the_tree_is_the_one_that_is_drawn() -> None:
+def test_the_docstring_lists_all_errors() -> None:
     drawn = {line.split("── ")[1].split()[0] for line in (errors.__doc__ or "").splitlines() if "── " in line}
     assert drawn == kinds() - {"EngineError"}
     assert all(getattr(errors, name).__bases__ == (EngineError,) for name in drawn)
 
 
-def test_an_error_has_a_detail_and_a_path() -> None:
+def test_an_error_has_a_detail_and_a_place() -> None:
     error = EngineError("it is so", ("inputs", "x"))
-    assert (str(error), error.detail, error.path) == ("it is so", "it is so", ("inputs", "x"))
-    assert EngineError("it is so").path == ()
-    syntax = ExpressionSyntaxError("expected more", 2, 5)
+    assert (str(error), error.detail, error.place) == ("it is so", "it is so", ("inputs", "x"))
+    assert EngineError("it is so").place == ()
+    assert (EngineError("it is so").line, EngineError("it is so").column) == (None, None)
+
+
+def test_an_error_in_text_starts_with_its_line_and_column() -> None:
+    syntax = ExpressionSyntaxError("expected more", line=2, column=5)
     assert (syntax.detail, syntax.line, syntax.column) == ("line 2, column 5: expected more", 2, 5)
-    assert syntax.path == ("expression",)
+    assert str(syntax) == syntax.detail and syntax.place == ()
 
 
 @pytest.mark.parametrize(
     "name", ["x", "a b", "a\nb", "\x00", "\ud800", "é", "'", '"', "n" * 10_000, "\n" * 10_000, "\x1b[31m", 3]
 )
 def test_quoted_names_are_short_and_printable(name: object) -> None:
-    """And no longer than four times the limit, when every character is escaped."""
+    """Short even if every character is escaped."""
     quoted = quote(name)
     assert quoted.isprintable() and len(quoted) <= 10 * NAME_LIMIT
     quoted.encode("utf-8")
@@ -52,12 +56,12 @@ def test_quoted_names_are_short_and_printable(name: object) -> None:
         ("n" * 200, ["n" * 61], ""),
     ],
 )
-def test_nearest(name: str, known: list[str], hint: str) -> None:
+def test_nearest_name(name: str, known: list[str], hint: str) -> None:
     assert nearest(name, known) == hint
 
 
 def test_a_hint_is_cheap() -> None:
-    """Of a million names some are compared, and of long ones a part: no request is slow for being wrong."""
+    """Only some of a million names are compared, and only short ones."""
     began = time.perf_counter()
     nearest("q" * 100_000, (f"{'p' * 50} {k}" for k in range(1_000_000)))
     assert time.perf_counter() - began < 2.0

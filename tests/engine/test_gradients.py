@@ -15,7 +15,7 @@ def test_a_missing_id_has_the_gradient_zero() -> None:
     assert list(gradients) == ["x"] and len(gradients) == 1
 
 
-def test_it_is_a_mapping() -> None:
+def test_gradients_are_a_mapping() -> None:
     gradients: Gradients[str, float] = Gradients({"x": 2.0, "y": -1.0})
     assert isinstance(gradients, Mapping)
     assert dict(gradients) == {"x": 2.0, "y": -1.0} == gradients
@@ -25,7 +25,7 @@ def test_it_is_a_mapping() -> None:
     assert gradients != Gradients({"x": 2.0})
 
 
-def test_it_never_changes() -> None:
+def test_gradients_never_change() -> None:
     given = {"x": 2.0}
     gradients: Gradients[str, float] = Gradients(given)
     given["x"] = 3.0
@@ -41,13 +41,13 @@ def test_it_never_changes() -> None:
     assert dict(gradients) == {"x": 2.0}
 
 
-def test_its_table_cannot_be_deleted() -> None:
+def test_attributes_of_gradients_cannot_be_deleted() -> None:
     gradients: Gradients[str, float] = Gradients({"x": 2.0})
     with pytest.raises(AttributeError):
         del gradients._entries
     assert gradients["x"] == 2.0
 
 
-def test_entries_may_be_arrays() -> None:
+def test_entries_can_be_arrays() -> None:
     gradients = Gradients({"x": np.array([1.0, 2.0])})
     assert gradients["x"].tolist() == [1.0, 2.0] and gradients["nobody"] == 0.0

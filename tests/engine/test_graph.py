@@ -30,8 +30,8 @@ def refused(kind: type[EngineError], *nodes: Node, outputs: tuple[str, ...] | No
 
 
 @given(graphs(outputs=2), st.data())
-def test_arguments_come_first_and_what_the_outputs_need_before_the_rest(graph: Graph, data: st.DataObject) -> None:
-    """And the part that the outputs need has one order, however the nodes were given."""
+def test_topological_order(graph: Graph, data: st.DataObject) -> None:
+    """The order of what the outputs need does not depend on the order of the nodes."""
     shuffled = Graph(tuple(data.draw(st.permutations(graph.nodes))), graph.outputs)
     orders = []
     for one in (graph, shuffled):
@@ -50,10 +50,10 @@ def test_arguments_come_first_and_what_the_outputs_need_before_the_rest(graph: G
     assert orders[0] == orders[1]
 
 
-def test_nodes_stand_in_any_order() -> None:
+def test_nodes_can_be_in_any_order() -> None:
     nodes = (X, Node("a", "square", ("x",)), Node("b", "mul", ("a", "x")), Node("y", "add", ("b", 1)))
     for order in permutations(nodes):
-        assert backward(Graph(order, ("y",))) == (9.0, {"x": 12.0, "a": 2.0, "b": 1.0, "y": 1.0})
+        assert backward(Graph(order, ("y",))) == (9.0, {"x": 12.0, "a": 2.0, "b": 1.0, "y": 1.0})  # type: ignore[comparison-overlap]
 
 
 def test_names_default_to_all_ids_in_the_given_order() -> None:
@@ -82,7 +82,7 @@ def test_a_graph_never_changes() -> None:
 
 def test_a_list_given_as_nodes_may_change_afterwards() -> None:
     nodes = [X]
-    graph = Graph(nodes, ("x",))  # type: ignore[arg-type]
+    graph = Graph(nodes, ("x",))
     nodes.append(Node("y", "exp", ("x",)))
     assert graph.nodes == (X,)
 
@@ -105,14 +105,14 @@ def test_a_list_given_as_nodes_may_change_afterwards() -> None:
     ],
 )
 def test_cycles_are_spelled_out(nodes: tuple[Node, ...], cycle: str) -> None:
-    """Each node is followed by an argument of it. In dead code too: a graph that exists is valid."""
+    """Each node is followed by one of its arguments. Cycles in dead code are refused too."""
     output = "y" if any(node.id == "y" for node in nodes) else nodes[0].id
     error = refused(GraphCycle, *nodes, outputs=(output,))
     names = cycle.split(" -> ")
     rotations = [names[k:-1] + names[:k] + [names[k]] for k in range(len(names) - 1)]
     assert error.detail in [f"the graph has a cycle: {' -> '.join(rotation)}" for rotation in rotations]
     start = error.detail.removeprefix("the graph has a cycle: ").split(" -> ")[0]
-    assert error.path == ("expression", "nodes", [node.id for node in nodes].index(start))
+    assert error.place == ("nodes", [node.id for node in nodes].index(start))
 
 
 def test_a_long_cycle_is_abbreviated() -> None:
@@ -134,11 +134,11 @@ def test_a_cycle_of_three_hundred_thousand_nodes_needs_no_recursion() -> None:
     assert f"({count - 6} more)" in refused(GraphCycle, *nodes, outputs=("0",)).detail
 
 
-def test_two_ways_to_one_node_are_no_cycle() -> None:
+def test_a_node_used_twice_is_not_a_cycle() -> None:
     """A ladder of 60 squares has 2**60 paths, and 60 nodes."""
     nodes = [Node("0", "value", data=0.5), *(Node(str(k), "add", (str(k - 1), str(k - 1))) for k in range(1, 60))]
     random.Random(1).shuffle(nodes)
-    assert backward(Graph(tuple(nodes), ("59",)), wrt=["0"]) == (0.5 * 2.0**59, {"0": 2.0**59})
+    assert backward(Graph(tuple(nodes), ("59",)), wrt=["0"]) == (0.5 * 2.0**59, {"0": 2.0**59})  # type: ignore[comparison-overlap]
 
 
 # --- what is refused
@@ -146,7 +146,7 @@ def test_two_ways_to_one_node_are_no_cycle() -> None:
 
 def test_duplicate_ids() -> None:
     error = refused(DuplicateNode, X, Node("y", "exp", ("x",)), Node("x", "value"), outputs=("y",))
-    assert (error.detail, error.path) == ("nodes 0 and 2 share the id 'x'", ("expression", "nodes", 2, "id"))
+    assert (error.detail, error.place) == ("nodes 0 and 2 share the id 'x'", ("nodes", 2, "id"))
 
 
 @pytest.mark.parametrize(
@@ -164,27 +164,27 @@ def test_an_unknown_argument(arg: str, hint: str) -> None:
     error = refused(UnknownNode, Node("alpha", "value"), Node("f", "sum", ("alpha", 1, arg, "alpha")))
     shown = arg if len(arg) <= 60 else arg[:59] + "…"
     assert error.detail == f"node 'f' has the argument '{shown}', which names no node.{hint}"
-    assert error.path == ("expression", "nodes", 1, "args", 2)
+    assert error.place == ("nodes", 1, "args", 2)
 
 
 def test_the_first_unknown_argument_is_named() -> None:
     error = refused(UnknownNode, X, Node("a", "add", (1, 2)), Node("b", "add", ("x", "p")), Node("c", "add", ("q", "x")))
-    assert error.path == ("expression", "nodes", 2, "args", 1)
+    assert error.place == ("nodes", 2, "args", 1)
 
 
 @pytest.mark.parametrize(
     ("outputs", "path", "hint"),
     [
-        (("Y",), ("expression", "output"), "Did you mean 'y'?"),
-        (("q",), ("expression", "output"), "The nodes are 'x', 'y'."),
-        (("y", "q"), ("expression", "outputs", 1), "The nodes are 'x', 'y'."),
-        (("",), ("expression", "output"), "The nodes are 'x', 'y'."),
+        (("Y",), ("output",), "Did you mean 'y'?"),
+        (("q",), ("output",), "The nodes are 'x', 'y'."),
+        (("y", "q"), ("outputs", 1), "The nodes are 'x', 'y'."),
+        (("",), ("output",), "The nodes are 'x', 'y'."),
     ],
 )
 def test_an_unknown_output(outputs: tuple[str, ...], path: tuple[str | int, ...], hint: str) -> None:
     error = refused(UnknownNode, X, Node("y", "exp", ("x",)), outputs=outputs)
     unknown = next(name for name in outputs if name != "y")
-    assert (error.detail, error.path) == (f"there is no node '{unknown}'. {hint}", path)
+    assert (error.detail, error.place) == (f"there is no node '{unknown}'. {hint}", path)
 
 
 @pytest.mark.parametrize(
@@ -194,20 +194,20 @@ def test_an_unknown_output(outputs: tuple[str, ...], path: tuple[str | int, ...]
         ("SIN", " Did you mean 'sin'?"),
         ("power", " Did you mean 'pow'?"),
         ("Value", " Did you mean 'value'?"),
-        ("qqq", " GET /v1/primitives lists them."),
-        ("", " GET /v1/primitives lists them."),
+        ("qqq", ""),
+        ("", ""),
         ("identity", None),
         ("pow_number", None),
         ("logaddexp", None),
     ],
 )
 def test_an_unknown_primitive(op: str, hint: str | None) -> None:
-    """Rows that only other rows use are none of those that a node can name."""
+    """A node cannot name a row that only other rows use."""
     error = refused(UnknownPrimitive, X, Node("y", op, ("x",)))
     assert error.detail.startswith(f"there is no primitive '{op}'.")
     if hint is not None:
         assert error.detail == f"there is no primitive '{op}'.{hint}"
-    assert error.path == ("expression", "nodes", 1, "op")
+    assert error.place == ("nodes", 1, "op")
 
 
 @pytest.mark.parametrize(
@@ -222,13 +222,13 @@ def test_an_unknown_primitive(op: str, hint: str | None) -> None:
         ("max", ("x",), "node 'y': max takes 2 or more arguments, not 1"),
         ("sum", (), "node 'y': sum takes 1 or more arguments, not 0"),
         ("div", ("x",), "node 'y': div takes 2 arguments, not 1"),
-        ("value", ("x",), "node 'y': a leaf takes no arguments, not 1; its number stands in `data`"),
-        ("value", (2.0,), "node 'y': a leaf takes no arguments, not 1; its number stands in `data`"),
+        ("value", ("x",), "node 'y': a leaf takes no arguments, not 1; put its number into `data`"),
+        ("value", (2.0,), "node 'y': a leaf takes no arguments, not 1; put its number into `data`"),
     ],
 )
-def test_arity(op: str, args: tuple[str | float, ...], message: str) -> None:
+def test_wrong_arity(op: str, args: tuple[str | float, ...], message: str) -> None:
     error = refused(WrongArity, X, Node("y", op, args))
-    assert (error.detail, error.path) == (message, ("expression", "nodes", 1, "args"))
+    assert (error.detail, error.place) == (message, ("nodes", 1, "args"))
 
 
 @pytest.mark.parametrize(
@@ -236,11 +236,11 @@ def test_arity(op: str, args: tuple[str | float, ...], message: str) -> None:
     ["", "n" * (ID_LIMIT + 1), "a\nb", "\x00", "tab\t", "\x7f", "\x85", "\x9f", "\ud800", "a\udfffb", "\udc80"],
     ids=ascii,
 )
-def test_bad_ids(name: str) -> None:
+def test_invalid_ids(name: str) -> None:
     error = refused(InvalidNode, X, Node(name, "exp", ("x",)), outputs=("x",))
     assert error.detail.startswith("an id has 1 to 128 characters and no control characters, this one is ")
     assert f"({len(name)} characters)" in error.detail
-    assert error.path == ("expression", "nodes", 1, "id")
+    assert error.place == ("nodes", 1, "id")
     assert error.detail.isprintable()
     error.detail.encode("utf-8")
 
@@ -248,8 +248,8 @@ def test_bad_ids(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["n" * ID_LIMIT, " ", "a b", "é", "变量", "😀", "\u200b", "\u2028", "'", '"', "\\", "%1", "0", "-1", "pi"]
 )
-def test_good_ids(name: str) -> None:
-    """Any characters but control characters, also those that no name in a text may have."""
+def test_valid_ids(name: str) -> None:
+    """Any characters except control characters, even those that no name in text can have."""
     graph = Graph((Node(name, "value"), Node("f", "square", (name,))), ("f",))
     assert backward(graph, {name: 3.0}).gradients[name] == 6.0
 
@@ -257,28 +257,28 @@ def test_good_ids(name: str) -> None:
 def test_data_on_an_operation() -> None:
     error = refused(InvalidNode, X, Node("y", "exp", ("x",), data=1.0))
     assert error.detail == "node 'y' is the operation exp: only a node with op 'value' has data"
-    assert error.path == ("expression", "nodes", 1, "data")
+    assert error.place == ("nodes", 1, "data")
 
 
 def test_data_of_zero_on_an_operation_is_refused_too() -> None:
-    assert refused(InvalidNode, X, Node("y", "exp", ("x",), data=0.0)).path[-1] == "data"
+    assert refused(InvalidNode, X, Node("y", "exp", ("x",), data=0.0)).place[-1] == "data"
 
 
-def test_nothing_is_no_graph() -> None:
+def test_a_graph_needs_a_node_and_an_output() -> None:
     with pytest.raises(InvalidNode, match="at least one node") as caught:
         Graph((), ("x",))
-    assert caught.value.path == ("expression", "nodes")
+    assert caught.value.place == ("nodes",)
     with pytest.raises(InvalidNode, match="at least one output") as caught:
         Graph((X,), ())
-    assert caught.value.path == ("expression", "outputs")
+    assert caught.value.place == ("outputs",)
 
 
 def test_an_alias_is_the_operation_it_stands_for() -> None:
     graph = Graph((X, Node("y", "div", (1, "x"))), ("y",))
-    assert backward(graph) == (0.5, {"x": -0.25, "y": 1.0})
+    assert backward(graph) == (0.5, {"x": -0.25, "y": 1.0})  # type: ignore[comparison-overlap]
 
 
-def test_numbers_are_constants_wherever_they_stand() -> None:
+def test_number_arguments_are_constants() -> None:
     nodes = (
         X,
         Node("a", "sub", (5, "x")),
@@ -296,20 +296,20 @@ def test_numbers_are_constants_wherever_they_stand() -> None:
 
 def test_an_id_that_looks_like_a_number_is_not_one() -> None:
     graph = Graph((Node("2", "value", data=7.0), Node("y", "mul", ("2", 2))), ("y",))
-    assert backward(graph) == (14.0, {"2": 2.0, "y": 1.0})
+    assert backward(graph) == (14.0, {"2": 2.0, "y": 1.0})  # type: ignore[comparison-overlap]
 
 
 def test_a_constant_exponent_has_no_derivative_of_its_own() -> None:
-    """(-2)**3 with a number as exponent is smooth; with a node as exponent its gradient is by log(-2), which is none."""
+    """(-2)**3 with a number as exponent is smooth; with a node as exponent its gradient is by log(-2), which is NaN."""
     number = Graph((Node("x", "value", data=-2.0), Node("y", "pow", ("x", 3))), ("y",))
     assert backward(number).gradients["x"] == 12.0
     node = Graph((Node("x", "value", data=-2.0), Node("n", "value", data=3.0), Node("y", "pow", ("x", "n"))), ("y",))
     got = backward(node).gradients
-    assert got["x"] == 12.0 and math.isnan(got["n"])  # type: ignore[arg-type]
+    assert got["x"] == 12.0 and math.isnan(got["n"])
 
 
-def test_no_error_costs_more_than_the_work() -> None:
-    """Hints in a graph of 100,000 nodes look at some of them only."""
+def test_a_hint_in_a_large_graph() -> None:
+    """A hint in a graph of 100,000 nodes compares only some of them."""
     nodes = [Node(f"node number {k}", "value") for k in range(100_000)]
     error = refused(UnknownNode, *nodes, Node("y", "neg", ("node number 17x",)))
     assert "Did you mean 'node number 17'?" in error.detail
@@ -329,13 +329,13 @@ NODES = st.builds(
 @given(st.lists(NODES, max_size=5), st.lists(IDS, max_size=2))
 @settings(max_examples=500)
 def test_any_nodes_are_a_graph_or_an_engine_error(nodes: list[Node], outputs: list[str]) -> None:
-    """And the error's path leads to something that is there."""
+    """The error's place leads to something that exists."""
     try:
         graph = Graph(tuple(nodes), tuple(outputs))
     except EngineError as error:
         assert error.detail.isprintable()
         place: Any = {"nodes": nodes, "outputs": outputs, "output": outputs[:1]}
-        for step in error.path[1:]:
+        for step in error.place:
             place = getattr(place, str(step)) if isinstance(place, Node) else place[step]
     else:
         assert len(graph.wiring.order) == len(nodes)

@@ -1,4 +1,4 @@
-"""Machine code on disk: never stale, used where it can only be read, and complete once everything has been warmed up."""
+"""Machine code on disk is never stale, is used from read-only folders, and is complete after warming up."""
 
 import json
 import os
@@ -21,7 +21,7 @@ SINE = 'P("sin", lambda x: np.sin(x),'
 
 
 def run(code: str, root: Path = ROOT, seconds: float = 120, **environment: str) -> Any:
-    """What a fresh process prints, as JSON, with the app of `root`."""
+    """The JSON that a fresh process with the app of `root` prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=root,
@@ -36,14 +36,14 @@ def run(code: str, root: Path = ROOT, seconds: float = 120, **environment: str) 
 
 
 def copied(to: Path) -> Path:
-    """A copy of the app's sources as an installation makes it: with the bytes, and with times of its own."""
+    """A copy of the app's sources with times of its own, as an installation makes."""
     shutil.copytree(ROOT / "app", to / "app", ignore=shutil.ignore_patterns("__pycache__"), copy_function=shutil.copyfile)
     return to
 
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder, all of which can only be read, with the machine code of these sources."""
+    """A read-only cache folder with the machine code of these sources."""
     if jit.FOLDER is None:
         pytest.skip("no folder for machine code can be written here")
     if not (jit.FOLDER / jit.COMPLETE).is_file():
@@ -57,8 +57,8 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def test_an_edited_rule_is_served_at_once(tmp_path: Path) -> None:
-    """Two processes share a cache folder; between them the rule of sin is edited to twice itself."""
+def test_an_edited_rule_is_recompiled(tmp_path: Path) -> None:
+    """Two processes share a cache folder; in between, the rule of sin is doubled."""
     root, cache = copied(tmp_path), str(tmp_path / "cache")
     code = """
         import json
@@ -124,10 +124,10 @@ EVERYTHING = """
                 transforms.jvp(graph, inputs)
                 nodes, edges = drawing.rows(graph, inputs)
                 drawing.dot(nodes, edges)
-                for asked in faults.Asked:
+                for quantity in faults.Quantity:
                     point = None if isinstance(x, float) else 1
-                    faults.explain(graph, inputs, asked, "x", float("nan"), point=point, seeds={"x": x})
-                    faults.explain(graph, inputs, asked, "x", float("inf"), point=point)
+                    faults.explain(graph, inputs, faults.Fault(quantity, "x", float("nan"), point), {"x": x})
+                    faults.explain(graph, inputs, faults.Fault(quantity, "x", float("inf"), point))
         for cycle in (("b",), ("a", "b")):
             try:
                 Graph((Node("a", "neg", ("b",)), Node("b", "sum", cycle)), ("a",))
@@ -152,7 +152,7 @@ COUNT = """
 
 
 def test_after_warming_up_nothing_is_compiled(complete: Path) -> None:
-    """Whatever is asked of the engine: no kernel meets types that it was not warmed up with."""
+    """No use of the engine calls a kernel with types that it was not warmed up with."""
     before, after = run(EVERYTHING + COUNT, AUTODIFF_CACHE_DIR=str(complete))
     assert after == before
     kernels = {name: n for name, n in before.items() if name.startswith("app.engine.")}
@@ -193,7 +193,7 @@ def use(root: Path, cache: Path) -> Any:
     return run(program, root, AUTODIFF_CACHE_DIR=str(cache), PROGRAM=program)
 
 
-def test_a_complete_folder_that_can_only_be_read_is_used_without_compiling(complete: Path) -> None:
+def test_a_complete_read_only_folder_is_used_without_compiling(complete: Path) -> None:
     """As in an image with a read-only file system: everything comes from disk, and nothing is written or compiled."""
     found = use(ROOT, complete)
     if found["writable"]:
@@ -204,7 +204,7 @@ def test_a_complete_folder_that_can_only_be_read_is_used_without_compiling(compl
 
 
 def test_the_same_sources_elsewhere_share_the_machine_code(complete: Path, tmp_path: Path) -> None:
-    """The folder is named by what the sources say; where they stand, and when they were written, is no part of it."""
+    """The name of the folder depends on the text of the sources, not on where or when they were written."""
     found = use(copied(tmp_path), complete)
     if found["writable"]:
         pytest.skip("this user can write to what can only be read")
@@ -213,6 +213,31 @@ def test_the_same_sources_elsewhere_share_the_machine_code(complete: Path, tmp_p
 
 
 # --- which folder
+
+
+def test_importing_the_engine_makes_no_folder_and_computing_does(tmp_path: Path) -> None:
+    code = """
+        import json, os
+        import app.engine
+        from app.engine import jit
+        before = os.listdir(os.environ["HOME"]), os.path.exists(os.environ["AUTODIFF_CACHE_DIR"])
+        app.engine.value(2.0).sin()
+        print(json.dumps([*before, jit.FOLDER.is_dir()]))
+    """
+    (tmp_path / "home").mkdir()
+    home, chosen = str(tmp_path / "home"), str(tmp_path / "cache")
+    assert run(code, HOME=home, AUTODIFF_CACHE_DIR=chosen, XDG_CACHE_HOME="") == [[], False, True]
+
+
+def test_importing_the_engine_changes_only_where_numba_caches() -> None:
+    code = """
+        import json
+        from numba.core import config
+        before = dict(vars(config))
+        import app.engine
+        print(json.dumps(sorted(name for name, option in vars(config).items() if before.get(name) != option)))
+    """
+    assert run(code) == ["CACHE_DIR", "CACHE_LOCATOR_CLASSES"]
 
 
 def test_the_folder_is_named_by_all_that_machine_code_depends_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -224,7 +249,7 @@ def test_the_folder_is_named_by_all_that_machine_code_depends_on(monkeypatch: py
             patch.setattr(jit.config, part, change)
             names.add(jit._fingerprint())
     with monkeypatch.context() as patch:
-        patch.setattr(jit.numba, "__version__", "0.0")
+        patch.setattr("numba.__version__", "0.0")
         names.add(jit._fingerprint())
     root = copied(tmp_path)
     monkeypatch.setattr(jit, "APP", root / "app")
@@ -236,10 +261,12 @@ def test_the_folder_is_named_by_all_that_machine_code_depends_on(monkeypatch: py
     assert len(names) == 7
 
 
-def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_named_folder_comes_before_the_users(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name = jit._fingerprint()
     monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(tmp_path / "chosen"))
     assert jit._choose() == (tmp_path / "chosen" / name, False)
+    assert not (tmp_path / "chosen").exists(), "choosing makes no folder"
+    (tmp_path / "chosen" / name).mkdir(parents=True)
     (tmp_path / "chosen" / name / jit.COMPLETE).touch()
     assert jit._choose() == (tmp_path / "chosen" / name, True)
     monkeypatch.delenv("AUTODIFF_CACHE_DIR")
@@ -250,8 +277,8 @@ def test_where_the_folder_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert jit._choose() == (tmp_path / "home" / ".cache" / "autodiff-http" / name, False)
 
 
-def test_a_folder_that_cannot_be_made_gives_way_to_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The one that the settings name, the user's own, and one among the temporary files; or else none at all."""
+def test_a_folder_that_cannot_be_made_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In this order: the named folder, the user's cache folder, the temporary folder, none."""
     (tmp_path / "file").touch()
     name = jit._fingerprint()
     monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(tmp_path / "file" / "below"))
@@ -266,8 +293,8 @@ def test_a_folder_that_cannot_be_made_gives_way_to_the_next(monkeypatch: pytest.
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
 @pytest.mark.parametrize("variable", ["AUTODIFF_CACHE_DIR", "XDG_CACHE_HOME"])
-def test_machine_code_of_somebody_else_is_not_run(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The temporary folder is open to all, and its name is known: what lies there ready counts only if it is ours."""
+def test_machine_code_of_another_user_is_not_run(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Everybody can write to the temporary folder: a cache found there is used only if it is the user's own."""
     (tmp_path / "file").touch()
     planted = tmp_path / f"autodiff-http-{os.getuid()}" / jit._fingerprint()
     planted.mkdir(parents=True)

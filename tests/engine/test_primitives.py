@@ -123,7 +123,7 @@ def pairs(n: int) -> list[tuple[int, int]]:
 
 
 def variables(row: Primitive) -> int:
-    """How many of the row's arguments it has derivatives by: the exponent of `pow_number` is never one of them."""
+    """The number of arguments with derivatives: the exponent of `pow_number` has none."""
     return 1 if row.name == "pow_number" else len(row.d)
 
 
@@ -252,7 +252,7 @@ HOSTILE = [0.0, -0.0, 1.0, -1.0, 0.5, -3.0, math.inf, -math.inf, math.nan, 1e300
 
 @EACH_ROW
 def test_compiled_code_and_numpy_agree_on_hostile_numbers(row: Primitive) -> None:
-    """Infinite, undefined, huge and tiny arguments and kinks: the same number, infinity or NaN, whoever computes it."""
+    """For infinite, undefined, huge and tiny arguments and at kinks, both give the same number, infinity or NaN."""
     n = len(row.d)
     points = list(product(HOSTILE if n < 3 else [0.0, -1.0, math.inf, math.nan], repeat=n))
     check_executors(OPCODE[row.name], n, points)
@@ -375,8 +375,11 @@ PROSE = {
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_formula_and_derivatives_compute_what_they_say(row: Primitive) -> None:
-    """Where a formula is an expression of our language, it has the row's values, and its derivatives the row's partials."""
-    said = {"formula": [(row.formula, row.fun)], "derivative": list(zip(row.derivative, row.d, strict=True))}
+    """A formula that is an expression has the row's values, and its derivatives have the row's partials."""
+    said: dict[str, list[Any]] = {
+        "formula": [(row.formula, row.fun)],
+        "derivative": list(zip(row.derivative, row.d, strict=True)),
+    }
     for kind, texts in said.items():
         for text, rule in texts:
             if (row.name, kind) in PROSE:
@@ -389,11 +392,11 @@ def test_formula_and_derivatives_compute_what_they_say(row: Primitive) -> None:
                 inputs = {name: x for name, x in zip("xyz", point, strict=False) if name in graph.index}
                 got = transforms.evaluate(graph, inputs)[graph.output]
                 out = row.fun(*point)  # type: ignore[misc]
-                want = out if kind == "formula" else rule(*point, out)  # type: ignore[misc]
+                want = out if kind == "formula" else rule(*point, out)
                 assert got == pytest.approx(float(want), rel=1e-12, abs=1e-13), (text, point)
 
 
-def test_rows_explain_themselves() -> None:
+def test_every_row_has_a_formula_and_a_derivative_text() -> None:
     for row in WIRE.values():
         assert row.formula and row.derivative and row.domain_note
         assert bool(row.kinks) == (row.kink != "none") or row.name == "pow", row.name
@@ -401,16 +404,16 @@ def test_rows_explain_themselves() -> None:
             assert len(row.derivative) == len(row.d)
 
 
-def test_a_row_that_does_not_fit_together_is_refused() -> None:
-    with pytest.raises(ValueError, match="rules of its own, or is a fold"):
+def test_a_row_with_missing_rules_is_refused() -> None:
+    with pytest.raises(ValueError, match="rules of its own or a fold"):
         Primitive("nothing")
-    with pytest.raises(ValueError, match="2 partials want as many intervals, and 3 second partials"):
+    with pytest.raises(ValueError, match="2 partials need as many intervals, and 3 second partials"):
         planted("mul", dd=())
-    with pytest.raises(ValueError, match="1 partials want as many intervals"):
+    with pytest.raises(ValueError, match="1 partials need as many intervals"):
         planted("sin", domain=())
 
 
-def test_names_on_the_wire_are_the_contract() -> None:
+def test_names_of_operations_are_the_documented_ones() -> None:
     contract = (
         "neg abs sign exp expm1 log log1p log2 log10 sqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh "
         "acosh atanh sigmoid softplus relu leaky_relu elu gelu silu erf erfc lgamma digamma add sub mul divide pow min max "
@@ -423,7 +426,7 @@ def test_names_on_the_wire_are_the_contract() -> None:
 
 # --- operations of any number of arguments
 
-TAKEN = {
+TAKEN: dict[int, list[tuple[float, ...]]] = {
     1: [(0.7,), (-1.3,)],
     2: [(0.7, -1.3), (2.0, 2.5)],
     5: [(0.7, -1.3, 2.2, 0.1, -0.4), (1.0, 2.0, 3.0, 4.0, 5.0)],
@@ -431,7 +434,7 @@ TAKEN = {
 
 
 def at(graph: Graph, inputs: Mapping[str, float], points: int | None) -> transforms.Hessian:
-    """The Hessian at one point, or at `points` of them that are all the same, of which the last is given back."""
+    """The Hessian at one point, or at `points` of them that are all the same, of which the last is returned."""
     if points is None:
         return transforms.hessian(graph, inputs)
     answer = transforms.hessian(graph, {name: [x] * points for name, x in inputs.items()})
@@ -449,8 +452,8 @@ def at(graph: Graph, inputs: Mapping[str, float], points: int | None) -> transfo
 @pytest.mark.parametrize("points", [None, 3, 100])
 @pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("name", [row.name for row in FOLDS])
-def test_folds(name: str, count: int, points: int | None) -> None:
-    """Value, gradient and Hessian of 1, 2 and 5 arguments; `min` and `max` want two at least."""
+def test_operations_on_any_number_of_arguments(name: str, count: int, points: int | None) -> None:
+    """Value, gradient and Hessian of 1, 2 and 5 arguments; `min` and `max` need at least two."""
     names = [f"x{k}" for k in range(count)]
     if count < WIRE[name].min_arity:
         with pytest.raises(EngineError, match=f"{name} takes 2 or more arguments, not 1"):
@@ -617,7 +620,7 @@ def slope_of(function: Oracle, point: Sequence[Any], i: int, step: int = 30) -> 
 def tolerance(function: Oracle, point: Sequence[Any], want: Any) -> Any:
     """Eight roundings, times what the function makes of a rounding of its arguments: 1 + sum |x f'(x) / f(x)|.
 
-    No more can be asked: gelu(-30) has a condition of 900, since erfc's argument -30/sqrt(2) is rounded. It is capped
+    No more can be quantity: gelu(-30) has a condition of 900, since erfc's argument -30/sqrt(2) is rounded. It is capped
     at 2,000, for where a function is as steep as that (digamma at its zero) its rule takes care. Below the normal numbers
     an error of one unit is allowed.
     """
@@ -630,14 +633,14 @@ def tolerance(function: Oracle, point: Sequence[Any], want: Any) -> Any:
 
 @pytest.mark.parametrize(("name", "point"), SPECIAL, ids=str)
 def test_special_values(name: str, point: tuple[float, ...]) -> None:
-    """Far out, close to zero, at zeros and beside poles: value and gradient are mpmath's, at one point and at many."""
+    """Far out, near zero, at zeros and next to poles, value and gradient are mpmath's at one point and at many."""
     oracle = ORACLES[name]
     names = "xyz"[: len(point)]
     graph, inputs = parse(f"{name}({', '.join(names)})"), dict(zip(names, point, strict=True))
     exact = tuple(map(mpf, point))
     with mp.workdps(1500 if name in ("hypot", "atan2", "atan") else 120):  # so that 1 + 1e-600 still is more than 1
         functions = [oracle, *(lambda *x, i=i: slope_of(oracle, x, i) for i in range(len(point)))]
-        wanted = [function(*exact) for function in functions]
+        wanted = [function(*exact) for function in functions]  # type: ignore[no-untyped-call]
         allowed = [tolerance(function, exact, want) for function, want in zip(functions, wanted, strict=True)]
         for points in (None, 3, 128):
             answer = at(graph, inputs, points)
@@ -699,8 +702,10 @@ NAN, INF = math.nan, math.inf
         ("log10(x)", (1000.0,), 3.0, (1 / (1000 * math.log(10)),)),
     ],
 )
-def test_edges(text: str, point: tuple[float, ...], value: float, gradient: tuple[float, ...], points: int | None) -> None:
-    """What the contract's conventions and IEEE arithmetic say at the edge of a domain, exactly."""
+def test_values_and_partials_at_the_edges_of_domains(
+    text: str, point: tuple[float, ...], value: float, gradient: tuple[float, ...], points: int | None
+) -> None:
+    """Exactly the numbers of the documented conventions and of IEEE arithmetic at the edge of a domain."""
     got = at(parse(text), dict(zip("xy", point, strict=False)), points)
     np.testing.assert_array_equal([got.value, *(got.gradients[by] for by in "xy"[: len(point)])], [value, *gradient])
 
@@ -727,7 +732,7 @@ def test_edges(text: str, point: tuple[float, ...], value: float, gradient: tupl
     ],
 )
 def test_second_derivatives_far_out(text: str, point: tuple[float, ...], want: float, points: int | None) -> None:
-    """They vanish (or underflow) there, and are not NaN for an infinity that an intermediate result ran into."""
+    """They vanish or underflow there, and are not NaN because an intermediate result was infinite."""
     got = at(parse(text), dict(zip("xy", point, strict=False)), points)
     for row in got.hessian.values():
         for entry in row.values():

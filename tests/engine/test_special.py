@@ -50,8 +50,8 @@ def test_polygamma_functions(function: Callable[[Any], Any], order: int) -> None
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_one_body_serves_numbers_arrays_and_compiled_code(name: str) -> None:
-    """Whichever way a rule calls it; infinities and NaN are met without a warning but those that `errstate` silences."""
+def test_numbers_arrays_and_compiled_code_agree(name: str) -> None:
+    """All ways in which a rule calls it give the same; infinities and NaN warn only as `errstate` allows."""
     function = getattr(special, name)
     points = np.array([0.3, 1.7, 2.9, 7.5, 30.0, 0.01])
     with mp.workdps(40):
@@ -63,7 +63,7 @@ def test_one_body_serves_numbers_arrays_and_compiled_code(name: str) -> None:
 
 
 def test_compiled_where_and_polygammas_agree_with_numpy() -> None:
-    """In compiled code `where` takes one number and the others are their own bodies, which are compiled here."""
+    """In compiled code `where` takes one number, and the others run the same code as for arrays."""
 
     @numba.njit(error_model="numpy")
     def compiled(x: float) -> tuple[float, float, float]:

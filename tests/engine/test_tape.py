@@ -1,12 +1,13 @@
-"""Tapes: what is laid out, in which slots, and what is left out."""
+"""Tapes: instructions, slots, and dead code that is left out."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 
+from app.engine.binding import bind
 from app.engine.graph import Graph, Node
 from app.engine.primitives import OPCODE, PRIMITIVES
-from app.engine.tape import bind, dependents, record
+from app.engine.tape import dependents, record
 from app.engine.text import parse
 from tests.engine.conftest import graphs
 
@@ -38,12 +39,12 @@ def names(graph: Graph, everything: bool = False) -> list[str]:
         ("unused = exp(x); x*2", ["mul"]),
     ],
 )
-def test_instructions(text: str, rows: list[str]) -> None:
+def test_instructions_of_an_expression(text: str, rows: list[str]) -> None:
     assert names(parse(text)) == rows
 
 
 @given(graphs())
-def test_arguments_stand_before_and_slots_are_the_nodes(graph: Graph) -> None:
+def test_arguments_come_first_and_each_node_has_a_slot(graph: Graph) -> None:
     for everything in (False, True):
         tape = record(graph.wiring, everything)
         for k in range(len(tape.code)):
@@ -74,13 +75,13 @@ def test_a_tape_never_changes() -> None:
             array[0] = 0
 
 
-def test_constants_stand_at_their_slots() -> None:
+def test_constants_are_in_their_slots() -> None:
     tape = record(parse("5 - x*2 + mean(x, 7)").wiring)
     assert sorted(tape.numbers[tape.source < 0].tolist()) == [2.0, 2.0, 5.0, 7.0]
 
 
 def test_dependents() -> None:
-    """Unused arguments of an instruction, which stand at slot 0, are none of its arguments."""
+    """The unused arguments of an instruction, which are slot 0, do not count."""
     graph = parse("a = neg(y); b = x*2; where(z, a, b)")
     tape = record(graph.wiring)
 

@@ -52,8 +52,8 @@ def readme() -> tuple[Value, Value, Value]:
     d = a * b + b**3
     c += c + 1
     c += 1 + c + (-a)
-    d += d * 2 + (b + a).relu()  # type: ignore[operator]
-    d += 3 * d + (b - a).relu()  # type: ignore[operator]
+    d += d * 2 + (b + a).relu()
+    d += 3 * d + (b - a).relu()
     e = c - d
     f = e**2
     g = f / 2.0
@@ -165,7 +165,7 @@ def test_sum_is_one_node_and_reaches_every_term() -> None:
 def test_operators_and_their_reflections(
     operation: Callable[[Any, Any], Any], at: tuple[float, float], slopes: tuple[float, float]
 ) -> None:
-    """Python's own number, whichever side is a value; and the gradient of the side that is one."""
+    """The number that Python computes, whichever side is a value, and the gradient of that side."""
     x, y = at
     for left, right in (
         (value(x), value(y)),
@@ -225,7 +225,7 @@ def test_values_have_the_numbers_of_the_graph_to_the_last_bit(graph: Graph) -> N
     assert transforms.evaluate(back)[back.output] == want.value
 
 
-def test_a_whole_exponent_of_a_negative_base() -> None:
+def test_an_integer_exponent_of_a_negative_base() -> None:
     x = value(-2.0)
     assert (x**3).data == -8.0 and backward(x**3)[x] == 12.0
     n = value(3.0)
@@ -239,7 +239,7 @@ def test_division_by_zero_is_infinite() -> None:
     assert backward(x.sqrt())[x] == math.inf
 
 
-def test_a_choice_does_not_look_at_the_other_branch() -> None:
+def test_where_passes_nothing_to_the_other_branch() -> None:
     x = value(-4.0)
     y = (x > 0).where(x.log(), x * 2)
     assert y.data == -8.0 and backward(y)[x] == 2.0
@@ -266,7 +266,7 @@ def test_backward_of_a_leaf() -> None:
     assert dict(backward(x)) == {x: 1.0}
 
 
-def test_backward_can_be_asked_again_and_in_between() -> None:
+def test_backward_can_be_called_again_and_in_between() -> None:
     """Nothing is kept in the values, so there is no zero_grad to forget."""
     x = value(3.0)
     y = x * x
@@ -306,7 +306,7 @@ def test_with_grad_and_with_label_are_copies() -> None:
 
 def test_values_are_equal_only_to_themselves() -> None:
     x, y = value(3.0), value(3.0)
-    assert x == x and x != y and x != 3.0
+    assert x == x and x != y and x != 3.0  # type: ignore[comparison-overlap]
     assert len({x, y, x}) == 2
 
 
@@ -322,7 +322,7 @@ def test_inplace_operators_make_new_values() -> None:
 
 @pytest.mark.parametrize("data", ["3", None, 1j, [1.0], np.array([1.0, 2.0]), b"1", value(1.0)])
 def test_only_real_numbers(data: Any) -> None:
-    with pytest.raises(TypeError, match="real numbers"):
+    with pytest.raises(TypeError, match="needs a real number"):
         value(data)
     if not isinstance(data, Value | np.ndarray):
         for operation in (operator.add, operator.mul, operator.pow, operator.truediv):
@@ -369,7 +369,7 @@ def test_graph_of() -> None:
     [("x", "x"), ("", "y"), ("%0", "%1"), ("%1", "%0"), ("%2", "a"), ("a\nb", "c"), ("n" * 129, "d"), ("\ud800", "e")],
 )
 def test_any_labels_make_a_graph(one: str, other: str) -> None:
-    """A label is free text: equal ones, ones like our made-up ids, and ones that are no ids, do no harm."""
+    """Labels can be equal, look like made-up ids, or be no valid ids."""
     x, y = value(2.0, label=one), value(3.0, label=other)
     graph = graph_of((x * y + x).exp())
     assert transforms.backward(graph).value == math.exp(8.0)
@@ -379,7 +379,7 @@ def test_any_labels_make_a_graph(one: str, other: str) -> None:
 
 
 def in_process(code: str, seconds: float) -> str:
-    """What a program of its own writes. A crash, an exception or a lack of time fails."""
+    """What a fresh process prints. A crash, an exception or a timeout fails the test."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False
     )
@@ -388,7 +388,7 @@ def in_process(code: str, seconds: float) -> str:
 
 
 def test_a_chain_of_a_million_values_is_differentiated_and_freed() -> None:
-    """With a recursion limit that leaves no room for a function that calls itself, and no crash at the end."""
+    """In a process with a recursion limit that leaves no room for recursion, to its end."""
     out = in_process(
         """
         import gc, sys, time
@@ -412,7 +412,7 @@ def test_a_chain_of_a_million_values_is_differentiated_and_freed() -> None:
     assert out == "freed\n"
 
 
-def test_nothing_recurses() -> None:
+def test_long_chains_need_no_recursion() -> None:
     """A chain deeper than the recursion limit: made, shown, differentiated, made a graph, copied."""
     limit = sys.getrecursionlimit()
     x = value(0.5, label="x")

@@ -1,0 +1,112 @@
+"""Binding: a graph's tape with a number, or an array of numbers, in each of its leaves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from numbers import Real
+
+import numpy as np
+
+from app.engine.errors import InvalidNode, ShapeMismatch, UnboundInput, quote
+from app.engine.graph import Graph, unknown_node
+from app.engine.primitives import LEAF_CODE
+from app.engine.tape import Floats, Tape, record
+
+Column = float | Floats
+"""One number for all points, or an array with one number per point."""
+Seed = float | Sequence[float] | Floats
+Inputs = Mapping[str, Seed]
+"""Numbers by id: real numbers of any type, or sequences of them."""
+
+NUMBER = (float, Real)
+"""What is one number. `float` comes first because asking the abstract class takes long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A tape with the numbers of its leaves, at one point or at `points` of them.
+
+    `numbers` has shape (tape.leaves,). `columns` maps the slots whose number differs from point to point to arrays of shape
+    (points,). If there is only one point, `points` is None and `columns` is empty.
+    """
+
+    graph: Graph
+    tape: Tape
+    inputs: Inputs
+    numbers: Floats
+    columns: Mapping[int, Floats]
+    points: int | None
+
+    def at(self, point: int) -> "Bound":
+        """Return the binding at one of the points alone."""
+        numbers = self.numbers.copy()
+        for slot, column in self.columns.items():
+            numbers[slot] = column[point]
+        return replace(self, numbers=numbers, columns={}, points=None)
+
+    def changed(self, slot: int, number: Column) -> "Bound":
+        """Return the binding with another number, or another column, in one leaf slot."""
+        if isinstance(number, np.ndarray):
+            return replace(self, columns={**self.columns, slot: number})
+        numbers = self.numbers.copy()
+        numbers[slot] = number
+        return replace(self, numbers=numbers)
+
+
+def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
+    """Give each leaf of a graph's tape a number: the one in `inputs`, or else the node's own `data`.
+
+    With `everything`, the tape computes all nodes and not only those that the outputs need.
+
+    Raises: UnknownNode; InvalidNode for an input that is not a leaf; ShapeMismatch for lists of different lengths;
+    UnboundInput for a leaf of the tape without a number.
+    """
+    tape = record(graph.wiring, everything=True) if everything else graph.tape
+    numbers = tape.numbers.copy() if inputs else tape.numbers
+    columns: dict[int, Floats] = {}
+    bound: set[int] = set()
+    points = points_of(graph, inputs)
+    for name, given in inputs.items():
+        slot = int(tape.slot[graph.index[name]])
+        if slot < 0:
+            continue
+        bound.add(slot)
+        if isinstance(given, NUMBER):
+            numbers[slot] = given
+        else:
+            columns[slot] = np.asarray(given, np.float64)
+    missing = [slot for slot in tape.unbound.tolist() if slot not in bound]
+    if missing:
+        raise _unbound(graph, [int(tape.source[slot]) for slot in missing])
+    return Bound(graph, tape, inputs, numbers, columns, points)
+
+
+def _unbound(graph: Graph, missing: Sequence[int]) -> UnboundInput:
+    """Return the error for the leaves at these positions; it names the first."""
+    first = min(missing)
+    more = len(missing) - 1
+    others = f", and neither {'does 1 other leaf' if more == 1 else f'do {more} other leaves'}" if more else ""
+    return UnboundInput(f"{quote(graph.nodes[first].id)} has no number{others}", ("nodes", first))
+
+
+def points_of(graph: Graph, inputs: Inputs) -> int | None:
+    """Return the length of the lists in `inputs`, or None if there are only numbers.
+
+    Raises: UnknownNode; InvalidNode for an input that is not a leaf; ShapeMismatch for lists of different lengths.
+    """
+    points: int | None = None
+    first = ""
+    for name, given in inputs.items():
+        node = graph.index.get(name, -1)
+        if node < 0:
+            raise unknown_node(name, graph, ("inputs", name))
+        if graph.wiring.opcode[node] != LEAF_CODE:
+            detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can have an input"
+            raise InvalidNode(detail, ("inputs", name))
+        if isinstance(given, NUMBER):
+            continue
+        if points is None:
+            points, first = len(given), name
+        elif len(given) != points:
+            detail = f"{quote(name)} has {len(given)} numbers and {quote(first)} has {points}: all lists need one length"
+            raise ShapeMismatch(detail, ("inputs", name))
+    return points

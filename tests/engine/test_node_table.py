@@ -1,0 +1,256 @@
+"""Reading nodes in compiled code: the table that `tabulate` makes, or None, for any text."""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from app.engine.errors import EngineError
+from app.engine.graph import ID_LIMIT, Graph, Node, NodeTable, tabulate
+from app.engine.node_table import MAX_TEXT_LOOKUPS, Nodes, read_nodes
+from app.engine.transforms import backward
+from tests.engine.conftest import graphs
+
+FIELDS = {"id", "op", "args", "data", "label"}
+
+
+def strict_nodes(text: bytes) -> list[Node]:
+    """The nodes of a text, read by Python's json module. Raises ValueError for what is not a node, or not JSON."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError("a key twice")
+        return dict(pairs)
+
+    def number(x: Any) -> float:
+        if isinstance(x, bool) or not isinstance(x, int | float) or math.isinf(float(x)) or math.isnan(x):
+            raise ValueError("not a number")
+        return float(x)
+
+    def node(fields: Any) -> Node:
+        if not isinstance(fields, dict) or not {"id", "op"} <= set(fields) <= FIELDS:
+            raise ValueError("not a node")
+        texts = [fields["id"], fields["op"], *([fields["label"]] if fields.get("label") is not None else [])]
+        args, data = fields.get("args", []), fields.get("data")
+        if not all(isinstance(x, str) for x in texts) or not isinstance(args, list):
+            raise ValueError("not a node")
+        arguments = tuple([x if isinstance(x, str) else number(x) for x in args])
+        return Node(fields["id"], fields["op"], arguments, None if data is None else number(data), fields.get("label"))
+
+    loaded = json.loads(text.decode(), object_pairs_hook=unique)
+    if not isinstance(loaded, list):
+        raise ValueError("not a list")
+    return list(map(node, loaded))
+
+
+def expected_table(text: bytes) -> NodeTable | None:
+    """The table by way of Python objects; None if the text is not a list of valid nodes."""
+    try:
+        return tabulate(strict_nodes(text))
+    except (ValueError, OverflowError, EngineError):
+        return None
+
+
+def numbers_in(table: NodeTable) -> tuple[list[Any], list[Any]]:
+    """Arguments and data, each as the position of a node or as the bits of a number."""
+
+    def bits(k: int) -> str:
+        return float(table.numbers[k]).hex()
+
+    return (
+        [int(a) if a >= 0 else bits(-1 - a) for a in table.arg.tolist()],
+        [bits(k) if k >= 0 else None for k in table.datum.tolist()],
+    )
+
+
+def assert_same(table: NodeTable, expected: NodeTable) -> None:
+    assert list(table.ids) == list(expected.ids) and dict(table.index) == expected.index
+    assert table.opcode.tolist() == expected.opcode.tolist() and table.start.tolist() == expected.start.tolist()
+    assert numbers_in(table) == numbers_in(expected)
+
+
+def as_dicts(nodes: tuple[Node, ...]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in node._asdict().items() if value not in (None, ())} for node in nodes]
+
+
+@settings(max_examples=150)
+@given(graphs(), st.sampled_from([None, 1, "\t"]), st.sampled_from([(",", ":"), (", ", ": "), (" , \r\n", "\n: ")]))
+def test_any_graph_in_any_layout(graph: Graph, indent: Any, separators: tuple[str, str]) -> None:
+    plain = {node.id: f"n é变😀 {k}/*[]{{}},:" for k, node in enumerate(graph.nodes)}
+    nodes = tuple(n._replace(id=plain[n.id], args=tuple(plain.get(a, a) for a in n.args)) for n in graph.nodes)  # type: ignore[arg-type]
+    text = json.dumps(as_dicts(nodes), indent=indent, separators=separators, ensure_ascii=False).encode()
+    table, expected = read_nodes(text), expected_table(text)
+    assert table is not None and expected is not None
+    assert_same(table, expected)
+    assert tuple(Nodes(text, len(nodes))) == nodes
+
+
+FULL = (
+    '[{"op":"value","id":"é","data":-1.5e-3,"label":null,"args":[]},'
+    '{"label":"a \'läbel\'","args":["é",2,0.1,"é"],"op":"sum","id":"y"},{"id":"z","op":"pow","args":["y",-0]}]'
+).encode()
+
+
+@settings(max_examples=300)
+@given(st.lists(st.tuples(st.integers(0, len(FULL) - 1), st.integers(0, 255)), min_size=1, max_size=3), st.booleans())
+@example([(0, 0x5B)], False)
+def test_a_changed_text_is_refused_or_read_as_json_reads_it(changes: list[tuple[int, int]], cut: bool) -> None:
+    text = bytearray(FULL)
+    for place, byte in changes:
+        text[place] = byte
+    if cut:
+        del text[changes[0][0]]
+    table = read_nodes(bytes(text))
+    if table is not None:
+        expected = expected_table(bytes(text))
+        assert expected is not None
+        assert_same(table, expected)
+
+
+def test_every_beginning_of_a_text_is_refused() -> None:
+    assert read_nodes(FULL) is not None
+    assert [k for k in range(len(FULL)) if read_nodes(FULL[:k]) is not None] == []
+
+
+def a_node(fields: str) -> str:
+    return f'[{{"id":"x","op":"value"{fields}}}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("3", id="a number"),
+        pytest.param("[]", id="an empty list"),
+        pytest.param("{}", id="an object"),
+        pytest.param("[3]", id="a number for a node"),
+        pytest.param("[{}]", id="an empty node"),
+        pytest.param('[{"id":"x"}]', id="no op"),
+        pytest.param('[{"op":"value"}]', id="no id"),
+        pytest.param('[{"id":"x","op":"valu"}]', id="an unknown op"),
+        pytest.param('[{"id":"x","op":"value_and_many_more"}]', id="an op longer than any"),
+        pytest.param('[{"id":"","op":"value"}]', id="an empty id"),
+        pytest.param(f'[{{"id":"{"x" * 129}","op":"value"}}]', id="a long id"),
+        pytest.param(f'[{{"id":"{"变" * 129}","op":"value"}}]', id="a long id beyond ASCII"),
+        pytest.param('[{"id":"a\x7f","op":"value"}]', id="delete in an id"),
+        pytest.param('[{"id":"a\x80","op":"value"}]', id="the first C1 control in an id"),
+        pytest.param('[{"id":"a\x9f","op":"value"}]', id="the last C1 control in an id"),
+        pytest.param('[{"id":"x\\n","op":"value"}]', id="an escape in an id"),
+        pytest.param('[{"id":"x\\u0041","op":"value"}]', id="an escaped letter in an id"),
+        pytest.param(a_node(',"label":"\\ud800"'), id="a lone surrogate in a label"),
+        pytest.param('[{"id":"x","op":"value"},{"id":"x","op":"value"}]', id="an id twice"),
+        pytest.param(a_node(',"id":"x"'), id="a key twice"),
+        pytest.param(a_node(',"more":1'), id="an unknown key"),
+        pytest.param(a_node(',"data":01'), id="a leading zero"),
+        pytest.param(a_node(',"data":1.'), id="no fraction"),
+        pytest.param(a_node(',"data":.5'), id="no integer part"),
+        pytest.param(a_node(',"data":+1'), id="a plus"),
+        pytest.param(a_node(',"data":1e'), id="no exponent"),
+        pytest.param(a_node(',"data":1e999'), id="data out of range"),
+        pytest.param(a_node(f',"data":{2**1024 - 2**970}'), id="data just out of range"),
+        pytest.param(a_node(',"data":NaN'), id="NaN"),
+        pytest.param(a_node(',"data":true'), id="a boolean for data"),
+        pytest.param(a_node(',"data":"1"'), id="a string for data"),
+        pytest.param(a_node(',"args":null'), id="null for args"),
+        pytest.param(a_node(',"args":[1]'), id="arguments of a leaf"),
+        pytest.param('[{"id":"x","op":"neg","data":1,"args":[1]}]', id="data of an operation"),
+        pytest.param('[{"id":"x","op":"neg","args":[]}]', id="no arguments"),
+        pytest.param('[{"id":"x","op":"neg","args":["y"]}]', id="an unknown argument"),
+        pytest.param('[{"id":"x","op":"neg","args":[1e999]}]', id="an argument out of range"),
+        pytest.param('[{"id":"x","op":"neg","args":[1,]}]', id="a comma behind the last argument"),
+        pytest.param('[{"id":"x","op":"neg","args":[[1]]}]', id="a list for an argument"),
+        pytest.param('[{"id":"x","op":"value"},]', id="a comma behind the last node"),
+        pytest.param('[{"id":"x","op":"value",}]', id="a comma behind the last field"),
+        pytest.param('[{"id":"x","op":"value"}]]', id="a bracket too many"),
+        pytest.param('[{"id":"x","op":"value"} {"id":"y","op":"value"}]', id="no comma between nodes"),
+        pytest.param('[{"id":"x" "op":"value"}]', id="no comma between fields"),
+    ],
+)
+def test_a_list_that_is_not_plain_or_not_right_is_refused(text: str) -> None:
+    assert read_nodes(text.encode()) is None
+
+
+@pytest.mark.parametrize("name", ["é", "变" * ID_LIMIT, "😀" * ID_LIMIT, "\xa0", "\u200b", " ", "a/b'c", "{[,:]}"], ids=ascii)
+def test_an_id_that_needs_no_escape_is_plain(name: str) -> None:
+    text = json.dumps([{"id": name, "op": "value"}, {"id": "y", "op": "neg", "args": [name]}], ensure_ascii=False).encode()
+    table = read_nodes(text)
+    assert table is not None and list(table.ids) == [name, "y"] and dict(table.index) == {name: 0, "y": 1}
+    assert table.arg.tolist() == [0]
+
+
+def test_numbers_are_rounded_as_python_rounds_them() -> None:
+    """Also those that only Python's `float` decides, of which there may be any amount."""
+    texts = [
+        "1.00000000000000011102230246251565404236316680908203125",
+        "1e-30",
+        "-0.0",
+        "0.1",
+        "123456789012345678901234567890",
+    ]
+    table = read_nodes(f'[{{"id":"s","op":"sum","args":[{",".join(texts * 2000)}]}}]'.encode())
+    assert table is not None
+    assert [x.hex() for x in table.numbers.tolist()] == [float(text).hex() for text in texts * 2000]
+
+
+def fnv_hashes(ids: np.ndarray) -> np.ndarray:
+    """The hash that the reader takes, of each row of bytes."""
+    h = np.full(len(ids), 0xCBF29CE484222325, np.uint64)
+    for column in ids.T:
+        h = (h ^ column) * np.uint64(0x100000001B3)
+    return (h ^ (h >> np.uint64(32))) & np.uint64(0x7FFFFFFF)
+
+
+def test_ids_made_to_collide_are_left_to_a_dict() -> None:
+    """A thousand ids with the same place in the hash table would take quadratic time."""
+    draw = np.random.default_rng(0)
+    candidates = draw.integers(ord("a"), ord("z") + 1, (3_000_000, 8)).astype(np.uint64)
+    chosen = candidates[(fnv_hashes(candidates) & np.uint64(2047)) == 7][:1000].astype(np.uint8)
+    ids = [bytes(row).decode() for row in chosen]
+    assert len(set(ids)) == 1000
+    assert read_nodes(json.dumps([{"id": name, "op": "value", "data": 1} for name in ids]).encode()) is None
+    others = json.dumps([{"id": f"n{k}", "op": "value", "data": 1} for k in range(1000)]).encode()
+    assert read_nodes(others) is not None
+
+
+COUNT = 4 * MAX_TEXT_LOOKUPS
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param([f"n{k}" for k in range(COUNT)], id="more than are looked up in the text"),
+        pytest.param(["n1", "n01", "é", "\ud800", "", "n255", "n256"], id="few"),
+    ],
+)
+def test_look_ups(names: list[str]) -> None:
+    table = read_nodes(json.dumps([{"id": f"n{k}", "op": "value", "data": k} for k in range(COUNT)]).encode())
+    assert table is not None
+    positions = {f"n{k}": k for k in range(COUNT)}
+    assert [table.index.get(name) for name in names] == [positions.get(name) for name in names]
+    assert [name in table.index for name in names] == [name in positions for name in names]
+    assert len(table.index) == COUNT and 3 not in table.index  # type: ignore[comparison-overlap]
+    with pytest.raises(KeyError):
+        table.index["nothing"]
+
+
+def test_a_graph_of_a_table_computes_what_a_graph_of_nodes_does() -> None:
+    table = read_nodes(FULL)
+    assert table is not None
+    graph, plain = Graph(Nodes(FULL, 3), ("z",), table=table), Graph(strict_nodes(FULL), ("z",))
+    assert graph.names == table.ids and graph.every_node_named
+    assert graph.nodes[1:][0].label == "a 'läbel'" and tuple(graph.nodes) == plain.nodes
+    assert backward(graph) == backward(plain)
+
+
+def test_looking_up_one_node_decodes_neither_ids_nor_nodes() -> None:
+    leaves = [{"id": f"n{k}", "op": "value", "data": k} for k in range(1000)]
+    text = json.dumps([*leaves, {"id": "y", "op": "sum", "args": [leaf["id"] for leaf in leaves]}]).encode()
+    table = read_nodes(text)
+    assert table is not None
+    nodes = Nodes(text, len(table.ids))
+    assert backward(Graph(nodes, ("y",), table=table), {"n5": 2.0}, ["n5"]).gradients == {"n5": 1.0}
+    assert nodes._decoded is None and table.ids._decoded is None  # type: ignore[attr-defined]
