@@ -1,4 +1,4 @@
-"""Networks: immutable models of layers, and training that returns a new model. Knows the engine, and nothing of HTTP.
+"""Neural networks: immutable models, and training that returns a new model.
 
 >>> from app.nn import MLP
 >>> len(MLP(2, [16, 16, 1], seed=1337).parameters())

@@ -1,16 +1,18 @@
-"""What can be wrong with a network, its data or its training.
+"""Errors of networks, their data and their training.
 
 EngineError
-├── InvalidNetwork   a model, an optimizer or a setting that makes no sense
-└── Misfit           a model and data, or a model and a state, that do not fit each other
+├── InvalidNetwork    a value that is wrong by itself: an unknown activation, a learning rate below 0
+└── NetworkMismatch   two values that do not fit each other: layers of different widths, rows too wide for a model
+
+`place` starts with the name of an argument of the function that raised the error: ("inputs",), ("targets", 3), ("batch_size",).
 """
 
 from app.engine.errors import EngineError
 
 
 class InvalidNetwork(EngineError):
-    """A model, a label, an optimizer or a setting that makes no sense by itself."""
+    """A model, a target, an optimizer or an option is wrong by itself."""
 
 
-class Misfit(EngineError):
-    """Two things that do not fit: layers that do not chain, rows of another width, a state of another model."""
+class NetworkMismatch(EngineError):
+    """Two values do not fit each other: neighbouring layers, a model and its data, or a model and a training state."""

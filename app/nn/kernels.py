@@ -1,37 +1,118 @@
-"""The training loop, compiled: many steps a call, without the GIL and without an allocation that grows with them.
+"""The compiled training loop: many steps per call, without the GIL, and without allocations that grow with the steps.
 
-Layers are BLAS products; activations and losses are the table's rules, each as a loop over a whole block of numbers. Nothing
-here knows an operation by name. Not here: what is trained and for how long (`training`).
+Layers are BLAS products. Activations and losses are the rules of the table of primitives, each as a loop over a block of
+numbers; the optimizers' update rules come from their own table. Nothing here knows a primitive or an optimizer by name.
 
-A network is laid out flat. `layout` has a row (inputs, neurons, place of weights, place of biases, opcode of the activation)
-for each layer; `theta` holds all numbers. The rows of `cells` hold, each layer behind the one before, the layers' sums, their
-activations, and the derivatives of the loss by the activations and by the sums.
+Rows are worked on in blocks, so that the memory for a pass over many rows does not grow with them. Blocks depend on the model
+alone, and sums over rows run in one order, so results do not depend on how work is divided.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from functools import cache, partial
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from app.engine import kernels as walks
-from app.engine.jit import inline, jit, part
+from app.engine.jit import inline, inline_without_refcounts, jit
 from app.engine.kernels import Code, Floats, Function, times
 from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
+from app.nn.optimizers import OPTIMIZERS, OptimizerRow, Step
 
-Layout = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int64]
 Matrix = npt.NDArray[np.float64]
+
+NO_ACCURACY, SIGN, ZERO_ONE, ARGMAX = range(4)
+
+
+class Network(NamedTuple):
+    """A model laid out flat, and the memory to walk it for a block of rows.
+
+    `layout` has one row per layer: inputs, neurons, where its weights and its biases start in `theta`, and the opcode of its
+    activation. `theta` holds all weights and biases, `gradient` their gradient; `block_gradient` is that of one block, and is
+    empty if all rows fit into the first. Rows of `cells`, with all layers one after the other: sums, activations, and the
+    derivatives of the loss by the activations and by the sums. A block has at most `block` rows.
+    """
+
+    layout: Ints
+    theta: Floats
+    gradient: Floats
+    block_gradient: Floats
+    cells: Matrix
+    block: int
+
+
+class Objective(NamedTuple):
+    """A loss, how accuracy is counted, and the factor of the L2 penalty.
+
+    The loss is a tape: `code` over `values` and `adjoints`, with one row per slot and one column per score of a block. The
+    constants are already in `values`; `score` and `target` are the slots of the variables, or -1. If `couples_outputs` is
+    true, the loss is cross-entropy instead.
+    """
+
+    code: Code
+    score: int
+    target: int
+    values: Matrix
+    adjoints: Matrix
+    couples_outputs: bool
+    accuracy: int
+    l2: float
+
+
+class Data(NamedTuple):
+    """Rows of inputs, of shape (rows, inputs), and of targets, of shape (rows, outputs) or (rows, 1). Both are read-only."""
+
+    inputs: Matrix
+    targets: Matrix
+
+
+class Batches(NamedTuple):
+    """The rows of each step: those of step k are `rows[bounds[k]:bounds[k + 1]]`. If `rows` is empty, a step takes all rows.
+
+    `inputs` and `targets` have room for the rows of one step.
+    """
+
+    rows: Ints
+    bounds: Ints
+    inputs: Matrix
+    targets: Matrix
+
+
+class Updates(NamedTuple):
+    """An optimizer: the code of its row, its parameters as numbers, and its buffers.
+
+    `buffers` has one row per buffer that is kept; `kept` gives each buffer's row, or -1.
+    """
+
+    code: int
+    parameters: Floats
+    buffers: Matrix
+    kept: Ints
+
+
+class Schedule(NamedTuple):
+    """The learning rate as a tape: `code` over `values`, with the step in slot `step`, or -1 for a constant rate."""
+
+    code: Code
+    values: Floats
+    step: int
 
 
 LOOPS = ("identity", "add", "sub", "mul", "relu")
-"""Rows that get a loop of their own over a block, which LLVM can vectorize. For the others the loop is around the switch:
-finding the row again for each entry costs little beside such a rule, and a loop costs a tenth of a second to compile."""
+"""Primitives with a loop of their own over a block, which LLVM can vectorize.
+
+The others share a loop around the switch: looking up the rule for each entry costs little compared to the rule itself, and a
+loop takes a tenth of a second to compile.
+"""
 
 
 def _loops(name: str, arguments: str, otherwise: Function, statements: Callable[[Primitive], Sequence[str]]) -> Function:
-    """One compiled function of an opcode and arrays: for each of `LOOPS` a loop over all entries i, else `otherwise`.
+    """Compile a function of an opcode and arrays: a loop over all entries i for each of `LOOPS`, else `otherwise`.
 
-    In the statements of a row, `value(i)` and `d0(i)`, `d1(i)` stand for its rules at entry i.
+    In the statements of a row, `value(i)`, `d0(i)` and `d1(i)` stand for its rules at entry i.
     """
     scope: dict[str, Any] = {"otherwise": otherwise}
     switch = [f"def {name}(op, {arguments}):"]
@@ -47,20 +128,20 @@ def _loops(name: str, arguments: str, otherwise: Function, statements: Callable[
             for k in range(len(row.d)):
                 text = text.replace(f"d{k}(i)", f"rule{k}({given}, out[i])")
             lines.append(f"        {text}")
-        exec("\n".join(lines), own)  # the text above, nothing of a user's
-        scope[f"loop_{code}"] = part(own["loop"])
+        exec("\n".join(lines), own)  # only the text above; no user input
+        scope[f"loop_{code}"] = inline_without_refcounts(own["loop"])
         switch += [f"    if op == {code}:", f"        loop_{code}({arguments})", "        return"]
     exec("\n".join([*switch, f"    otherwise(op, {arguments})"]), scope)
-    return cast(Function, part(scope[name]))
+    return cast(Function, inline_without_refcounts(scope[name]))
 
 
-@part
+@inline_without_refcounts
 def _forward_otherwise(op: int, x: Floats, y: Floats, z: Floats, out: Floats) -> None:
     for i in range(len(out)):
         out[i] = walks.value_of(np.int32(op), x[i], y[i], z[i])
 
 
-@part
+@inline_without_refcounts
 def _backward_otherwise(
     op: int, x: Floats, y: Floats, z: Floats, out: Floats, g: Floats, gx: Floats, gy: Floats, gz: Floats
 ) -> None:
@@ -79,13 +160,56 @@ backward_block = _loops(
     lambda row: [f"g{x}[i] += times(g[i], d{k}(i))" for k, x in enumerate("xy"[: len(row.d)])],
 )
 
-NO_ACCURACY, SIGN, ZERO_ONE, ARGMAX = range(4)
-SGD, ADAM, ADAMW, RMSPROP = range(4)
+
+def update_switch(rows: Sequence[OptimizerRow]) -> Function:
+    """Compile one function that applies the update rule of the row with a given code, which is its position in `rows`.
+
+    It hands each rule its parameters and buffers as records with the names from the table.
+    """
+    scope: dict[str, Any] = {"buffer": _buffer}
+    lines = ["def update(updates, step, theta, gradient):", "    code, numbers = updates.code, updates.parameters"]
+    for code, row in enumerate(rows):
+        scope[f"rule_{code}"] = inline_without_refcounts(row.update)
+        scope[f"Parameters_{code}"] = _record(tuple(parameter.name for parameter in row.parameters))
+        scope[f"Buffers_{code}"] = _record(tuple(buffer.name for buffer in row.buffers))
+        values = []
+        at = 0
+        for parameter in row.parameters:
+            if parameter.kind == "pair":
+                values.append(f"(numbers[{at}], numbers[{at + 1}])")
+            else:
+                values.append(f"numbers[{at}]" + (" != 0.0" if parameter.kind == "flag" else ""))
+            at += 2 if parameter.kind == "pair" else 1
+        buffers = [f"buffer(updates, {k})" for k in range(len(row.buffers))]
+        lines += [
+            f"    if code == {code}:",
+            f"        parameters = Parameters_{code}({', '.join(values)})",
+            f"        rule_{code}(theta, gradient, step, parameters, Buffers_{code}({', '.join(buffers)}))",
+        ]
+    exec("\n".join(lines), scope)  # only the text above; no user input
+    return cast(Function, inline_without_refcounts(scope["update"]))
 
 
-@part
-def _end(layout: Layout, rows: int) -> int:
-    """The number of cells that all layers take for so many rows."""
+@cache
+def _record(fields: tuple[str, ...]) -> type:
+    """Return a named tuple with these fields: one class for equal fields, so that rules share what numba compiles for it."""
+    return namedtuple("Record", fields)
+
+
+@inline
+def _buffer(updates: Updates, k: int) -> Floats:
+    """The k-th buffer of the optimizer, of length 0 if it is not kept."""
+    row = updates.kept[k]
+    return updates.buffers[max(row, 0), : updates.buffers.shape[1] if row >= 0 else 0]
+
+
+OPTIMIZER_CODE = {name: code for code, name in enumerate(OPTIMIZERS)}
+update = update_switch(list(OPTIMIZERS.values()))
+
+
+@inline_without_refcounts
+def _end(layout: Ints, rows: int) -> int:
+    """The number of cells that all layers need for so many rows."""
     end = 0
     for k in range(len(layout)):
         end += rows * layout[k, 1]
@@ -93,8 +217,9 @@ def _end(layout: Layout, rows: int) -> int:
 
 
 @inline
-def _scores(layout: Layout, theta: Floats, x: Matrix, cells: Matrix) -> Matrix:
-    """Forward through all layers; the last layer's activations."""
+def _forward(network: Network, x: Matrix) -> None:
+    """Run forward through all layers."""
+    layout, theta, cells = network.layout, network.theta, network.cells
     rows = len(x)
     before = x
     at = 0
@@ -111,15 +236,15 @@ def _scores(layout: Layout, theta: Floats, x: Matrix, cells: Matrix) -> Matrix:
         forward_block(layout[k, 4], flat, flat, flat, out)
         before = out.reshape((rows, neurons))
         at += size
-    return before
 
 
 @inline
-def _back(layout: Layout, theta: Floats, x: Matrix, cells: Matrix, grad: Floats, gx: Matrix) -> None:
-    """Backward through all layers, from the derivatives by the last layer's activations.
+def _backward(network: Network, x: Matrix, gradient: Floats, gx: Matrix) -> None:
+    """Run backward through all layers, from the derivatives by the last layer's activations.
 
-    Overwrites `grad`, and `gx`, the derivative by the inputs, where it has any rows.
+    Overwrites `gradient`, and `gx`, the derivatives by the inputs, if it has any rows.
     """
+    layout, theta, cells = network.layout, network.theta, network.cells
     rows = len(x)
     end = _end(layout, rows)
     for k in range(len(layout) - 1, -1, -1):
@@ -131,12 +256,12 @@ def _back(layout: Layout, theta: Floats, x: Matrix, cells: Matrix, grad: Floats,
         delta = slope.reshape((rows, neurons))
         w = theta[weights : weights + neurons * inputs].reshape((neurons, inputs))
         before = cells[1, start - rows * inputs : start].reshape((rows, inputs)) if k else x
-        np.dot(delta.T, before, grad[weights : weights + neurons * inputs].reshape((neurons, inputs)))
+        np.dot(delta.T, before, gradient[weights : weights + neurons * inputs].reshape((neurons, inputs)))
         for j in range(neurons):
-            grad[biases + j] = 0.0
+            gradient[biases + j] = 0.0
         for i in range(rows):
             for j in range(neurons):
-                grad[biases + j] += delta[i, j]
+                gradient[biases + j] += delta[i, j]
         if k:
             np.dot(delta, w, cells[2, start - rows * inputs : start].reshape((rows, inputs)))
         elif len(gx):
@@ -144,25 +269,23 @@ def _back(layout: Layout, theta: Floats, x: Matrix, cells: Matrix, grad: Floats,
         end = start
 
 
-@part
-def _tape_loss(code: Code, score: int, target: int, v: Matrix, g: Matrix, s: Matrix, t: Matrix, ds: Floats) -> float:
-    """The mean of a loss's tape over all scores, and its derivative by each score into `ds`.
-
-    `v` and `g` have a row a slot; the constants stand in `v` already.
-    """
+@inline_without_refcounts
+def _tape_loss(objective: Objective, s: Matrix, t: Matrix, ds: Floats, total: float, scores: int) -> float:
+    """Add the losses of a block to `total`, and write the derivatives of the mean over all `scores` scores into `ds`."""
+    code, v, g, score, target = objective.code, objective.values, objective.adjoints, objective.score, objective.target
     count = s.size
     leaves = len(v) - len(code)
-    scores, targets = s.reshape(count), t.reshape(count)
+    flat_scores, flat_targets = s.reshape(count), t.reshape(count)
     for q in range(count):
         if score >= 0:
-            v[score, q] = scores[q]
+            v[score, q] = flat_scores[q]
         if target >= 0:
-            v[target, q] = targets[q]
+            v[target, q] = flat_targets[q]
     for k in range(len(code)):
         i, j, h = code[k, 1], code[k, 2], code[k, 3]
         forward_block(np.int64(code[k, 0]), v[i, :count], v[j, :count], v[h, :count], v[leaves + k, :count])
     g[:, :count] = 0.0
-    g[len(v) - 1, :count] = 1.0 / count
+    g[len(v) - 1, :count] = 1.0 / scores
     for k in range(len(code) - 1, -1, -1):
         i, j, h = code[k, 1], code[k, 2], code[k, 3]
         out = leaves + k
@@ -172,18 +295,19 @@ def _tape_loss(code: Code, score: int, target: int, v: Matrix, g: Matrix, s: Mat
         )  # fmt: skip
     for i in range(count):
         ds[i] = g[score, i] if score >= 0 else 0.0
-    total = 0.0
     for i in range(count):
         total += v[len(v) - 1, i]
-    return total / count
+    return total
 
 
 @inline
-def _cross_entropy(s: Matrix, t: Matrix, ds: Floats) -> float:
-    """The mean over rows of logsumexp(scores) - score of the class, and its derivative: (softmax - one hot)/rows."""
-    rows, outputs = s.shape
-    total: float = 0.0
-    for i in range(rows):
+def _cross_entropy(s: Matrix, t: Matrix, ds: Floats, total: float, rows: int) -> float:
+    """Add logsumexp(scores) - score of the class to `total` for each row of a block, and write the derivatives into `ds`.
+
+    The derivative of the mean over all `rows` rows is (softmax - one hot)/rows.
+    """
+    outputs = s.shape[1]
+    for i in range(len(s)):
         top = s[i].max()
         norm = 0.0
         for j in range(outputs):
@@ -192,128 +316,109 @@ def _cross_entropy(s: Matrix, t: Matrix, ds: Floats) -> float:
         total += top + np.log(norm) - s[i, right]
         for j in range(outputs):
             ds[i * outputs + j] = (np.exp(s[i, j] - top) / norm - (1.0 if j == right else 0.0)) / rows
-    return float(total / rows)
+    return total
 
 
 @inline
-def _accuracy(kind: int, s: Matrix, t: Matrix) -> float:
-    """The share of scores on the side of their targets, or of rows whose greatest score is that of the class."""
+def _right(kind: int, s: Matrix, t: Matrix) -> int:
+    """Count the scores on the side of their targets, or the rows whose largest score is that of their class."""
     right = 0
     if kind == ARGMAX:
         for i in range(len(s)):
             right += s[i].argmax() == int(t[i, 0])
-        return right / len(s)
+        return right
     middle = 0.0 if kind == SIGN else 0.5
     for i in range(s.shape[0]):
         for j in range(s.shape[1]):
             right += (s[i, j] > 0.0) == (t[i, j] > middle)
-    return right / s.size
+    return right
 
 
-@jit
-def objective(
-    layout: Layout, theta: Floats, x: Matrix, t: Matrix, cells: Matrix, grad: Floats, gx: Matrix, code: Code,
-    score: int, target: int, v: Matrix, g: Matrix, coupled: bool, accuracy: int, l2: float,
-) -> tuple[float, float, float]:  # fmt: skip
-    """Data loss, regularization loss and accuracy on these rows; the gradient of the loss into `grad`, and by the inputs
-    into `gx`, where that has any rows.
+@inline_without_refcounts
+def _regularize(l2: float, theta: Floats, gradient: Floats) -> float:
+    """Return the L2 penalty, and add its derivatives to `gradient`."""
+    squares = 0.0
+    for k in range(len(theta)):
+        squares += theta[k] * theta[k]
+        gradient[k] += 2.0 * l2 * theta[k]
+    return squares * l2
+
+
+@partial(jit, refcounts=False)
+def add_block(network: Network, objective: Objective, data: Data, low: int, gx: Matrix, found: Floats) -> None:
+    """Work on one block of `data`, from row `low` on. Blocks are worked on in order, from row 0 to the last.
+
+    After the last block `found` holds the data loss, the regularization loss and the accuracy, `network.gradient` the gradient
+    of their sum, and `gx`, if it has any rows, the derivatives by the inputs.
     """
-    s = _scores(layout, theta, x, cells)
-    end = _end(layout, len(x))
-    ds = cells[2, end - s.size : end]
-    loss = _cross_entropy(s, t, ds) if coupled else _tape_loss(code, score, target, v, g, s, t, ds)
-    right = _accuracy(accuracy, s, t) if accuracy != NO_ACCURACY else np.nan
-    _back(layout, theta, x, cells, grad, gx)
-    regularization = 0.0
-    if l2 != 0.0:
-        for k in range(len(theta)):
-            regularization += theta[k] * theta[k]
-            grad[k] += 2.0 * l2 * theta[k]
-        regularization *= l2
-    return loss, regularization, right
-
-
-@part
-def _update(kind: int, p: Floats, step: int, rate: float, theta: Floats, grad: Floats, state: Matrix, fresh: bool) -> None:
-    """PyTorch's update rules. `p` is `optimizers.PARAMETERS`; `step` counts from 1; `fresh`: no buffer was filled yet."""
-    momentum, dampening, decay, nesterov, beta1 = p[0], p[1], p[2], p[3], p[4]
-    beta2, eps, amsgrad, alpha, centered = p[5], p[6], p[7], p[8], p[9]
-    if kind == SGD:
-        for k in range(len(theta)):
-            slope = grad[k] + decay * theta[k]
-            if momentum != 0.0:
-                state[0, k] = slope if fresh else momentum * state[0, k] + (1.0 - dampening) * slope
-                slope = slope + momentum * state[0, k] if nesterov != 0.0 else state[0, k]
-            theta[k] -= rate * slope
-    elif kind == RMSPROP:
-        for k in range(len(theta)):
-            slope = grad[k] + decay * theta[k]
-            state[0, k] = alpha * state[0, k] + (1.0 - alpha) * slope * slope
-            spread = state[0, k]
-            if centered != 0.0:
-                state[2, k] += (1.0 - alpha) * (slope - state[2, k])
-                spread -= state[2, k] * state[2, k]
-            move = slope / (np.sqrt(spread) + eps)
-            if momentum != 0.0:
-                state[1, k] = momentum * state[1, k] + move
-                move = state[1, k]
-            theta[k] -= rate * move
+    rows = len(data.inputs)
+    high = min(low + network.block, rows)
+    x, t = data.inputs[low:high], data.targets[low:high]
+    if low == 0:
+        found[0] = found[1] = found[2] = 0.0
+    _forward(network, x)
+    outputs = network.layout[len(network.layout) - 1, 1]
+    scores = rows * outputs
+    end = _end(network.layout, len(x))
+    start = end - len(x) * outputs
+    s, ds = network.cells[1, start:end].reshape((len(x), outputs)), network.cells[2, start:end]
+    if objective.couples_outputs:
+        found[0] = _cross_entropy(s, t, ds, found[0], rows)
     else:
-        size = rate / (1.0 - beta1**step)
-        root = np.sqrt(1.0 - beta2**step)
-        shrink = 1.0 - rate * decay if kind == ADAMW else 1.0
-        decay = 0.0 if kind == ADAMW else decay
-        if amsgrad == 0.0:  # a loop without a choice in it is one for vectors
-            for k in range(len(theta)):
-                slope = grad[k] + decay * theta[k]
-                state[0, k] += (1.0 - beta1) * (slope - state[0, k])
-                state[1, k] = beta2 * state[1, k] + (1.0 - beta2) * slope * slope
-                theta[k] = shrink * theta[k] - size * state[0, k] / (np.sqrt(state[1, k]) / root + eps)
-        else:
-            for k in range(len(theta)):
-                slope = grad[k] + decay * theta[k]
-                state[0, k] += (1.0 - beta1) * (slope - state[0, k])
-                state[1, k] = beta2 * state[1, k] + (1.0 - beta2) * slope * slope
-                state[2, k] = max(state[2, k], state[1, k])
-                theta[k] = shrink * theta[k] - size * state[0, k] / (np.sqrt(state[2, k]) / root + eps)
+        found[0] = _tape_loss(objective, s, t, ds, found[0], scores)
+    if objective.accuracy != NO_ACCURACY:
+        found[2] += _right(objective.accuracy, s, t)
+    gradient = network.gradient if low == 0 else network.block_gradient
+    _backward(network, x, gradient, gx[low:high])
+    if low > 0:
+        for k in range(len(gradient)):
+            network.gradient[k] += gradient[k]
+    if high < rows:
+        return
+    found[0] /= rows if objective.couples_outputs else scores
+    found[2] = np.nan if objective.accuracy == NO_ACCURACY else found[2] / (rows if objective.accuracy == ARGMAX else scores)
+    if objective.l2 != 0.0:
+        found[1] = _regularize(objective.l2, network.theta, network.gradient)
 
 
 @jit
 def train(
-    layout: Layout, theta: Floats, state: Matrix, inputs: Matrix, targets: Matrix, rows: Layout, bounds: Layout, x: Matrix,
-    t: Matrix, cells: Matrix, grad: Floats, kind: int, p: Floats, rcode: Code, rv: Floats,
-    rstep: int, first: int, fresh: bool, log: Matrix, nothing: Matrix, code: Code, score: int, target: int,
-    v: Matrix, g: Matrix, coupled: bool, accuracy: int, l2: float,
+    network: Network, objective: Objective, data: Data, batches: Batches, updates: Updates, schedule: Schedule,
+    first: int, fresh: bool, log: Matrix,
 ) -> int:  # fmt: skip
-    """Steps `first`, `first + 1`, ..., one for each row of `log`; the number of steps whose loss is finite.
+    """Do steps `first`, `first + 1`, ..., one per row of `log`, and return the number of steps with a finite loss.
 
-    Step k works on the rows `rows[bounds[k]:bounds[k + 1]]` (all, where `rows` is empty), writes (data loss, regularization
-    loss, accuracy, learning rate) into the log, and then updates `theta` and `state` in place; it ends before the update of
-    a step whose loss is not finite. The learning rate is a tape with the step in slot `rstep` of its values `rv`.
+    Each step writes (data loss, regularization loss, accuracy, learning rate) into the log and then updates the network and
+    the optimizer's buffers in place. Training ends before the update of a step whose loss or learning rate is not finite.
+    `fresh` says that no buffer holds anything yet.
     """
+    found, no_inputs = np.empty(3), np.empty((0, 0))
     for k in range(len(log)):
-        bx, bt = inputs, targets
-        if len(rows):
-            low, high = bounds[k], bounds[k + 1]
+        x, t = data.inputs, data.targets
+        if len(batches.rows):
+            low, high = batches.bounds[k], batches.bounds[k + 1]
             for i in range(low, high):
-                x[i - low] = inputs[rows[i]]
-                t[i - low] = targets[rows[i]]
-            bx, bt = x[: high - low], t[: high - low]
-        loss, regularization, right = objective(
-            layout, theta, bx, bt, cells, grad, nothing, code, score, target, v, g, coupled, accuracy, l2
-        )
-        if rstep >= 0:
-            rv[rstep] = first + k
-            walks.forward(rcode, rv)
-        rate = rv[len(rv) - 1]
-        log[k, 0], log[k, 1], log[k, 2], log[k, 3] = loss, regularization, right, rate
-        if not np.isfinite(loss + regularization + rate):
+                batches.inputs[i - low] = data.inputs[batches.rows[i]]
+                batches.targets[i - low] = data.targets[batches.rows[i]]
+            x, t = batches.inputs[: high - low], batches.targets[: high - low]
+        for start in range(0, len(x), network.block):
+            add_block(network, objective, Data(x, t), start, no_inputs, found)
+        if schedule.step >= 0:
+            schedule.values[schedule.step] = first + k
+            walks.forward(schedule.code, schedule.values)
+        rate = schedule.values[len(schedule.values) - 1]
+        log[k, 0], log[k, 1], log[k, 2], log[k, 3] = found[0], found[1], found[2], rate
+        if not np.isfinite(found[0] + found[1] + rate):
             return k
-        _update(kind, p, first + k + 1, rate, theta, grad, state, fresh and k == 0)
+        update(updates, Step(first + k + 1, rate, fresh and k == 0), network.theta, network.gradient)
     return len(log)
 
 
-@jit
-def predict(layout: Layout, theta: Floats, inputs: Matrix, cells: Matrix) -> Matrix:
-    """The scores of all rows, of shape (rows, outputs)."""
-    return _scores(layout, theta, inputs, cells).copy()  # type: ignore[no-any-return]  # compiled
+@partial(jit, refcounts=False)
+def predict_block(network: Network, x: Matrix, scores: Matrix) -> None:
+    """Write the scores of a block of rows into `scores`, of shape (rows, outputs)."""
+    _forward(network, x)
+    start = _end(network.layout, len(x)) - scores.size
+    for i in range(scores.shape[0]):
+        for j in range(scores.shape[1]):
+            scores[i, j] = network.cells[1, start + i * scores.shape[1] + j]

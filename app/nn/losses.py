@@ -1,88 +1,140 @@
-"""Losses: expressions of `score` and `target`, one line each, and what their targets may be.
+"""Losses: expressions of `score` and `target`, and the targets that each accepts.
 
-Each is the mean over rows and outputs, as PyTorch's defaults are. `cross_entropy` couples the outputs of a row, so it is
-no expression of one score, and has its own loop in `kernels`.
+A loss is the mean over rows and outputs, as in PyTorch. Cross-entropy couples the outputs of a row, so it is not an
+expression of a single score; it has a loop of its own in `kernels`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from app.engine.errors import nearest, quote
 from app.engine.graph import Graph
 from app.engine.text import parse
-from app.nn.errors import InvalidNetwork, Misfit
+from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.model import Floats
 
 Accuracy = Literal["none", "sign", "zero_one", "argmax"]
+"""How accuracy is counted.
 
-CROSS_ENTROPY = "cross_entropy"
+`none`: not at all. `sign`: the share of scores with the sign of their target. `zero_one`: the share of scores above 0 exactly
+where the target is above 0.5. `argmax`: the share of rows whose largest score is that of their class.
+"""
 
-EXPRESSIONS = {
-    "max_margin": "relu(1 - target*score)",
-    "mse": "(score - target)**2",
-    "mae": "abs(score - target)",
-    "huber": "d = abs(score - target); where(d < 1, 0.5*d**2, d - 0.5)",
-    "binary_cross_entropy": "target*softplus(-score) + (1 - target)*softplus(score)",
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """A kind of targets: what they are in words, which numbers are accepted, and how accuracy is counted with them.
+
+    `accepted` maps an array of targets to an array of booleans; it is None if every number is accepted or, for classes, if it
+    depends on the model. `accuracy` is None if it depends
+    on the targets themselves: `sign` if all are -1 or 1, `zero_one` if all are 0 or 1, else `none`.
+    """
+
+    description: str
+    accepted: Callable[[Floats], npt.NDArray[np.bool_]] | None
+    accuracy: Accuracy | None
+
+
+NUMBERS = Targets("any number", None, None)
+SIGNS = Targets("-1 or 1", lambda targets: np.abs(targets) == 1.0, "sign")
+PROBABILITIES = Targets(
+    "0 or 1, or a probability between them", lambda targets: (targets >= 0.0) & (targets <= 1.0), "zero_one"
+)
+CLASSES = Targets("the class of the row, the index of an output", None, "argmax")
+
+
+@dataclass(frozen=True, slots=True)
+class LossRow:
+    """A row of the table of losses. `expression` is None for a loss that couples the outputs of a row."""
+
+    name: str
+    description: str
+    expression: str | None
+    targets: Targets
+
+
+LOSSES: dict[str, LossRow] = {
+    row.name: row
+    for row in (
+        LossRow("max_margin", "hinge loss of a support vector machine", "relu(1 - target*score)", SIGNS),
+        LossRow("mse", "squared error", "(score - target)**2", NUMBERS),
+        LossRow("mae", "absolute error", "abs(score - target)", NUMBERS),
+        LossRow(
+            "huber",
+            "squared error near 0 and absolute error beyond 1 (delta is 1)",
+            "d = abs(score - target); where(d < 1, 0.5*d**2, d - 0.5)",
+            NUMBERS,
+        ),
+        # softplus(-s) is -log(sigmoid(s)) and softplus(s) is -log(1 - sigmoid(s)); neither overflows or cancels.
+        LossRow(
+            "binary_cross_entropy",
+            "cross-entropy of the probability sigmoid(score); scores are logits",
+            "target*softplus(-score) + (1 - target)*softplus(score)",
+            PROBABILITIES,
+        ),
+        LossRow("cross_entropy", "cross-entropy of the softmax of a row's scores, which are logits", None, CLASSES),
+    )
 }
-"""Huber's has delta 1. The scores of `binary_cross_entropy` are logits: softplus(-s) is -log of the probability sigmoid(s) of
-1, softplus(s) that of the probability of 0, and neither overflows or cancels."""
-
-NAMES = (*EXPRESSIONS, CROSS_ENTROPY)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Loss:
-    """A loss: its expression as a graph, or None for cross-entropy."""
+    """A loss to train with. `graph` is its expression of `score` and `target`, or None for cross-entropy."""
 
     name: str
     graph: Graph | None
+    targets: Targets = NUMBERS
 
 
-def named(name: str) -> Loss:
-    """One of the losses in `NAMES`. Raises InvalidNetwork."""
-    if name == CROSS_ENTROPY:
-        return Loss(name, None)
-    if name not in EXPRESSIONS:
-        hint = nearest(name, NAMES) or f" There are {', '.join(NAMES)}."
-        raise InvalidNetwork(f"there is no loss {quote(name)}.{hint}", ("loss",))
-    return Loss(name, parse(EXPRESSIONS[name]))
+def named(loss: str) -> Loss:
+    """Return the loss in the row `loss` of LOSSES. Raises InvalidNetwork for an unknown name."""
+    row = LOSSES.get(loss)
+    if row is None:
+        hint = nearest(loss, LOSSES) or f" Use one of {', '.join(LOSSES)}."
+        raise InvalidNetwork(f"there is no loss {quote(loss)}.{hint}", ("loss",))
+    return Loss(row.name, None if row.expression is None else parse(row.expression), row.targets)
 
 
 def of_expression(graph: Graph) -> Loss:
-    """A loss of one's own, of the leaves `score` and `target`."""
+    """Return the loss that is the mean of an expression of `score` and `target`. It accepts any targets."""
     return Loss("expression", graph)
 
 
 def check_targets(loss: Loss, targets: Floats, outputs: int) -> Accuracy:
-    """How accuracy is counted with these targets, of shape (rows, outputs), or (rows, 1) for cross-entropy.
+    """Check targets of shape (rows, outputs), or (rows, 1) for cross-entropy, and return how accuracy is counted with them.
 
-    Raises InvalidNetwork for a label that the loss cannot take, Misfit for a class that the model has no output for.
+    Raises InvalidNetwork for a target that the loss does not accept, NetworkMismatch for a class that is not one of the
+    model's outputs, both at ("targets", row).
     """
+    kind = loss.targets
     if loss.graph is None:
-        if outputs < 2:
-            raise Misfit(f"{CROSS_ENTROPY} wants a model with an output for each class, not with {outputs}", ("model",))
-        classes = targets[:, 0]
-        bad = np.flatnonzero((classes != np.floor(classes)) | (classes < 0) | (classes >= outputs))
-        if len(bad):
-            k = int(bad[0])
-            detail = f"row {k} has the class {classes[k]:g}; with {outputs} outputs classes are the integers 0 to {outputs - 1}"
-            raise Misfit(detail, ("data", "targets", k))
-        return "argmax"
-    if loss.name == "max_margin":
-        _among(targets, np.abs(targets) == 1.0, "-1 or 1", loss.name)
-        return "sign"
-    if loss.name == "binary_cross_entropy":
-        _among(targets, (targets >= 0.0) & (targets <= 1.0), "0 or 1, or a probability between them", loss.name)
-        return "zero_one"
+        return _check_classes(targets[:, 0], outputs, loss.name)
+    if kind.accepted is not None:
+        accepted = kind.accepted(targets)
+        if not accepted.all():
+            row, column = (int(k) for k in np.argwhere(~accepted)[0])
+            detail = f"row {row} has the target {targets[row, column]:g}; {loss.name} needs {kind.description}"
+            raise InvalidNetwork(detail, ("targets", row))
+    if kind.accuracy is not None:
+        return kind.accuracy
     if (np.abs(targets) == 1.0).all():
         return "sign"
     return "zero_one" if ((targets == 0.0) | (targets == 1.0)).all() else "none"
 
 
-def _among(targets: Floats, fits: np.ndarray[tuple[int, ...], np.dtype[np.bool_]], words: str, name: str) -> None:
-    if not fits.all():
-        row, column = (int(k) for k in np.argwhere(~fits)[0])
-        detail = f"row {row} has the target {targets[row, column]:g}; for {name} it is {words}"
-        raise InvalidNetwork(detail, ("data", "targets", row))
+def _check_classes(classes: Floats, outputs: int, name: str) -> Accuracy:
+    """Check that each target is the index of an output."""
+    if outputs < 2:
+        raise NetworkMismatch(f"{name} needs a model with one output per class, not with {outputs} output", ("model",))
+    bad = np.flatnonzero((classes != np.floor(classes)) | (classes < 0) | (classes >= outputs))
+    if len(bad):
+        row = int(bad[0])
+        detail = (
+            f"row {row} has the class {classes[row]:g}; with {outputs} outputs, classes are the integers 0 to {outputs - 1}"
+        )
+        raise NetworkMismatch(detail, ("targets", row))
+    return "argmax"

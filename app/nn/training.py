@@ -1,49 +1,43 @@
-"""Training: a model and data in, a new model, its state and a history out; gradients and predictions of a model.
+"""Training: from a model and data to a new model, a state to resume from, and a history.
 
-Training is a generator that stops between chunks of steps, so that its caller can look at progress, a clock or a client. What
-comes out depends on nothing but what went in: neither the size of the chunks nor a stop and a resumption in between.
+A training is a generator that pauses between chunks of steps, so that its caller can report progress, look at a clock or stop.
+The result depends only on the arguments, not on the size of the chunks or on whether the training was stopped and resumed.
 """
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from functools import partial
+from typing import Literal, NamedTuple, cast
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.errors import InvalidNode, UnboundInput, quote
-from app.engine.graph import Graph, Node
-from app.engine.tape import Tape, bind
+from app.engine.errors import quote
+from app.engine.graph import Graph
+from app.engine.interruption import Checkpoint, never
 from app.nn import kernels
-from app.nn.errors import InvalidNetwork, Misfit
-from app.nn.losses import Accuracy, Loss, check_targets
-from app.nn.model import Floats, Model, opcode_of
+from app.nn.errors import InvalidNetwork, NetworkMismatch
+from app.nn.evaluation import check_data, data_of, network_of, objective_of
+from app.nn.formulas import Formula, constant, formula_of
+from app.nn.losses import Loss
+from app.nn.model import Floats, Model, read_only, same_shape
 from app.nn.optimizers import Optimizer
 
 CHUNK_SECONDS = 0.04
-"""How long a chunk of steps takes, about: the least time between two looks at a clock or a client."""
+"""The run time of a chunk of steps to aim for: how often the caller can look at a clock or a client."""
 
-FIRST_PRODUCTS = 2_000_000
-"""Weights times rows in the first chunk, whose pace nobody knows: a millisecond or two."""
+FIRST_CHUNK_PRODUCTS = 2_000_000
+"""Weights times rows in the first chunk, before the speed is known: a millisecond or two."""
 
-MOST_STEPS = 2**52
-"""Up to here a step is a double, as which a learning rate's expression takes it."""
+MAX_STEPS = 2**52
+"""The last step. Up to here a step is exact as a double, which the expression of a learning rate needs."""
 
-ACCURACY: dict[Accuracy, int] = {
-    "none": kernels.NO_ACCURACY,
-    "sign": kernels.SIGN,
-    "zero_one": kernels.ZERO_ONE,
-    "argmax": kernels.ARGMAX,
-}
+Stopped = Literal["completed", "non-finite", "deadline"]
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
-    """A step of the history: what held before its update. `accuracy` is None for regression.
-
-    A msgspec struct, because a dataclass takes a tenth of a small step to make.
-    """
+class HistoryRow(NamedTuple):
+    """What held at a step, before its update. `accuracy` is None for regression."""
 
     step: int
     loss: float
@@ -53,156 +47,107 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     learning_rate: float
 
 
+_new_row = partial(tuple.__new__, HistoryRow)
+"""Make a row from a tuple. `HistoryRow(...)` takes a tenth of a small step, and this a third of that."""
+
+
 @dataclass(frozen=True, slots=True)
-class State:
-    """Where training stands: the number of steps done, and the optimizer's buffers, each of a model's shape."""
+class TrainingState:
+    """Where a training stands: the number of steps done, and the optimizer's buffers, each in the shape of the model."""
 
     step: int = 0
     buffers: Mapping[str, Model] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """What training comes to. `detail` says more where it did not complete."""
+class TrainingOptions:
+    """How to train.
+
+    `steps` more steps are done after `state.step`. `l2` is the factor of the sum of squares of all weights and biases, which is
+    added to the loss. `batch_size` is the number of rows per step; None, or a number not below that of all rows, takes all
+    rows in every step. `seed` decides which rows a step takes. The history has every `log_every`-th step and the last.
+    """
+
+    loss: Loss
+    optimizer: Optimizer
+    steps: int
+    l2: float = 0.0
+    batch_size: int | None = None
+    seed: int = 0
+    log_every: int = 1
+    state: TrainingState = field(default_factory=TrainingState)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """The outcome of a training. `detail` says why it did not complete, else it is None."""
 
     model: Model
-    state: State
-    history: list[Row]
-    stopped: Literal["completed", "non-finite", "deadline"]
+    state: TrainingState
+    history: list[HistoryRow]
+    stopped: Stopped
     detail: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkGradients:
-    """A loss with its parts, its gradients in the shape of the model, and, where asked for, by the inputs."""
-
-    data_loss: float
-    regularization_loss: float
-    accuracy: float | None
-    gradients: Model
-    input_gradients: Floats | None
-
-    @property
-    def loss(self) -> float:
-        """The sum of the parts."""
-        return self.data_loss + self.regularization_loss
-
-
-@dataclass(frozen=True, slots=True)
-class Formula:
-    """An expression as a tape, with the slots of its variables (-1 for one that it does not have)."""
-
-    tape: Tape
-    numbers: Floats
-    slots: tuple[int, ...]
-
-
-def check_formula(graph: Graph, names: Sequence[str], *place: str) -> Formula:
-    """The tape of an expression of `names` alone. Raises UnboundInput for another leaf without a number."""
-    known = [name for name in names if name in graph.index]
-    try:
-        bound = bind(graph, {name: 0.0 for name in known if graph.nodes[graph.index[name]].op == "value"})
-    except UnboundInput as error:
-        expected = " and ".join(names)
-        raise UnboundInput(f"{error.detail.partition(':')[0]}: it is an expression of {expected}", place) from None
-    for name in known:
-        node = graph.nodes[graph.index[name]]
-        if node.op != "value" or (graph.source == "text" and node.data is not None):
-            raise InvalidNode(f"{quote(name)} is given, so the expression cannot assign it", place)
-    slots = tuple(int(bound.tape.slot[graph.index[name]]) if name in known else -1 for name in names)
-    assert bound.tape.slot[graph.index[graph.output]] == bound.tape.slots - 1, "the output is computed last"
-    return Formula(bound.tape, bound.numbers, slots)
-
-
-class _Network:
-    """A model's numbers and the buffers to walk it with, for up to `room` rows: allocated once a run."""
-
-    def __init__(self, model: Model, loss: Loss, targets: Floats, room: int, l2: float) -> None:
-        self.model = model
-        self.theta = model.flat()
-        self.grad = np.zeros(len(self.theta))
-        self.layout = layout(model)
-        self.cells = _cells(model, room)
-        self.accuracy = ACCURACY[check_targets(loss, targets, model.outputs)]
-        self.coupled = loss.graph is None
-        formula = check_formula(loss.graph, ("score", "target"), "loss") if loss.graph else _NOTHING
-        tape, count = formula.tape, room * model.outputs if loss.graph else 0
-        self.v = np.empty((tape.slots, count))
-        self.v[: tape.leaves] = formula.numbers[:, np.newaxis]
-        self.g = np.empty((tape.slots, count))
-        self.objective: tuple[Any, ...] = (
-            tape.code, *formula.slots, self.v, self.g, self.coupled, self.accuracy, l2,
-        )  # fmt: skip
-
-    def numbers(self, of: Mapping[str, Model], names: Mapping[str, int]) -> Floats:
-        """The optimizer's state as rows, from its buffers."""
-        state = np.zeros((3, len(self.theta) if names else 0))
-        for name, row in names.items():
-            if name in of:
-                state[row] = of[name].flat()
-        return state
-
-
-def layout(model: Model) -> npt.NDArray[np.int64]:
-    """A model's shape as `kernels` reads it."""
-    rows = []
-    at = 0
-    for layer in model.layers:
-        neurons, inputs = layer.weights.shape
-        rows.append((inputs, neurons, at, at + neurons * inputs, opcode_of(layer.activation)))
-        at += neurons * (inputs + 1)
-    return np.array(rows, np.int64)
-
-
-def predict(model: Model, inputs: Floats) -> Floats:
-    """The scores for each row of inputs, of shape (rows, outputs). Raises Misfit for rows of another width."""
-    check_inputs(model, inputs)
-    return kernels.predict(layout(model), model.flat(), inputs, _cells(model, len(inputs)))
-
-
-def _cells(model: Model, rows: int) -> Floats:
-    """Room for what `kernels` keeps of so many rows in all layers."""
-    return np.empty((4, rows * sum(len(layer.biases) for layer in model.layers)))
-
-
-def check_inputs(model: Model, inputs: Floats, place: tuple[str | int, ...] = ("inputs",)) -> None:
-    """Raises Misfit unless there are rows as wide as the model's inputs."""
-    if not len(inputs):
-        raise Misfit("there are no rows", place)
-    if inputs.shape[1] != model.inputs:
-        raise Misfit(f"rows have {inputs.shape[1]} numbers, and the model takes {model.inputs}", place)
-
-
-def check_data(model: Model, inputs: Floats, targets: Floats, loss: Loss) -> None:
-    """Raises Misfit unless there are rows of the model's widths, and as many targets."""
-    check_inputs(model, inputs, ("data", "inputs"))
-    if len(targets) != len(inputs):
-        raise Misfit(f"there are {len(targets)} targets for {len(inputs)} rows of inputs", ("data", "targets"))
-    width = 1 if loss.graph is None else model.outputs
-    if targets.shape[1] != width:
-        wanted = "a class for each row" if loss.graph is None else f"{width} for each row, as the model has outputs"
-        raise Misfit(f"targets have {targets.shape[1]} numbers a row; there should be {wanted}", ("data", "targets"))
-
-
-def gradients(
-    model: Model, inputs: Floats, targets: Floats, loss: Loss, l2: float = 0.0, by_inputs: bool = False
-) -> NetworkGradients:
-    """The loss on all rows and its gradients. `inputs` is (rows, inputs), `targets` (rows, outputs) or (rows, 1)."""
-    check_data(model, inputs, targets, loss)
-    network = _Network(model, loss, targets, len(inputs), l2)
-    gx = np.empty(inputs.shape if by_inputs else (0, 0))
-    data, regularization, accuracy = kernels.objective(
-        network.layout, network.theta, inputs, targets, network.cells, network.grad, gx, *network.objective
+def train(
+    model: Model,
+    inputs: Floats,
+    targets: Floats,
+    options: TrainingOptions,
+    *,
+    checkpoint: Checkpoint = never,
+    out_of_time: Callable[[], bool] | None = None,
+    max_history_rows: int | None = None,
+) -> TrainingResult:
+    """Train to the end and return the result. Arguments and errors are those of `begin`."""
+    chunks = begin(
+        model,
+        inputs,
+        targets,
+        options,
+        checkpoint=checkpoint,
+        out_of_time=out_of_time,
+        max_history_rows=max_history_rows,
     )
-    right = None if network.accuracy == kernels.NO_ACCURACY else accuracy
-    return NetworkGradients(data, regularization, right, model.with_flat(network.grad), gx if by_inputs else None)
+    while True:
+        try:
+            next(chunks)
+        except StopIteration as end:
+            return cast(TrainingResult, end.value)
+
+
+def begin(
+    model: Model,
+    inputs: Floats,
+    targets: Floats,
+    options: TrainingOptions,
+    *,
+    checkpoint: Checkpoint = never,
+    out_of_time: Callable[[], bool] | None = None,
+    max_history_rows: int | None = None,
+) -> Generator[list[HistoryRow], None, TrainingResult]:
+    """Check everything, and return a generator that trains chunk by chunk.
+
+    `inputs` has shape (rows, inputs); `targets` has shape (rows, outputs), or (rows, 1) for cross-entropy. After each chunk the
+    generator yields the new rows of the history or, if there are none, a row for the last step of the chunk; it returns the
+    result. Each step runs forward on its rows, logs, runs backward and updates.
+
+    `checkpoint` is called before each chunk. If `out_of_time` returns true after a chunk, or the history has
+    `max_history_rows` rows, the training stops with the model so far. Raises NetworkMismatch, InvalidNetwork, UnboundInput and
+    InvalidNode before the first step.
+    """
+    check_data(model, inputs, targets, options.loss)
+    _check_options(options)
+    _check_state(model, options)
+    run = _Run(model, inputs, targets, options)
+    return _chunks(run, checkpoint, out_of_time, max_history_rows)
 
 
 def batch_rows(rows: int, size: int, seed: int, first: int, steps: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The rows of steps `first`, ..., in one list, and the bounds of each step in it.
+    """Return the rows of steps `first`, `first + 1`, ... in one list, and the bounds of each step in it.
 
-    An epoch takes all rows once, in an order of its own; its last step has what is left. Step k belongs to epoch
-    k // ceil(rows/size), whose order is a permutation by PCG64 from (seed, epoch): it depends on nothing but seed and k.
+    An epoch takes all rows once, in a new order; its last step has what is left. Step k belongs to epoch
+    k // ceil(rows/size), whose order is a permutation by PCG64 from (seed, epoch), so it depends only on seed and k.
     """
     per_epoch = -(-rows // size)
     parts = []
@@ -217,200 +162,203 @@ def batch_rows(rows: int, size: int, seed: int, first: int, steps: int) -> tuple
     return np.concatenate(parts), bounds
 
 
-def train(model: Model, inputs: Floats, targets: Floats, **options: Any) -> Trained:
-    """Trains to the end; all as in `begin`."""
-    chunks = begin(model, inputs, targets, **options)
-    while True:
-        try:
-            next(chunks)
-        except StopIteration as end:
-            return cast(Trained, end.value)
+class _Snapshot(NamedTuple):
+    """The numbers of a training before a step."""
+
+    step: int
+    theta: Floats
+    buffers: Floats
 
 
-def begin(
-    model: Model,
-    inputs: Floats,
-    targets: Floats,
-    *,
-    loss: Loss,
-    optimizer: Optimizer,
-    steps: int,
-    l2: float = 0.0,
-    batch_size: int | None = None,
-    seed: int = 0,
-    log_every: int = 1,
-    state: State | None = None,
-    out_of_time: Callable[[], bool] | None = None,
-    most_rows: int | None = None,
-) -> Generator[list[Row], None, Trained]:
-    """Begins a training: a generator that yields the new rows of the history after each chunk of steps, or, where there are
-    none, the row of its last step, and returns a new model with its state.
+class _Run:
+    """A training in progress: the arrays that its steps change, and everything that they read."""
 
-    Step k: forward on the step's rows, log, backward, update; `steps` are counted from `state.step` on. `out_of_time` is
-    asked between chunks whether to stop with the model so far, as it does when the history has `most_rows`. A batch of all
-    rows or more is all rows, in every step. Raises Misfit, InvalidNetwork and UnboundInput at once, before a step is done.
-    """
-    start = state or State()
-    check_data(model, inputs, targets, loss)
-    _check_run(model, optimizer, steps, batch_size, log_every, seed, l2, start)
-    room = min(batch_size or len(inputs), len(inputs))
-    network = _Network(model, loss, targets, room, l2)
-    return _chunks(
-        network, inputs, targets, optimizer, _rate(optimizer), steps, room, seed, log_every, start, out_of_time, most_rows
-    )
+    def __init__(self, model: Model, inputs: Floats, targets: Floats, options: TrainingOptions) -> None:
+        rows = min(options.batch_size or len(inputs), len(inputs))
+        room = rows if rows < len(inputs) else 0
+        rate = _rate(options.optimizer)
+        values = np.empty(rate.tape.slots)
+        values[: rate.tape.leaves] = rate.numbers
+        self.model = model
+        self.options = options
+        self.rows = rows
+        self.data = data_of(inputs, targets)
+        self.objective = objective_of(model, targets, options.loss, options.l2, rows)
+        self.network = network_of(model, options.loss, rows)
+        self.batch = np.empty((room, model.inputs)), np.empty((room, targets.shape[1]))
+        self.updates = _updates(options.optimizer, options.state, model.size)
+        self.schedule = kernels.Schedule(rate.tape.code, values, rate.slots[0] if rate.slots else -1)
+
+    def steps(self, first: int, count: int) -> tuple[int, Floats]:
+        """Do `count` steps from `first` on. Return how many were finite, and their log of shape (count, 4)."""
+        options = self.options
+        log = np.empty((count, 4))
+        rows, bounds = _ALL_ROWS
+        if len(self.batch[0]):
+            rows, bounds = batch_rows(len(self.data.inputs), self.rows, options.seed, first, count)
+        batches = kernels.Batches(rows, bounds, *self.batch)
+        fresh = first == options.state.step and not options.state.buffers
+        done = kernels.train(self.network, self.objective, self.data, batches, self.updates, self.schedule, first, fresh, log)
+        return done, log
+
+    def is_finite(self) -> bool:
+        """Whether all weights, biases and buffers are finite."""
+        return bool(np.isfinite(self.network.theta).all() and np.isfinite(self.updates.buffers).all())
+
+    def snapshot(self, step: int) -> _Snapshot:
+        """Copy the numbers as they are before `step`."""
+        return _Snapshot(step, self.network.theta.copy(), self.updates.buffers.copy())
+
+    def restore(self, snapshot: _Snapshot) -> None:
+        """Go back to the numbers of a snapshot."""
+        self.network.theta[:], self.updates.buffers[:] = snapshot.theta, snapshot.buffers
+
+    def history(self, log: Floats, first: int, every: int, last: int) -> list[HistoryRow]:
+        """Return the history in a log that starts with step `first`: every `every`-th step, and the step `last`."""
+        steps = np.arange(first, first + len(log))
+        if every > 1:
+            kept = (steps % every == 0) | (steps == last)
+            steps, log = steps[kept], log[kept]
+        loss = log[:, 0] + log[:, 1]
+        data, regularization, accuracy, rate = log.T.tolist()
+        if self.objective.accuracy == kernels.NO_ACCURACY:
+            accuracy = [None] * len(accuracy)
+        return list(map(_new_row, zip(steps.tolist(), loss.tolist(), data, regularization, accuracy, rate, strict=True)))
+
+    def result(self, step: int, history: list[HistoryRow], stopped: Stopped, detail: str | None) -> TrainingResult:
+        """Return the result of a training that has done all steps before `step`. The run ends here."""
+        start, optimizer = self.options.state, self.options.optimizer
+        names = optimizer.buffers if step > start.step or start.buffers else ()
+        buffers = read_only(self.updates.buffers)
+        kept = {name: self.model.with_flat(buffers[row]) for row, name in enumerate(names)}
+        model = self.model.with_flat(read_only(self.network.theta))
+        return TrainingResult(model, TrainingState(step, kept), history, stopped, detail)
+
+
+_ALL_ROWS = np.empty(0, np.int64), np.zeros(1, np.int64)
 
 
 def _chunks(
-    network: "_Network",
-    inputs: Floats,
-    targets: Floats,
-    optimizer: Optimizer,
-    rate: "Formula",
-    steps: int,
-    room: int,
-    seed: int,
-    log_every: int,
-    start: State,
-    out_of_time: Callable[[], bool] | None,
-    most_rows: int | None,
-) -> Generator[list[Row], None, Trained]:
-    model, batched = network.model, room < len(inputs)
-    buffers = network.numbers(start.buffers, optimizer.buffers)
-    x, t = np.empty((room if batched else 0, model.inputs)), np.empty((room if batched else 0, targets.shape[1]))
-    rate_values = np.empty(rate.tape.slots)
-    rate_values[: rate.tape.leaves] = rate.numbers
-    everything, no_bounds, no_inputs = np.empty(0, np.int64), np.zeros(1, np.int64), np.empty((0, 0))
-
-    def run(first: int, count: int) -> tuple[int, Floats]:
-        """`count` steps from `first` on: how many were finite, and their log."""
-        log = np.empty((count, 4))
-        rows, bounds = everything, no_bounds
-        if batched:
-            rows, bounds = batch_rows(len(inputs), room, seed, first, count)
-        fresh = first == start.step and not start.buffers
-        done = kernels.train(
-            network.layout, network.theta, buffers, inputs, targets, rows, bounds, x, t, network.cells, network.grad,
-            optimizer.code, optimizer.vector, rate.tape.code, rate_values,
-            rate.slots[0], first, fresh, log, no_inputs, *network.objective,
-        )  # fmt: skip
-        return done, log
-
-    history: list[Row] = []
-    last = start.step + steps - 1
-    at, count = start.step, max(1, min(16, steps, FIRST_PRODUCTS // (model.size * room)))
-    before: list[tuple[int, Floats, Floats]] = []
-    stopped: Literal["completed", "non-finite", "deadline"] = "completed"
-    detail = None
-    while at <= last:
-        before = [*before[-1:], (at, network.theta.copy(), buffers.copy())]
+    run: _Run, checkpoint: Checkpoint, out_of_time: Callable[[], bool] | None, max_history_rows: int | None
+) -> Generator[list[HistoryRow], None, TrainingResult]:
+    """Train chunk by chunk. The size of a chunk follows the speed of the one before."""
+    options, start = run.options, run.options.state.step
+    end = start + options.steps
+    history: list[HistoryRow] = []
+    at, count = start, max(1, min(16, options.steps, FIRST_CHUNK_PRODUCTS // (run.model.size * run.rows)))
+    snapshots: list[_Snapshot] = []
+    while at < end:
+        checkpoint()
+        snapshots = [*snapshots[-1:], run.snapshot(at)]
         began = time.perf_counter()
-        done, log = run(at, count)
-        if done < count or not _finite(network.theta, buffers):
-            at, row, detail = _last_finite(network.theta, buffers, run, before[0])
-            steps_done = _rows(log[:done], before[-1][0], log_every, at, network.accuracy) if at >= before[-1][0] else []
-            history = [kept for kept in [*history, *steps_done] if kept.step < at] + _rows(row, at, 1, at, network.accuracy)
-            stopped = "non-finite"
-            break
-        rows = _rows(log, at, log_every, last, network.accuracy)
+        done, log = run.steps(at, count)
+        if done < count or not run.is_finite():
+            return _stop_at_fault(run, snapshots, history, log[:done])
+        rows = run.history(log, at, options.log_every, end - 1)
         history += rows
         at += count
-        yield rows or _rows(log[-1:], at - 1, 1, at - 1, network.accuracy)
-        now = time.perf_counter()
-        full = most_rows is not None and len(history) >= most_rows
-        if at <= last and (full or (out_of_time is not None and out_of_time())):
-            why = f"the history has {len(history)} rows" if full else "the time limit ran out"
-            stopped, detail = "deadline", f"{why} after {at - start.step} of {steps} steps; go on from model and state"
+        pace = max((time.perf_counter() - began) / count, 1e-9)
+        yield rows or run.history(log[-1:], at - 1, 1, at - 1)
+        full = max_history_rows is not None and len(history) >= max_history_rows
+        if at < end and (full or (out_of_time is not None and out_of_time())):
+            reason = f"the history has {len(history)} rows" if full else "the time limit was reached"
+            detail = f"{reason} after {at - start} of {options.steps} steps; continue from this model and state"
             if not history or history[-1].step != at - 1:
-                history += _rows(log[-1:], at - 1, 1, at - 1, network.accuracy)
-            break
-        pace = max((now - began) / count, 1e-9)
-        count = max(1, min(int(CHUNK_SECONDS / pace), 16 * count, last - at + 1))
-    kept_buffers = optimizer.buffers if at > start.step or start.buffers else {}
-    state = State(at, {name: model.with_flat(buffers[row]) for name, row in kept_buffers.items()})
-    return Trained(model.with_flat(network.theta), state, history, stopped, detail)
+                history += run.history(log[-1:], at - 1, 1, at - 1)
+            return run.result(at, history, "deadline", detail)
+        count = max(1, min(int(CHUNK_SECONDS / pace), 16 * count, end - at))
+    return run.result(at, history, "completed", None)
 
 
-def _last_finite(
-    theta: Floats, buffers: Floats, run: Callable[[int, int], tuple[int, Floats]], start: tuple[int, Floats, Floats]
-) -> tuple[int, Floats, str]:
-    """Steps again from a start before the fault, one by one: the last step whose loss and result are finite, its log and
-    what is at fault behind it. Leaves `theta` and `buffers` as they were before that step's update.
+def _stop_at_fault(run: _Run, snapshots: list[_Snapshot], history: list[HistoryRow], log: Floats) -> TrainingResult:
+    """Return the result of a training whose chunk, which began at the last snapshot, was not finite."""
+    chunk = snapshots[-1].step
+    step, last_log, detail = _last_finite(run, snapshots[0])
+    if step >= chunk:
+        history = history + run.history(log, chunk, run.options.log_every, step)
+    kept = [row for row in history if row.step < step]
+    return run.result(step, kept + run.history(last_log, step, 1, step), "non-finite", detail)
+
+
+def _last_finite(run: _Run, start: _Snapshot) -> tuple[int, Floats, str]:
+    """Repeat steps one by one from a snapshot before the fault.
+
+    Return the last step whose loss and update are finite, its log, and what failed after it. The run is left at the numbers
+    before the update of that step. If there is no such step, return the first step with an empty log.
     """
-    at, theta[:], buffers[:] = start
-    previous: tuple[Floats, Floats] | None = None
+    step = start.step
+    run.restore(start)
+    previous: _Snapshot | None = None
     log = np.empty((0, 4))
     while True:
-        now = (theta.copy(), buffers.copy())
-        done, new = run(at, 1)
-        if done and _finite(theta, buffers):
-            previous, log = now, new
-            at += 1
+        before = run.snapshot(step)
+        done, new = run.steps(step, 1)
+        if done and run.is_finite():
+            previous, log = before, new
+            step += 1
             continue
         if done:
-            what = f"a weight, or a number of the optimizer, is not finite after step {at}"
-            theta[:], buffers[:] = now
-            return at, new, f"{what}; the model is the one before its update"
-        what = "the loss" if np.isfinite(new[0, 3]) else "the learning rate"
+            run.restore(before)
+            detail = f"a weight, bias or buffer is not finite after step {step}; the model is the one before its update"
+            return step, new, detail
+        failed = "the loss" if np.isfinite(new[0, 3]) else "the learning rate"
         if previous is None:
-            theta[:], buffers[:] = now
-            return at, new[:0], f"{what} is not finite at step {at}, the first; the model is the one that was given"
-        theta[:], buffers[:] = previous
-        return at - 1, log, f"{what} is not finite at step {at}; the model is that of step {at - 1}, before its update"
+            run.restore(before)
+            return step, new[:0], f"{failed} is not finite at step {step}, the first; the model is the one that was given"
+        run.restore(previous)
+        detail = f"{failed} is not finite at step {step}; the model is the one of step {step - 1}, before its update"
+        return step - 1, log, detail
 
 
-def _finite(theta: Floats, buffers: Floats) -> bool:
-    return bool(np.isfinite(theta).all() and np.isfinite(buffers).all())
-
-
-def _rows(log: Floats, first: int, every: int, last: int, accuracy: int) -> list[Row]:
-    """The rows of the history in a log that begins with step `first`: each `every`th step, and the `last`."""
-    rows = []
-    for k, (data, regularization, right, rate) in enumerate(log.tolist()):
-        step = first + k
-        if step % every == 0 or step == last:
-            share = None if accuracy == kernels.NO_ACCURACY else right
-            rows.append(Row(step, data + regularization, data, regularization, share, rate))
-    return rows
+def _updates(optimizer: Optimizer, state: TrainingState, size: int) -> kernels.Updates:
+    """Return an optimizer as the kernels take it, with its buffers from `state`, or zeros."""
+    buffers = np.zeros((len(optimizer.buffers), size))
+    for row, name in enumerate(optimizer.buffers):
+        if name in state.buffers:
+            buffers[row] = state.buffers[name].flat()
+    positions = {name: row for row, name in enumerate(optimizer.buffers)}
+    kept = np.array([positions.get(buffer.name, -1) for buffer in optimizer.row.buffers], np.int64)
+    numbers: list[float] = []
+    for parameter in optimizer.row.parameters:
+        setting = optimizer.settings[parameter.name]
+        numbers += setting if isinstance(setting, tuple) else (setting,)
+    return kernels.Updates(kernels.OPTIMIZER_CODE[optimizer.name], np.array(numbers, np.float64), buffers, kept)
 
 
 def _rate(optimizer: Optimizer) -> Formula:
-    """The learning rate as a tape of `step`."""
+    """Return the learning rate as a tape of `step`."""
     rate = optimizer.learning_rate
-    if isinstance(rate, Graph):
-        return check_formula(rate, ("step",), "optimizer", "learning_rate")
-    return check_formula(Graph((Node("rate", "value", data=rate),), ("rate",)), ("step",), "optimizer", "learning_rate")
+    return formula_of(rate, ("step",), ("optimizer", "learning_rate")) if isinstance(rate, Graph) else constant(rate)
 
 
-_NOTHING = check_formula(Graph((Node("nothing", "value", data=0.0),), ("nothing",)), ("score", "target"), "loss")
-
-
-def _check_run(
-    model: Model,
-    optimizer: Optimizer,
-    steps: int,
-    batch_size: int | None,
-    log_every: int,
-    seed: int,
-    l2: float,
-    state: State,
-) -> None:
-    """Raises InvalidNetwork for numbers that make no sense, Misfit for a state that is not one of this run."""
-    for name, number, least in (("steps", steps, 1), ("log_every", log_every, 1), ("seed", seed, 0), ("l2", l2, 0)):
-        if number < least:
-            raise InvalidNetwork(f"{name} is at least {least}, not {number:g}", (name,))
-    if batch_size is not None and batch_size < 1:
-        raise InvalidNetwork(f"batch_size is at least 1, not {batch_size}", ("batch_size",))
-    if state.step < 0:
-        raise InvalidNetwork(f"a state's step is not negative, not {state.step}", ("state", "step"))
-    if state.step + steps > MOST_STEPS:
-        detail = f"{steps} steps from step {state.step} on go beyond step {MOST_STEPS}"
+def _check_options(options: TrainingOptions) -> None:
+    """Raise InvalidNetwork for a number out of range."""
+    for name, number, minimum in (
+        ("steps", options.steps, 1),
+        ("log_every", options.log_every, 1),
+        ("batch_size", options.batch_size, 1),
+        ("seed", options.seed, 0),
+        ("l2", options.l2, 0),
+    ):
+        if number is not None and number < minimum:
+            raise InvalidNetwork(f"{name} must be at least {minimum}, not {number:g}", (name,))
+    if options.state.step < 0:
+        raise InvalidNetwork(f"the step of a state must be at least 0, not {options.state.step}", ("state", "step"))
+    if options.state.step + options.steps > MAX_STEPS:
+        detail = f"{options.steps} steps after step {options.state.step} go beyond step {MAX_STEPS}; do fewer steps"
         raise InvalidNetwork(detail, ("steps",))
+
+
+def _check_state(model: Model, options: TrainingOptions) -> None:
+    """Raise NetworkMismatch if the state does not belong to this model and optimizer."""
+    optimizer, state = options.optimizer, options.state
     for name, buffer in state.buffers.items():
         if name not in optimizer.buffers:
-            detail = f"{optimizer.name} with these parameters keeps no {quote(name)}; the state is another optimizer's"
-            raise Misfit(detail, ("state", "optimizer", name))
-        if [layer.weights.shape for layer in buffer.layers] != [layer.weights.shape for layer in model.layers]:
-            raise Misfit(f"{quote(name)} has not the shape of the model", ("state", "optimizer", name))
+            detail = f"{optimizer.name} with these parameters keeps no {quote(name)}; the state is that of another optimizer"
+            raise NetworkMismatch(detail, ("state", "optimizer", name))
+        if not same_shape(buffer, model):
+            raise NetworkMismatch(f"{quote(name)} does not have the shape of the model", ("state", "optimizer", name))
     missing = [name for name in optimizer.buffers if name not in state.buffers]
     if state.step and missing:
-        raise Misfit(f"the state is missing {', '.join(missing)}, which {optimizer.name} has kept", ("state", "optimizer"))
+        detail = f"the state has no {', '.join(missing)}, which {optimizer.name} keeps after the first step"
+        raise NetworkMismatch(detail, ("state", "optimizer"))

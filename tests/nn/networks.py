@@ -1,4 +1,4 @@
-"""What the tests of networks share: small models and data, every variant of an optimizer, and the raw parts of an answer."""
+"""Shared by the tests of networks: small models and data, variants of each optimizer, and the raw parts of a response."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ ACTIVATIONS = (
     "linear neg abs sign exp expm1 log log1p log2 log10 sqrt square reciprocal sin cos tan asin acos atan sinh cosh tanh asinh "
     "acosh atanh sigmoid softplus relu leaky_relu elu gelu silu erf erfc lgamma digamma"
 ).split()
-"""`linear`, and the contract's list of unary primitives."""
+"""`linear`, and the unary primitives that the contract lists."""
 
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "sgd": {"name": "sgd", "learning_rate": 0.05},
@@ -42,13 +42,13 @@ ROWS: dict[str, Any] = {"inputs": [[1.0, 2.0], [0.5, -1.0], [-1.5, 0.25], [0.0, 
 
 
 def demo() -> dict[str, Any]:
-    """What micrograd's own code came to on its published demo."""
+    """Results that were recorded from micrograd's own code on its published demo."""
     found: dict[str, Any] = json.loads((DATA / "micrograd_demo.json").read_text("utf-8"))
     return found
 
 
 def parameters(model: dict[str, Any]) -> list[float]:
-    """The numbers of a model on the wire as micrograd lists them: neuron by neuron, weights and then the bias."""
+    """The numbers of a model on the wire in micrograd's order: for each neuron its weights, then its bias."""
     return [
         number
         for layer in model["layers"]
@@ -58,7 +58,7 @@ def parameters(model: dict[str, Any]) -> list[float]:
 
 
 def parts(content: bytes) -> dict[str, str]:
-    """The top level of a JSON object, each value as the very text that stands in it."""
+    """The top level of a JSON object, each value as the exact text in `content`."""
     text, decoder = content.decode("utf-8"), json.JSONDecoder()
     found: dict[str, str] = {}
     at = 1
@@ -72,7 +72,7 @@ def parts(content: bytes) -> dict[str, str]:
 
 
 def rows(text: str) -> list[str]:
-    """The entries of a JSON list, each as its very text."""
+    """The entries of a JSON list, each as its exact text."""
     decoder = json.JSONDecoder()
     found = []
     at = 1
@@ -85,10 +85,10 @@ def rows(text: str) -> list[str]:
 
 
 def written(**fields: str | object) -> bytes:
-    """A JSON object, whose fields are texts to put in as they are, or things to write."""
+    """A JSON object from its fields: Text is inserted as it is, everything else is encoded."""
     entries = [f'"{name}":{field if isinstance(field, Text) else json.dumps(field)}' for name, field in fields.items()]
     return ("{" + ",".join(entries) + "}").encode()
 
 
 class Text(str):
-    """JSON that is to stay as it is."""
+    """JSON that `written` inserts as it is."""

@@ -1,4 +1,8 @@
-"""Datasets: scikit-learn's own where they are its own, and the geometry of the others."""
+"""Datasets: the rows of scikit-learn's own, and the geometry of the generated ones."""
+
+import subprocess
+import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,26 +23,42 @@ BUNDLED = {
 }
 
 
-def test_the_names_are_those_of_the_contract() -> None:
+def test_names_are_those_of_the_contract() -> None:
     assert tuple(SOURCES) == NAMES
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_row_describes_its_dataset(name: str) -> None:
+    source, made = SOURCES[name], load(name)
+    assert made.name == source.name == name
+    assert made.inputs.shape == (source.samples, source.features) and made.targets.shape == (source.samples,)
+    assert made.classes == source.classes
+    assert source.generated == (name in GENERATED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loads_library_says_whether_scikit_learn_is_imported(name: str) -> None:
+    program = f"import sys; from app.nn.datasets import load; load({name!r}); print('sklearn' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(SOURCES[name].loads_library)
+
+
 @pytest.mark.parametrize(("samples", "noise", "seed"), [(100, 0.1, 1337), (7, 0.0, 0), (1000, 0.5, 2**32 - 1), (2, None, 3)])
-def test_moons_are_scikit_learns(samples: int, noise: float | None, seed: int) -> None:
+def test_moons_equal_those_of_scikit_learn(samples: int, noise: float | None, seed: int) -> None:
     found = load("moons", samples, noise, seed)
     inputs, classes = sklearn_datasets.make_moons(samples, noise=0.1 if noise is None else noise, random_state=seed)
     assert found.inputs.tolist() == inputs.tolist()
     assert found.targets.tolist() == [2.0 * c - 1.0 for c in classes.tolist()]
 
 
-def test_the_demos_moons_are_those_that_micrograd_saw() -> None:
+def test_moons_of_the_demo_equal_micrograds() -> None:
     found, published = load("moons", 100, 0.1, 1337), demo()
     assert found.inputs.tolist() == published["inputs"]
     assert found.targets.tolist() == published["targets"]
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_bundled_sets_are_scikit_learns_in_its_order(name: str) -> None:
+def test_bundled_dataset_equals_that_of_scikit_learn(name: str) -> None:
     rows, features, classes = BUNDLED[name]
     found = load(name)
     inputs, targets = getattr(sklearn_datasets, f"load_{name}")(return_X_y=True)
@@ -48,7 +68,7 @@ def test_bundled_sets_are_scikit_learns_in_its_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUNDLED)
-def test_samples_of_a_bundled_set_are_rows_of_it_each_once(name: str) -> None:
+def test_sample_of_bundled_dataset_takes_each_row_at_most_once(name: str) -> None:
     whole, some = load(name), load(name, samples=20, seed=5)
     known = [(*row, target) for row, target in zip(whole.inputs.tolist(), whole.targets.tolist(), strict=True)]
     drawn = [(*row, target) for row, target in zip(some.inputs.tolist(), some.targets.tolist(), strict=True)]
@@ -60,7 +80,7 @@ def test_samples_of_a_bundled_set_are_rows_of_it_each_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", GENERATED)
 @pytest.mark.parametrize("samples", [1, 2, 3, 10, 101])
-def test_generated_sets_have_two_halves(name: str, samples: int) -> None:
+def test_generated_dataset_is_balanced_and_depends_on_its_seed(name: str, samples: int) -> None:
     found = load(name, samples, seed=4)
     assert found.inputs.shape == (samples, 2) and found.targets.shape == (samples,)
     assert set(found.targets.tolist()) <= {-1.0, 1.0} and found.classes is None
@@ -69,16 +89,15 @@ def test_generated_sets_have_two_halves(name: str, samples: int) -> None:
     assert np.isfinite(found.inputs).all()
     again = load(name, samples, seed=4)
     assert again.inputs.tolist() == found.inputs.tolist() and again.targets.tolist() == found.targets.tolist()
-    if name != "xor":
+    if name != "xor":  # which has no noise by default
         assert load(name, samples, seed=5).inputs.tolist() != found.inputs.tolist()
 
 
-def test_circles_without_noise_are_circles() -> None:
+def test_circles_without_noise_have_radii_of_a_half_and_one() -> None:
     found = load("circles", 80, 0.0, 3)
     radii = np.hypot(*found.inputs.T)
     for side in (-1.0, 1.0):
-        own = radii[found.targets == side]
-        assert np.ptp(own) < 1e-12, "one radius"
+        assert np.ptp(radii[found.targets == side]) < 1e-12, "one radius per class"
     assert sorted({round(radius, 12) for radius in radii.tolist()}) == [0.5, 1.0]
 
 
@@ -88,13 +107,13 @@ def test_blobs_without_noise_are_two_points() -> None:
     assert len(places) == 2
 
 
-def test_the_deviation_of_blobs_is_their_noise() -> None:
+def test_noise_of_blobs_is_their_standard_deviation() -> None:
     found = load("blobs", 4000, 2.5, 1)
     for side in (-1.0, 1.0):
         assert found.inputs[found.targets == side].std(axis=0) == pytest.approx(2.5, rel=0.1)
 
 
-def test_the_arms_of_a_spiral_are_each_others_reflection() -> None:
+def test_arms_of_the_spiral_mirror_each_other() -> None:
     found = load("spiral", 200, 0.0, 0)
     one, other = found.inputs[found.targets == -1.0], found.inputs[found.targets == 1.0]
     np.testing.assert_allclose(one, -other, atol=1e-14)
@@ -109,37 +128,38 @@ def test_xor_without_noise_is_the_truth_table() -> None:
     assert found.targets.tolist() == [-1.0, 1.0, 1.0, -1.0]
 
 
-def test_noise_moves_points_by_as_much() -> None:
-    for name in ("moons", "circles", "xor", "spiral"):
-        still, moved = load(name, 4000, 0.0, 2), load(name, 4000, 0.3, 2)
-        if name in ("xor", "spiral"):  # scikit-learn's shuffles before it draws noise, so rows stay in place there too
-            assert moved.targets.tolist() == still.targets.tolist()
-        assert (moved.inputs - still.inputs).std() == pytest.approx(0.3, rel=0.05)
+@pytest.mark.parametrize("name", ["moons", "circles", "xor", "spiral"])
+def test_noise_is_the_standard_deviation_of_the_displacement(name: str) -> None:
+    # scikit-learn shuffles before it draws noise, so a row is the same point with and without noise there too.
+    still, moved = load(name, 4000, 0.0, 2), load(name, 4000, 0.3, 2)
+    assert moved.targets.tolist() == still.targets.tolist()
+    assert (moved.inputs - still.inputs).std() == pytest.approx(0.3, rel=0.05)
 
 
 @pytest.mark.parametrize(
-    ("options", "path", "words"),
+    ("options", "place", "words"),
     [
-        ({"name": "moonz"}, "dataset", "'moonz'.*'moons'"),
-        ({"name": "abalone"}, "dataset", "'abalone'.*digits"),
-        ({"name": "moons", "samples": 0}, "samples", "0"),
-        ({"name": "moons", "samples": -1}, "samples", "-1"),
-        ({"name": "moons", "samples": 100_001}, "samples", "100000"),
-        ({"name": "iris", "samples": 151}, "samples", "150"),
-        ({"name": "moons", "noise": -0.1}, "noise", "negative"),
-        ({"name": "iris", "noise": 0.1}, "noise", "iris"),
-        ({"name": "moons", "seed": -1}, "seed", "-1"),
-        ({"name": "moons", "seed": 2**32}, "seed", "4294967295"),
-        ({"name": "digits", "seed": 2**32}, "seed", "4294967295"),
+        pytest.param({"dataset": "moonz"}, "dataset", "'moonz'.*'moons'", id="misspelt name"),
+        pytest.param({"dataset": "abalone"}, "dataset", "'abalone'.*digits", id="unknown name"),
+        pytest.param({"dataset": "moons", "samples": 0}, "samples", "0", id="no samples"),
+        pytest.param({"dataset": "moons", "samples": -1}, "samples", "-1", id="negative samples"),
+        pytest.param({"dataset": "moons", "samples": 100_001}, "samples", "100000", id="too many generated samples"),
+        pytest.param({"dataset": "iris", "samples": 151}, "samples", "150", id="more samples than rows"),
+        pytest.param({"dataset": "moons", "noise": -0.1}, "noise", "negative", id="negative noise"),
+        pytest.param({"dataset": "moons", "noise": float("nan")}, "noise", "nan", id="noise is NaN"),
+        pytest.param({"dataset": "iris", "noise": 0.1}, "noise", "iris", id="noise for a bundled dataset"),
+        pytest.param({"dataset": "moons", "seed": -1}, "seed", "-1", id="negative seed"),
+        pytest.param({"dataset": "moons", "seed": 2**32}, "seed", "4294967295", id="seed of 33 bits"),
+        pytest.param({"dataset": "digits", "seed": 2**32}, "seed", "4294967295", id="seed of 33 bits, bundled"),
     ],
 )
-def test_what_there_is_not(options: dict[str, object], path: str, words: str) -> None:
+def test_load_refuses_arguments_out_of_range(options: dict[str, Any], place: str, words: str) -> None:
     with pytest.raises(InvalidNetwork, match=words) as caught:
-        load(**options, place=("data",))  # type: ignore[arg-type]
-    assert caught.value.path == ("data", path)
+        load(**options)
+    assert caught.value.place == (place,)
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_noise_that_overflows_is_refused(name: str) -> None:
+def test_load_refuses_noise_that_would_overflow(name: str) -> None:
     with pytest.raises(InvalidNetwork, match="noise"):
         load(name, 100, 1e308, 1)

@@ -1,7 +1,7 @@
-"""Records what PyTorch's optimizers and losses come to on small networks: `python tests/nn/recorded/make.py`.
+"""Record the results of PyTorch's optimizers and losses on small networks: `python tests/nn/recorded/make.py`.
 
-Not run by the tests, which read training.json: PyTorch lives in an environment of its own, made by
-`python -m venv /tmp/torchvenv && /tmp/torchvenv/bin/pip install torch==2.13.0 numpy`. Knows nothing of the service.
+The tests read training.json and do not run this script. It needs an environment of its own:
+`python -m venv torchvenv && torchvenv/bin/pip install torch==2.13.0 numpy`. It does not use the service.
 """
 
 import json
@@ -41,7 +41,7 @@ LOSSES: dict[str, tuple[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor
     "cross_entropy": ("classes", lambda s, t: nn.CrossEntropyLoss()(s, t[:, 0].long())),
 }
 
-# on the wire -> PyTorch's class and arguments; what is left out is left out on both sides, so that defaults are compared too
+# on the wire -> PyTorch's class and arguments; what is left out here is left out there too, so that defaults are compared
 OPTIMIZERS: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "sgd": (torch.optim.SGD, {"lr": 0.1}),
     "sgd default": (torch.optim.SGD, {}),

@@ -1,0 +1,386 @@
+"""Predictions and gradients: against mpmath to 40 digits, and against laws that hold for any network."""
+
+import random
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import pytest
+from mpmath import mp
+
+from app.nn import MLP, Layer, Model, evaluation, losses, optimizers, training
+from app.nn.errors import InvalidNetwork, NetworkMismatch
+from app.nn.model import ACTIVATIONS as KNOWN
+from tests.nn.networks import ACTIVATIONS
+
+Function = Callable[..., Any]
+
+# Each with an interval in which it is smooth. `gelu` is exact (erf), `leaky_relu` has slope 0.01, `elu` has alpha 1.
+FUNCTIONS: dict[str, tuple[Function, float, float]] = {
+    "linear": (lambda x: x, -2, 2),
+    "neg": (lambda x: -x, -2, 2),
+    "abs": (abs, -2, -0.3),
+    "sign": (mpmath.sign, -2, -0.3),
+    "exp": (mpmath.exp, -2, 2),
+    "expm1": (mpmath.expm1, -2, 2),
+    "log": (mpmath.log, 0.3, 3),
+    "log1p": (lambda x: mpmath.log(1 + x), -0.6, 3),
+    "log2": (lambda x: mpmath.log(x, 2), 0.3, 3),
+    "log10": (lambda x: mpmath.log(x, 10), 0.3, 3),
+    "sqrt": (mpmath.sqrt, 0.3, 3),
+    "square": (lambda x: x * x, -2, 2),
+    "reciprocal": (lambda x: 1 / x, 0.4, 3),
+    "sin": (mpmath.sin, -2, 2),
+    "cos": (mpmath.cos, -2, 2),
+    "tan": (mpmath.tan, -1, 1),
+    "asin": (mpmath.asin, -0.8, 0.8),
+    "acos": (mpmath.acos, -0.8, 0.8),
+    "atan": (mpmath.atan, -2, 2),
+    "sinh": (mpmath.sinh, -2, 2),
+    "cosh": (mpmath.cosh, -2, 2),
+    "tanh": (mpmath.tanh, -2, 2),
+    "asinh": (mpmath.asinh, -2, 2),
+    "acosh": (mpmath.acosh, 1.3, 4),
+    "atanh": (mpmath.atanh, -0.8, 0.8),
+    "sigmoid": (lambda x: 1 / (1 + mpmath.exp(-x)), -3, 3),
+    "softplus": (lambda x: mpmath.log(1 + mpmath.exp(x)), -3, 3),
+    "relu": (lambda x: max(x, mpmath.mpf(0)), 0.2, 2),
+    "leaky_relu": (lambda x: x if x > 0 else x / 100, -2, -0.3),
+    "elu": (lambda x: x if x > 0 else mpmath.expm1(x), -2, -0.3),
+    "gelu": (lambda x: x * (1 + mpmath.erf(x / mpmath.sqrt(2))) / 2, -2, 2),
+    "silu": (lambda x: x / (1 + mpmath.exp(-x)), -2, 2),
+    "erf": (mpmath.erf, -1.5, 1.5),
+    "erfc": (mpmath.erfc, -1.5, 1.5),
+    "lgamma": (mpmath.loggamma, 0.5, 4),
+    "digamma": (mpmath.digamma, 0.5, 4),
+}
+
+
+def test_every_unary_primitive_is_an_activation() -> None:
+    assert set(FUNCTIONS) == set(ACTIVATIONS) == set(KNOWN)
+
+
+def network_for(activation: str) -> tuple[Model, np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """A model of two inputs, two neurons whose sums stay in the activation's interval and two outputs, with three rows."""
+    _, low, high = FUNCTIONS[activation]
+    draw = random.Random(activation)
+    middle, reach = (low + high) / 2, (high - low) / 2
+    weights = np.array([[draw.uniform(0.1, 0.45) * reach * draw.choice([-1, 1]) for _ in range(2)] for _ in range(2)])
+    first = Layer(weights, np.array([middle, middle + 0.05 * reach]), activation)
+    last = Layer(np.array([[draw.uniform(-1, 1) for _ in range(2)] for _ in range(2)]), np.array([0.1, -0.2]))
+    inputs = np.array([[draw.uniform(-1, 1) for _ in range(2)] for _ in range(3)])
+    return Model((first, last)), inputs, np.array([[draw.uniform(-1, 1) for _ in range(2)] for _ in range(3)])
+
+
+def exact(model: Model, inputs: Any, targets: Any, numbers: list[Any]) -> Any:
+    """The mean squared error in mpmath, from the parameters in micrograd's order."""
+    give = iter(numbers)
+    layers = []
+    for layer in model.layers:
+        rows = [[next(give) for _ in range(layer.weights.shape[1] + 1)] for _ in layer.weights]
+        layers.append((rows, FUNCTIONS[layer.activation][0]))
+    total = mpmath.mpf(0)
+    for row, wanted in zip(inputs.tolist(), targets.tolist(), strict=True):
+        values: list[Any] = [mpmath.mpf(x) for x in row]
+        for neurons, function in layers:
+            values = [function(mpmath.fdot(neuron[:-1], values) + neuron[-1]) for neuron in neurons]
+        total += sum((s - mpmath.mpf(t)) ** 2 for s, t in zip(values, wanted, strict=True))
+    return total / targets.size
+
+
+@pytest.mark.parametrize("activation", FUNCTIONS)
+def test_gradients_of_every_activation_equal_those_of_mpmath(activation: str) -> None:
+    model, inputs, targets = network_for(activation)
+    found = evaluation.gradients(model, inputs, targets, losses.named("mse"))
+    with mp.workdps(40):
+        numbers = [mpmath.mpf(p) for p in model.parameters()]
+        assert found.data_loss == pytest.approx(float(exact(model, inputs, targets, numbers)), rel=1e-13)
+        step = mpmath.mpf(10) ** -12  # central differences: an error of the order of step**2
+        for k, gradient in enumerate(found.gradients.parameters()):
+            up, down = [*numbers], [*numbers]
+            up[k] += step
+            down[k] -= step
+            slope = (exact(model, inputs, targets, up) - exact(model, inputs, targets, down)) / (2 * step)
+            assert gradient == pytest.approx(float(slope), rel=1e-12, abs=1e-13), k
+
+
+LOSSES: dict[str, tuple[Function, list[float]]] = {
+    "max_margin": (lambda s, t: max(mpmath.mpf(0), 1 - t * s), [-1.0, 1.0]),
+    "mse": (lambda s, t: (s - t) ** 2, [-0.7, 0.4]),
+    "mae": (lambda s, t: abs(s - t), [-0.7, 0.4]),
+    "huber": (lambda s, t: (s - t) ** 2 / 2 if abs(s - t) < 1 else abs(s - t) - mpmath.mpf(1) / 2, [-2.5, 0.4]),
+    "binary_cross_entropy": (
+        lambda s, t: -t * mpmath.log(1 / (1 + mpmath.exp(-s))) - (1 - t) * mpmath.log(1 - 1 / (1 + mpmath.exp(-s))),
+        [0.0, 1.0, 0.25],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_and_its_derivative_equal_those_of_mpmath(name: str) -> None:
+    """The model has one weight of 1: the score is the input, so the gradient by the input is the derivative of the loss."""
+    function, wanted = LOSSES[name]
+    model = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    scores = [-30.0, -3.0, -1.4, -0.6, -0.1, 0.3, 0.9, 2.0, 25.0]
+    with mp.workdps(40):
+        for score in scores:
+            for target in wanted:
+                given = np.array([[score]]), np.array([[target]])
+                found = evaluation.gradients(model, *given, losses.named(name), by_inputs=True)
+                assert found.data_loss == pytest.approx(float(function(mpmath.mpf(score), target)), rel=1e-14, abs=4e-15)
+                slope = mpmath.diff(lambda s, t=target: function(s, t), mpmath.mpf(score), h=mpmath.mpf(10) ** -15)
+                assert found.input_gradients is not None
+                assert found.input_gradients[0, 0] == pytest.approx(float(slope), rel=1e-12, abs=1e-14), (score, target)
+
+
+@pytest.mark.parametrize(("target", "side"), [(1.0, 1.0), (0.0, -1.0)])
+def test_binary_cross_entropy_of_a_confident_score_keeps_its_digits(target: float, side: float) -> None:
+    """Loss and derivative are small numbers here; a difference of large numbers would lose their digits."""
+    function, _ = LOSSES["binary_cross_entropy"]
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    with mp.workdps(40):
+        for size in (5.0, 15.0, 25.0, 40.0):
+            given = np.array([[side * size]]), np.array([[target]])
+            found = evaluation.gradients(one, *given, losses.named("binary_cross_entropy"), by_inputs=True)
+            assert found.data_loss == pytest.approx(float(function(mpmath.mpf(side * size), target)), rel=1e-12, abs=0.0)
+            slope = 1 / (1 + mpmath.exp(-mpmath.mpf(side * size))) - target
+            assert found.input_gradients is not None
+            assert found.input_gradients[0, 0] == pytest.approx(float(slope), rel=1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "target", "expected"), [(1000.0, 0.0, 1000.0), (1000.0, 1.0, 0.0), (-1000.0, 1.0, 1000.0), (-1000.0, 0.0, 0.0)]
+)
+def test_binary_cross_entropy_of_large_scores_does_not_overflow(score: float, target: float, expected: float) -> None:
+    """log(1 + exp(1000)) is 1000 to double precision."""
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    found = evaluation.gradients(one, np.array([[score]]), np.array([[target]]), losses.named("binary_cross_entropy"))
+    assert found.data_loss == expected
+
+
+@pytest.mark.parametrize(("target", "expected"), [(0.0, 0.0), (1.0, 2000.0)])
+def test_cross_entropy_of_large_scores_does_not_overflow(target: float, expected: float) -> None:
+    """-log(softmax) of the smaller of two scores 2000 apart is 2000 to double precision."""
+    two = Model((Layer(np.array([[1.0], [-1.0]]), np.zeros(2)),))
+    found = evaluation.gradients(two, np.array([[1000.0]]), np.array([[target]]), losses.named("cross_entropy"))
+    assert found.data_loss == expected
+    assert np.isfinite(found.gradients.flat()).all()
+
+
+def test_cross_entropy_equals_that_of_mpmath() -> None:
+    model = MLP(2, [5, 4], activation="tanh", seed=9)
+    inputs, targets = np.array([[0.5, -1.0], [2.0, 0.3], [-0.7, -0.2]]), np.array([[3.0], [0.0], [1.0]])
+    found = evaluation.gradients(model, inputs, targets, losses.named("cross_entropy"), by_inputs=True)
+    scores = evaluation.predict(model, inputs)
+    with mp.workdps(40):
+        terms = [
+            mpmath.log(sum(mpmath.exp(mpmath.mpf(s)) for s in row)) - mpmath.mpf(row[int(t)])
+            for row, (t,) in zip(scores.tolist(), targets.tolist(), strict=True)
+        ]
+        assert found.data_loss == pytest.approx(float(sum(terms) / 3), rel=1e-14)
+    assert found.accuracy == np.mean(scores.argmax(axis=1) == targets[:, 0])
+    # A constant added to all scores changes nothing, so the slopes by the last biases add up to 0.
+    assert found.gradients.layers[-1].biases.sum() == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "cross_entropy"])
+def test_loss_of_a_batch_is_the_mean_over_its_rows(name: str) -> None:
+    draw = random.Random(name)
+    model = MLP(3, [5, 4, 3], activation="silu", seed=2)
+    inputs = np.array([[draw.uniform(-2, 2) for _ in range(3)] for _ in range(11)])
+    choices = [0.0, 1.0, 2.0] if name == "cross_entropy" else LOSSES[name][1]
+    targets = np.array([[draw.choice(choices) for _ in range(1 if name == "cross_entropy" else 3)] for _ in range(11)])
+    loss = losses.named(name)
+    whole = evaluation.gradients(model, inputs, targets, loss, by_inputs=True)
+    each = [evaluation.gradients(model, inputs[k : k + 1], targets[k : k + 1], loss, by_inputs=True) for k in range(11)]
+    assert whole.data_loss == pytest.approx(np.mean([one.data_loss for one in each]), rel=1e-13)
+    mean = np.mean([one.gradients.flat() for one in each], axis=0)
+    np.testing.assert_allclose(whole.gradients.flat(), mean, rtol=1e-11, atol=1e-14)
+    slopes = [one.input_gradients / 11 for one in each if one.input_gradients is not None]
+    assert whole.input_gradients is not None
+    np.testing.assert_allclose(whole.input_gradients, np.concatenate(slopes), rtol=1e-11, atol=1e-14)
+
+
+def test_l2_adds_a_penalty_and_its_derivative() -> None:
+    model = MLP(2, [4, 1], seed=6)
+    inputs, targets = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([[1.0], [-1.0]])
+    plain = evaluation.gradients(model, inputs, targets, losses.named("mse"))
+    weighed = evaluation.gradients(model, inputs, targets, losses.named("mse"), l2=0.3)
+    numbers = model.flat()
+    assert weighed.data_loss == plain.data_loss and plain.regularization_loss == 0.0
+    assert weighed.regularization_loss == pytest.approx(0.3 * float(numbers @ numbers), rel=1e-14)
+    assert weighed.loss == weighed.data_loss + weighed.regularization_loss
+    np.testing.assert_allclose(weighed.gradients.flat(), plain.gradients.flat() + 0.6 * numbers, rtol=1e-14)
+
+
+@pytest.mark.parametrize("activation", ["relu", "abs", "sign"])
+def test_derivative_at_the_kink_of_an_activation_is_zero(activation: str) -> None:
+    model = Model((Layer(np.array([[1.0]]), np.array([0.0]), activation),))
+    found = evaluation.gradients(model, np.array([[0.0]]), np.array([[1.0]]), losses.named("mse"), by_inputs=True)
+    assert found.gradients.parameters() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(("name", "score", "target"), [("max_margin", 1.0, 1.0), ("mae", 2.0, 2.0)])
+def test_derivative_at_the_kink_of_a_loss_is_zero(name: str, score: float, target: float) -> None:
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    found = evaluation.gradients(one, np.array([[score]]), np.array([[target]]), losses.named(name))
+    assert found.data_loss == 0.0 and found.gradients.parameters() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "expected"),
+    [
+        pytest.param("max_margin", [-1, 1, 1, 1], 0.75, id="max_margin counts signs"),
+        pytest.param("binary_cross_entropy", [0, 1, 1, 0], 0.5, id="binary_cross_entropy counts scores above 0"),
+        pytest.param("mse", [-1, -1, 1, 1], 1.0, id="mse with signs"),
+        pytest.param("mse", [0, 1, 1, 0], 0.5, id="mse with 0 and 1"),
+        pytest.param("mse", [0.5, 1, 1, 1], None, id="mse with other numbers"),
+        pytest.param("mae", [3, -1, 1, 1], None, id="mae with other numbers"),
+    ],
+)
+def test_accuracy_is_counted_as_the_contract_says(name: str, targets: list[float], expected: float | None) -> None:
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    scores = np.array([[-2.0], [-0.1], [0.2], [3.0]])
+    given = np.array([[float(target)] for target in targets])
+    assert evaluation.gradients(one, scores, given, losses.named(name)).accuracy == expected
+
+
+# --- blocks of rows
+
+
+MANY = np.array([[random.Random(k).uniform(-2, 2) for _ in range(3)] for k in range(700)])
+
+
+def targets_of(name: str) -> np.ndarray[Any, Any]:
+    draw = random.Random(name)
+    choices = [0.0, 1.0] if name == "cross_entropy" else LOSSES[name][1]
+    return np.array([[draw.choice(choices) for _ in range(1 if name == "cross_entropy" else 2)] for _ in MANY])
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "cross_entropy"])
+def test_blocks_of_rows_give_the_result_of_all_rows(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    model, loss, targets = MLP(3, [5, 2], activation="tanh", seed=1), losses.named(name), targets_of(name)
+    whole = evaluation.gradients(model, MANY, targets, loss, 0.1, by_inputs=True)
+    monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 1)  # so that a block has 64 rows, and the last of 700 rows has 60
+    assert evaluation.block_rows(model, loss) == 64
+    parts = evaluation.gradients(model, MANY, targets, loss, 0.1, by_inputs=True)
+    assert parts.data_loss == pytest.approx(whole.data_loss, rel=1e-13)
+    assert parts.accuracy == whole.accuracy
+    assert parts.regularization_loss == whole.regularization_loss
+    np.testing.assert_allclose(parts.gradients.flat(), whole.gradients.flat(), rtol=1e-11, atol=1e-14)
+    assert parts.input_gradients is not None and whole.input_gradients is not None
+    np.testing.assert_allclose(parts.input_gradients, whole.input_gradients, rtol=1e-13)
+
+
+@pytest.mark.parametrize("name", [*LOSSES, "cross_entropy"])
+def test_a_step_of_training_works_on_the_same_blocks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 1)
+    model, loss, targets = MLP(3, [5, 2], activation="tanh", seed=1), losses.named(name), targets_of(name)
+    options = training.TrainingOptions(loss, optimizers.make("sgd", 0.0), steps=1, l2=0.1)
+    trained = training.train(model, MANY, targets, options)
+    alone = evaluation.gradients(model, MANY, targets, loss, 0.1)
+    row = trained.history[0]
+    assert (row.data_loss, row.regularization_loss, row.accuracy) == (
+        alone.data_loss, alone.regularization_loss, alone.accuracy,
+    )  # fmt: skip
+
+
+def test_predictions_in_blocks_are_those_of_each_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MLP(3, [5, 2], activation="tanh", seed=1)
+    monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 1)
+    found = evaluation.predict(model, MANY)
+    first, last = model.layers
+    np.testing.assert_allclose(found, np.tanh(MANY @ first.weights.T + first.biases) @ last.weights.T + last.biases, rtol=1e-12)
+
+
+class Stopped(Exception):
+    """Raised by a checkpoint."""
+
+
+@pytest.mark.parametrize("work", ["predict", "gradients"])
+def test_checkpoint_stops_a_pass_between_blocks(monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+    monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 1)
+    model, loss = MLP(3, [5, 2], seed=1), losses.named("mse")
+    calls = 0
+
+    def checkpoint() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        if work == "predict":
+            evaluation.predict(model, MANY, checkpoint=checkpoint)
+        else:
+            evaluation.gradients(model, MANY, targets_of("mse"), loss, checkpoint=checkpoint)
+    assert calls == 3
+
+
+@pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "writeable"])
+@pytest.mark.parametrize("work", ["predict", "gradients"])
+def test_memory_of_a_pass_is_that_of_its_result(work: str, read_only: bool) -> None:
+    """8 bytes for each number that comes out, at most 6 MB for a block, and a few bytes per target to check them."""
+    rows = 200_000
+    inputs, targets = np.ones((rows, 10)), np.ones((rows, 1))
+    for array in (inputs, targets):
+        array.flags.writeable = not read_only
+    model, loss = MLP(10, [16, 16, 1], activation="tanh", seed=1), losses.named("max_margin")
+    evaluation.gradients(model, inputs[:5], targets[:5], loss)
+    evaluation.predict(model, inputs[:5])
+    tracemalloc.start()
+    try:
+        if work == "predict":
+            evaluation.predict(model, inputs)
+        else:
+            evaluation.gradients(model, inputs, targets, loss, by_inputs=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    result = 8 * (rows if work == "predict" else inputs.size)
+    assert peak < result + 6_000_000
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "writeable"])
+def test_layout_of_the_data_does_not_matter_and_compiles_nothing(order: Any, read_only: bool) -> None:
+    from app.nn import kernels
+
+    model, loss, targets = MLP(3, [5, 2], activation="tanh", seed=1), losses.named("mse"), targets_of("mse")
+    expected = evaluation.gradients(model, MANY, targets, loss).gradients.parameters(), evaluation.predict(model, MANY).tolist()
+    compiled: Any = kernels
+    counts = len(compiled.add_block.signatures), len(compiled.predict_block.signatures)
+    inputs, others = np.array(MANY, order=order), np.array(targets, order=order)
+    inputs.flags.writeable = others.flags.writeable = not read_only
+    found = evaluation.gradients(model, inputs, others, loss).gradients.parameters(), evaluation.predict(model, inputs).tolist()
+    assert found == expected
+    assert counts == (len(compiled.add_block.signatures), len(compiled.predict_block.signatures)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "place", "name", "targets"),
+    [
+        pytest.param("2.*max_margin.*-1 or 1", InvalidNetwork, ("targets", 2), "max_margin", [1, -1, 2], id="sign"),
+        pytest.param("-1.*probability", InvalidNetwork, ("targets", 1), "binary_cross_entropy", [0, -1, 0], id="probability"),
+        pytest.param(
+            "model with one output per class", NetworkMismatch, ("model",), "cross_entropy", [0, 0, 0], id="one output"
+        ),
+    ],
+)
+def test_targets_that_a_loss_does_not_accept_are_refused(
+    words: str, kind: type[Exception], place: tuple[str | int, ...], name: str, targets: list[float]
+) -> None:
+    given = np.array([[float(target)] for target in targets])
+    with pytest.raises(kind, match=words) as caught:
+        evaluation.gradients(MLP(2, [1]), np.ones((3, 2)), given, losses.named(name))
+    assert getattr(caught.value, "place", None) == place
+
+
+@pytest.mark.parametrize("label", [3.0, -1.0, 0.5])
+def test_a_class_without_an_output_is_refused(label: float) -> None:
+    targets = np.array([[0.0], [label]])
+    with pytest.raises(NetworkMismatch, match="classes are the integers 0 to 2") as caught:
+        evaluation.gradients(MLP(2, [3]), np.ones((2, 2)), targets, losses.named("cross_entropy"))
+    assert caught.value.place == ("targets", 1)
