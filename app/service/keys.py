@@ -1,0 +1,36 @@
+"""API keys: which requests need one, and which keys are valid."""
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.types import Scope
+
+from app.service.problems import Problem
+
+OPEN_PATHS = ("/livez", "/readyz", "/docs", "/openapi.json", "/problems", "/metrics")
+"""Paths that need no key, with everything below them; so does the root, which redirects to the documentation."""
+
+
+class Keys:
+    """The API keys of a service. Without any, the service is open to all."""
+
+    def __init__(self, keys: Sequence[bytes], metrics_open: bool) -> None:
+        self.digests = [hashlib.sha256(key).digest() for key in keys]
+        self.open_paths = OPEN_PATHS if metrics_open else OPEN_PATHS[:-1]
+
+    def check(self, scope: Scope) -> None:
+        """Raise Problem unless the request has a valid key or its path needs none.
+
+        All digests are compared, in constant time, so that the time taken reveals neither a key nor its length.
+        """
+        path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
+        if not self.digests or path == "/" or any(path == open_ or path.startswith(f"{open_}/") for open_ in self.open_paths):
+            return
+        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
+        digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()
+        matches = [hmac.compare_digest(digest, known) for known in self.digests]
+        if scheme.lower() != "bearer" or not any(matches):
+            detail = "the request has no valid API key; send the header Authorization: Bearer <key>"
+            raise Problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,91 @@
+"""How a process starts and ends: ready when its kernels are, and on SIGTERM not ready any more while its requests end."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
+
+from fastapi import FastAPI
+
+from app.service.execution import Execution
+
+GRACE_SECONDS = 1.0
+"""How long new requests are still accepted after SIGTERM, at most, so that clients learn that their connections close."""
+
+QUIET_SECONDS = 0.2
+"""The grace period ends early after this long without a request."""
+
+log = logging.getLogger("autodiff")
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI, warm: Callable[[], None], preload: Callable[[], None]) -> AsyncIterator[None]:
+    """Run the kernels warm in the background: the process is alive at once, and ready when `warm` has returned.
+
+    `preload` then loads what the first requests would otherwise wait for.
+    """
+    execution = app.state.execution = Execution(app.state.settings)
+    loop = asyncio.get_running_loop()
+
+    async def make_ready() -> None:
+        try:
+            await loop.run_in_executor(execution.pool, warm)
+        except Exception:
+            log.exception("the kernels could not be compiled or loaded; the process ends")
+            os._exit(1)
+        execution.ready.set()
+        log.info("ready")
+        await loop.run_in_executor(execution.pool, preload)
+        gc.freeze()  # what is loaded now stays, so the garbage collector need not look at it again
+
+    task = asyncio.create_task(make_ready())
+    with drained(execution):
+        yield
+    task.cancel()
+    execution.close()
+
+
+@contextlib.contextmanager
+def drained(execution: Execution) -> Iterator[None]:
+    """On SIGTERM, let the requests under way end before the server's own handler stops accepting connections.
+
+    In between, `/readyz` answers 503 and every response closes its connection.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    stop_server = signal.getsignal(signal.SIGTERM)
+
+    def start_draining(number: int, frame: FrameType | None) -> None:
+        if execution.draining:
+            _call(stop_server, number, frame)
+            return
+        execution.drain()
+        loop.call_soon_threadsafe(lambda: loop.create_task(drain(number, frame)))
+
+    async def drain(number: int, frame: FrameType | None) -> None:
+        log.info("draining")
+        began = quiet = time.perf_counter()
+        while time.perf_counter() < min(quiet + QUIET_SECONDS, began + GRACE_SECONDS):
+            await asyncio.sleep(0.02)
+            if execution.requests_in_flight:
+                quiet = time.perf_counter()
+        _call(stop_server, number, frame)
+
+    signal.signal(signal.SIGTERM, start_draining)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, stop_server)
+
+
+def _call(handler: object, number: int, frame: FrameType | None) -> None:
+    if callable(handler):
+        handler(number, frame)

@@ -1,0 +1,122 @@
+"""What surrounds every request: its id, the API key, HEAD, response headers, the log line and the metrics."""
+
+import logging
+import os
+import re
+import time
+from functools import cache
+from typing import Any
+
+from prometheus_client import Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.service import problems
+from app.service.execution import Execution
+from app.service.keys import Keys
+from app.service.logs import access_log
+from app.service.metrics import LATENCY, REJECTED, REQUESTS
+from app.service.problems import Problem
+
+REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+]
+API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+DOCS_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+    b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)
+"""Swagger UI styles its elements inline. Its scripts, and everything it requests, come from this service."""
+
+log = logging.getLogger("autodiff")
+
+
+class RequestContext:
+    """Give every response an `X-Request-ID`, and every request a line in the log and its place in the metrics.
+
+    The client's own id is kept if it is printable and has at most 128 characters. A HEAD is routed as the GET that it stands
+    for; the server leaves the body out. A proxy may strip `root_path` from the path or keep it. Unexpected exceptions are
+    logged under the request id and answered without a trace. While the service drains, connections are closed.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys, root_path: str = "") -> None:
+        self.app = app
+        self.keys = keys
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        execution: Execution | None = getattr(scope["app"].state, "execution", None)
+        if execution is None:
+            raise RuntimeError("the app's lifespan has not run; write `with TestClient(app) as client`, or run a server")
+        execution.requests_in_flight += 1
+        if self.root_path:
+            scope["root_path"] = self.root_path
+        method, path = scope["method"], scope["path"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
+        identity = _request_id(scope)
+        request_id = identity.decode()
+        facts: dict[str, Any] = {}
+        scope.setdefault("state", {}).update(request_id=request_id, facts=facts)
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                policy = DOCS_POLICY if path.startswith("/docs") else API_POLICY
+                headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, policy]
+                if execution.draining:
+                    headers.append((b"connection", b"close"))
+                message = {**message, "headers": headers}
+            elif message["type"] == "http.response.body":
+                facts["bytes_out"] = facts.get("bytes_out", 0) + len(message.get("body", b""))
+            await send(message)
+
+        try:
+            if self.keys.digests and method != "OPTIONS":  # CORS preflight requests come without a key
+                self.keys.check(scope)
+            await self.app(scope, receive, send_with_headers)
+        except Problem as problem:
+            await problems.response(problem)(scope, receive, send_with_headers)
+        except Exception:
+            log.exception("request %s failed: %s %s", request_id, method, path)
+            if status:
+                raise
+            await problems.response(problems.internal(request_id))(scope, receive, send_with_headers)
+        finally:
+            execution.requests_in_flight -= 1
+            route = getattr(scope.get("route"), "path", "unmatched")
+            seconds = time.perf_counter() - began
+            requests, latency = _series(route, status)
+            requests.inc()
+            latency.observe(seconds)
+            if status >= 400:
+                REJECTED.labels(facts.get("problem", str(status))).inc()
+            milliseconds = round(seconds * 1e3, 3)
+            access_log.info(
+                "request", request_id=request_id, route=route, method=method, status=status, ms=milliseconds, **facts
+            )
+
+
+@cache
+def _series(route: str, status: int) -> tuple[Counter, Histogram]:
+    """The metrics of a route and a status. Looking them up by their labels takes longer than counting."""
+    return REQUESTS.labels(route, status), LATENCY.labels(route)
+
+
+def _request_id(scope: Scope) -> bytes:
+    """The client's request id, or a new one."""
+    for key, value in scope["headers"]:
+        if key == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return bytes(value)
+    return os.urandom(16).hex().encode()

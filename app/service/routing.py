@@ -1,0 +1,268 @@
+"""The route class of computations: plain functions from a request model to a response model, served by FastAPI.
+
+`ComputationRoute` reads and validates the body before FastAPI sees it, and decides where the work runs. FastAPI does the rest:
+it solves the dependencies of the route, the router and the app, calls the function, and describes it in the OpenAPI document.
+An invalid body is answered before any dependency runs.
+
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/square")
+    @computation(estimate_seconds=lambda request: 1e-6)
+    def square(request: SquareRequest, job: Job) -> SquareResponse:
+        return SquareResponse(value=request.x**2)
+
+The parameter annotated with `Job`, if there is one, gets the limits, deadline and cancellation check of the request. A
+function that is not marked as a `computation` runs on the event loop if its body is small.
+"""
+
+import functools
+import inspect
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_type_hints
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive
+
+from app.service import bodies, streaming
+from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
+from app.service.metrics import COMPUTE, ENCODE
+from app.service.models import RequestModel
+from app.service.negotiation import JSON, Negotiated, negotiate
+from app.settings import Settings
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+NO_HEADERS = Headers()
+
+MIN_COMPRESSED_BYTES = 1400
+"""Responses below this size fit into one packet as they are."""
+
+
+def little_work(request: object) -> float:
+    """The default estimate: small bodies mean little work."""
+    return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Computation:
+    """How to run an endpoint function and write its response.
+
+    Attributes:
+        estimate_seconds: the estimated run time of a request in seconds.
+        renderings: further media types of the answer, and what writes them.
+        streams: the function returns an iterator of (event name, model), sent as server-sent events.
+    """
+
+    estimate_seconds: Callable[[Any], float] = little_work
+    renderings: Mapping[str, Callable[[Any], bytes]] = field(default_factory=dict)
+    streams: bool = False
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """The media types that a response can have."""
+        return (streaming.MEDIA_TYPE,) if self.streams else (JSON, *self.renderings)
+
+
+def computation(
+    *,
+    estimate_seconds: Callable[[Any], float] = little_work,
+    renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
+    streams: bool = False,
+) -> Callable[[Endpoint], Endpoint]:
+    """Mark a function as a computation; the arguments are those of `Computation`."""
+
+    def mark(function: Endpoint) -> Endpoint:
+        vars(function)["computation"] = Computation(estimate_seconds, renderings or {}, streams)
+        return function
+
+    return mark
+
+
+class ParsedRequest(Request):
+    """A request whose body has been read, decompressed and validated.
+
+    FastAPI reads the body before it solves the dependencies, so the first `json()` returns the model, which FastAPI passes on
+    as it is. Dependencies that read the body get what the client sent.
+    """
+
+    def __init__(self, request: Request, body: bytes, model: RequestModel, job: Job, negotiated: Negotiated) -> None:
+        super().__init__(request.scope, _replay(body, request.receive))
+        self.content = body
+        self.model = model
+        self.job = job
+        self.negotiated = negotiated
+        self.read_by_fastapi = False
+
+    @property
+    def headers(self) -> Headers:
+        """The headers; none until FastAPI has read the body, or it would parse the content type: 3 % of a small request."""
+        return super().headers if self.read_by_fastapi else NO_HEADERS
+
+    async def body(self) -> bytes:
+        """The body, decompressed."""
+        return self.content
+
+    async def json(self) -> Any:
+        """The model for FastAPI, then the decoded body."""
+        if self.read_by_fastapi:
+            return await super().json()
+        self.read_by_fastapi = True
+        return self.model
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """An ASGI `receive` that replays a body that was already read."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return receive_again
+
+
+def _start_job(settings: Settings, facts: dict[str, Any]) -> Job:
+    return Job(settings, time.perf_counter() + settings.compute_timeout_s, facts)
+
+
+class ComputationRoute(APIRoute):
+    """A POST route for a computation: see the module's docstring."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.computation: Computation = vars(endpoint).get("computation", Computation())
+        parameters = {
+            name: hint for name, hint in get_type_hints(endpoint).items() if name != "return" and isinstance(hint, type)
+        }
+        models = [hint for hint in parameters.values() if issubclass(hint, RequestModel)]
+        if len(models) != 1:
+            raise TypeError(f"{endpoint.__name__} must have one parameter that is a RequestModel, and has {len(models)}")
+        self.body_model: type[RequestModel] = models[0]
+        if inspect.iscoroutinefunction(endpoint):
+            raise TypeError(f"{endpoint.__name__} must be a plain function: computations run in threads too")
+        self.injected = {name: hint for name, hint in parameters.items() if issubclass(hint, Job | Request | Response)}
+        super().__init__(path, self._runner(endpoint), **_documented(self.computation, options))
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's handler, behind one that validates the body, finds a place for the work, and cleans up after it."""
+        handle = super().get_route_handler()
+        media_types = self.computation.media_types
+
+        async def handle_computation(request: Request) -> Response:
+            negotiated = negotiate(request, media_types)
+            execution: Execution = request.app.state.execution
+            state = request.scope["state"]
+            body = await bodies.read(request, negotiated.body_length, execution.settings.max_body_bytes)
+            state["facts"]["bytes_in"] = len(body)
+            if not execution.ready.is_set():
+                await execution.ready.wait()
+            if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
+                return await self._handle_large(handle, request, body, negotiated)
+            model = state["model"] = bodies.parse(body, self.body_model)
+            long = self.computation.streams or self.computation.estimate_seconds(model) > INLINE_SECONDS
+            job = _start_job(execution.settings, state["facts"])
+            if not long:
+                return await handle(ParsedRequest(request, body, model, job, negotiated))
+            try:
+                await execution.admit(job, request)
+                return await handle(ParsedRequest(request, body, model, job, negotiated))
+            finally:
+                execution.release(job)
+
+        return handle_computation
+
+    async def _handle_large(self, handle: Handler, request: Request, body: bytes, negotiated: Negotiated) -> Response:
+        """Like `handle_computation`, with the body decompressed and validated in the pool."""
+        execution: Execution = request.app.state.execution
+        state = request.scope["state"]
+        job = _start_job(execution.settings, state["facts"])
+
+        def parse() -> ParsedRequest:
+            limit = job.settings.max_body_bytes
+            text = bodies.decompress(body, limit, job.check) if negotiated.body_is_gzip else body
+            return ParsedRequest(request, text, bodies.parse(text, self.body_model), job, negotiated)
+
+        try:
+            await execution.admit(job, request)
+            parsed = await execution.run(job, parse)
+            state["model"] = parsed.model
+            return await handle(parsed)
+        finally:
+            execution.release(job)
+
+    def _runner(self, endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Response]]:
+        """The function as FastAPI calls it: run on the loop or in the pool, with its answer written."""
+
+        @functools.wraps(endpoint)
+        async def run(http_request: ParsedRequest, http_response: Response, **arguments: Any) -> Any:
+            job = http_request.job
+            for name, kind in self.injected.items():
+                arguments[name] = job if kind is Job else http_response if issubclass(kind, Response) else http_request
+            if self.computation.streams:
+                response = await self._stream(endpoint, arguments, http_request)
+            elif job.admitted:
+                execution: Execution = http_request.app.state.execution
+                work = functools.partial(self._answer, endpoint, arguments, http_request)
+                response = await execution.run(job, work)
+            else:
+                response = self._answer(endpoint, arguments, http_request)
+            if not isinstance(response, Response):
+                return response  # what is not a model of ours is left to FastAPI
+            response.raw_headers.extend(http_response.raw_headers)  # those that dependencies have set
+            response.status_code = http_response.status_code or self.status_code or response.status_code
+            return response
+
+        del vars(run)["__wrapped__"]  # FastAPI would look through it, and run a generator function as a stream of its own kind
+        vars(run)["__signature__"] = self._signature(endpoint)
+        return run
+
+    def _signature(self, endpoint: Callable[..., Any]) -> inspect.Signature:
+        """The function's signature for FastAPI: without what `run` gives it, and with the request and response of `run`."""
+        signature = inspect.signature(endpoint, eval_str=True)
+        kept = [parameter for name, parameter in signature.parameters.items() if name not in self.injected]
+        for name, kind in (("http_request", Request), ("http_response", Response)):
+            kept.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind))
+        return signature.replace(parameters=kept)
+
+    def _answer(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Any:
+        """Run the function, encode the model it returns, and compress it if the client accepts gzip."""
+        media_type = request.negotiated.media_type
+        began = time.perf_counter()
+        answer = endpoint(**arguments)
+        computed = time.perf_counter()
+        if not isinstance(answer, BaseModel):
+            return answer
+        content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
+        headers = {"Vary": "Accept-Encoding"}
+        if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
+            content = bodies.compress(content)
+            headers["Content-Encoding"] = "gzip"
+        COMPUTE.observe(computed - began)
+        ENCODE.observe(time.perf_counter() - computed)
+        return Response(content, headers=headers, media_type=media_type)
+
+    async def _stream(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Response:
+        """Server-sent events from a thread of the pool. What is wrong with the request is answered as an ordinary problem."""
+        execution: Execution = request.app.state.execution
+        job = request.job
+
+        def events() -> Iterator[tuple[str, Any]]:
+            return endpoint(**arguments)  # type: ignore[no-any-return]
+
+        content = await streaming.start(execution, job, events, request)
+        # Ask proxies that buffer responses not to.
+        return StreamingResponse(content, media_type=streaming.MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
+
+
+def _documented(computation: Computation, options: dict[str, Any]) -> dict[str, Any]:
+    """The route's options with the computation's media types for the OpenAPI document."""
+    content = {media: {"schema": {"type": "string"}} for media in computation.media_types if media != JSON}
+    options["responses"] = {200: {"content": content}, **(options.get("responses") or {})}
+    if computation.streams:
+        options |= {"response_class": streaming.EventStream, "response_model": None}
+    return {**options, "strict_content_type": False}  # which has been checked by then, and may be absent

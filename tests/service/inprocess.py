@@ -1,0 +1,52 @@
+"""Applications in process: the service's machinery around any routers, without a server or a socket."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import APIRouter, FastAPI
+
+from app.api import errors
+from app.service import problems
+from app.service.execution import Execution
+from app.service.keys import Keys
+from app.service.middleware import RequestContext
+from app.settings import Settings
+
+
+def service(*routers: APIRouter, settings: Settings | None = None, dependencies: Sequence[Any] = ()) -> FastAPI:
+    """An application with the middleware and exception handlers of the service, and these routers only."""
+    settings = settings or Settings()
+    app = FastAPI(dependencies=dependencies, strict_content_type=False)
+    app.state.settings = settings
+    app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open))
+    problems.install(app)
+    errors.install(app)
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def running(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an application whose pool runs. Kernels are loaded when a test first uses them."""
+    execution = app.state.execution = Execution(app.state.settings)
+    if ready:
+        execution.ready.set()
+    try:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+            yield client
+    finally:
+        execution.close()
+
+
+def send(app: FastAPI, method: str, path: str, *, ready: bool = True, **options: Any) -> httpx.Response:
+    """The response of an application to one request. The options are those of `httpx.AsyncClient.request`."""
+
+    async def respond() -> httpx.Response:
+        async with running(app, ready=ready) as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(respond())

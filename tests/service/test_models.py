@@ -1,0 +1,423 @@
+"""Field types of requests: lists of numbers give the same arrays and errors whether the compiled scanner read them or not."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from app.engine.scanner import scan
+from app.service.bodies import parse
+from app.service.models import (
+    ABSENT,
+    Numbers,
+    PositiveInteger,
+    RequestModel,
+    ResponseModel,
+    Rows,
+    Seed,
+    Vector,
+    VectorOrRows,
+    WholeNumber,
+    found_text,
+    is_number,
+    nullable,
+)
+from app.service.problems import Problem
+
+
+class Arrays(RequestModel):
+    """A field of every array type."""
+
+    vector: Vector | None = None
+    numbers: Numbers | None = None
+    rows: Rows | None = None
+    either: VectorOrRows | None = None
+    by_name: dict[str, Numbers] = {}
+
+
+PADDING = " " * 600
+"""Makes a body long enough to be scanned."""
+
+LENGTHS = {"plain": 3, "scanned": 40, "long": 1600}
+"""Numbers before the one at fault. From 16 the scanner reads a valid list; from 1,000 it reads one that is broken too."""
+
+WIDTH = 4
+"""Numbers in a row."""
+
+LISTS = ("vector", "numbers", "either")
+ROWS = ("rows", "either")
+
+WRONG = {
+    "boolean": ("true", "a boolean"),
+    "string": ('"3.5"', "a string"),
+    "null": ("null", "null"),
+    "object": ("{}", "an object"),
+    "list": ("[1]", "a list"),
+}
+"""What is no number: its JSON, and what an error calls it."""
+
+NOT_FINITE = ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "9" * 400]
+
+every_length = pytest.mark.parametrize("length", LENGTHS.values(), ids=LENGTHS)
+
+
+def read(field: str, text: str) -> Any:
+    """The value of a field from its JSON text."""
+    return getattr(parse(f'{{"{field}": {text}}}{PADDING}'.encode(), Arrays), field)
+
+
+def refusal(field: str, text: str) -> tuple[str, str, str]:
+    """The kind of problem with a field, and the pointer and detail of the first place at fault."""
+    with pytest.raises(Problem) as caught:
+        read(field, text)
+    problem = caught.value
+    return problem.kind.name, problem.errors[0].pointer, problem.errors[0].detail
+
+
+def list_text(length: int, *entries: str) -> str:
+    """A JSON list of so many numbers, and further entries."""
+    return f"[{', '.join([*(['0.5'] * length), *entries])}]"
+
+
+def rows_text(length: int, *rows: str) -> str:
+    """JSON rows with so many numbers, rounded up to whole rows, and further rows."""
+    return f"[{', '.join([*([list_text(WIDTH)] * row_count(length)), *rows])}]"
+
+
+def row_count(length: int) -> int:
+    """How many rows so many numbers are."""
+    return -(-length // WIDTH)
+
+
+def test_lengths_are_what_they_are_called() -> None:
+    """Else all of these tests would look at one reader only."""
+
+    def scanned(text: str) -> str:
+        found = scan(f'{{"x": {text}}}'.encode(), "token")
+        assert found is not None
+        return type(found.bulk[0]).__name__ if found.bulk else "not scanned"
+
+    assert [scanned(list_text(n)) for n in LENGTHS.values()] == ["not scanned", "NumberList", "NumberList"]
+    assert [scanned(list_text(n, "true")) for n in LENGTHS.values()] == ["not scanned", "not scanned", "BrokenList"]
+    assert [scanned(rows_text(n)) for n in LENGTHS.values()] == ["not scanned", "NumberRows", "NumberRows"]
+    assert [scanned(rows_text(n, "[true]")) for n in LENGTHS.values()] == ["not scanned", "not scanned", "BrokenList"]
+
+
+# --- valid values
+
+
+@every_length
+@pytest.mark.parametrize("field", LISTS)
+def test_list_becomes_an_array(field: str, length: int) -> None:
+    values = [0.1 * k - 3 for k in range(length)] + [5, -0.0, 1e-320]
+    array = read(field, json.dumps(values))
+    assert array.dtype == np.float64 and array.shape == (length + 3,)
+    assert array.tolist() == values
+    assert np.signbit(array[-2])
+
+
+@every_length
+@pytest.mark.parametrize("field", ROWS)
+def test_rows_become_an_array(field: str, length: int) -> None:
+    rows = [[0.1 * k, 2, -k] for k in range(length)]
+    array = read(field, json.dumps(rows))
+    assert array.dtype == np.float64 and array.shape == (length, 3)
+    assert array.tolist() == rows
+
+
+@pytest.mark.parametrize("text", ["3", "3.0", "-0.5"])
+def test_number_stays_a_number(text: str) -> None:
+    value = read("numbers", text)
+    assert type(value) is float and value == float(text)
+
+
+@pytest.mark.parametrize("field", ["vector", "either"])
+def test_empty_list_is_an_empty_array(field: str) -> None:
+    """Whether it fits the rest of the request is for the endpoint to say."""
+    assert read(field, "[]").shape == (0,)
+
+
+def test_empty_list_of_points_is_refused() -> None:
+    expected = "the list is empty; give at least one number"
+    assert refusal("numbers", "[]") == ("shape-mismatch", "/numbers", expected)
+    assert refusal("by_name", '{"x": []}') == ("shape-mismatch", "/by_name/x", expected)
+
+
+def test_array_stays_as_it_is() -> None:
+    """Our own code makes models of arrays too."""
+    array = np.array([1.0, 2.0])
+    assert Arrays(vector=array).vector is array
+    assert Arrays(rows=array[:, np.newaxis]).model_dump()["rows"] == [[1.0], [2.0]]
+
+
+def test_arrays_within_an_object_are_read() -> None:
+    long = [0.5] * 100
+    values = parse(json.dumps({"by_name": {"a": 1, "b": [1, 2], "c/d": long}}).encode(), Arrays).by_name
+    assert values["a"] == 1.0
+    assert [np.asarray(values[name]).tolist() for name in ("b", "c/d")] == [[1.0, 2.0], long]
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(finite, max_size=60))
+def test_any_list_is_read_as_python_reads_it(values: list[float]) -> None:
+    """Both readers round correctly."""
+    assert read("vector", json.dumps(values)).tolist() == values
+
+
+@given(
+    st.integers(1, 5).flatmap(lambda width: st.lists(st.lists(finite, min_size=width, max_size=width), min_size=1, max_size=20))
+)
+def test_any_rows_are_read_as_python_reads_them(rows: list[list[float]]) -> None:
+    assert read("rows", json.dumps(rows)).tolist() == rows
+
+
+# --- lists with a fault
+
+
+@every_length
+@pytest.mark.parametrize(("text", "found"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("field", LISTS)
+def test_entry_of_a_list_that_is_no_number(field: str, text: str, found: str, length: int) -> None:
+    expected = ("invalid-request", f"/{field}/{length}", f"expected a number, found {found}")
+    assert refusal(field, list_text(length, text)) == expected
+    assert refusal(field, list_text(length, text, "0.5")) == expected
+
+
+@every_length
+@pytest.mark.parametrize("text", NOT_FINITE, ids=lambda text: text[:9])
+@pytest.mark.parametrize("field", LISTS)
+def test_entry_of_a_list_that_is_not_finite(field: str, text: str, length: int) -> None:
+    expected = "expected a finite number, found NaN or a number beyond 1.8e308"
+    assert refusal(field, list_text(length, text)) == ("invalid-request", f"/{field}/{length}", expected)
+
+
+@every_length
+@pytest.mark.parametrize("field", ["vector", "numbers"])
+def test_rows_in_place_of_a_list(field: str, length: int) -> None:
+    assert refusal(field, rows_text(length)) == ("invalid-request", f"/{field}/0", "expected a number, found a list")
+
+
+@every_length
+def test_list_with_a_fault_within_an_object(length: int) -> None:
+    problem = refusal("by_name", f'{{"a": 1, "b/c": {list_text(length, "null")}}}')
+    assert problem == ("invalid-request", f"/by_name/b~1c/{length}", "expected a number, found null")
+
+
+@pytest.mark.parametrize("text", ['"3"', "true", "{}"])
+@pytest.mark.parametrize("field", ["numbers", "vector", "rows", "either"])
+def test_value_that_is_no_list(field: str, text: str) -> None:
+    kind, place, detail = refusal(field, text)
+    expected = "a number or a list of numbers" if field == "numbers" else "a list"
+    assert (kind, place) == ("invalid-request", f"/{field}")
+    assert detail == f"expected {expected}, found {found_text(json.loads(text))}"
+
+
+@pytest.mark.parametrize("field", ["vector", "rows", "either"])
+def test_number_in_place_of_a_list(field: str) -> None:
+    assert refusal(field, "3.5") == ("invalid-request", f"/{field}", "expected a list, found a number")
+
+
+@pytest.mark.parametrize("field", ["numbers", "vector", "rows", "either"])
+def test_null_is_absent(field: str) -> None:
+    assert read(field, "null") is None
+
+
+# --- rows with a fault
+
+
+@every_length
+@pytest.mark.parametrize("column", [0, 2])
+@pytest.mark.parametrize(("text", "found"), WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("field", ROWS)
+def test_entry_of_a_row_that_is_no_number(field: str, text: str, found: str, column: int, length: int) -> None:
+    row = list_text(column, text, "1")
+    expected = ("invalid-request", f"/{field}/{row_count(length)}/{column}", f"expected a number, found {found}")
+    assert refusal(field, rows_text(length, row)) == expected
+    assert refusal(field, rows_text(length, row, list_text(WIDTH))) == expected
+
+
+@every_length
+@pytest.mark.parametrize("text", NOT_FINITE, ids=lambda text: text[:9])
+@pytest.mark.parametrize("field", ROWS)
+def test_entry_of_a_row_that_is_not_finite(field: str, text: str, length: int) -> None:
+    expected = "expected a finite number, found NaN or a number beyond 1.8e308"
+    place = f"/{field}/{row_count(length)}/1"
+    assert refusal(field, rows_text(length, f"[1, {text}]")) == ("invalid-request", place, expected)
+
+
+@every_length
+@pytest.mark.parametrize(
+    ("text", "found"), [*[WRONG[name] for name in WRONG if name != "list"], ("3", "a number")], ids=lambda text: text
+)
+@pytest.mark.parametrize("field", ROWS)
+def test_row_that_is_no_list(field: str, text: str, found: str, length: int) -> None:
+    kind, place, detail = refusal(field, rows_text(length, text, list_text(WIDTH)))
+    assert (kind, place) == ("invalid-request", f"/{field}/{row_count(length)}")
+    assert detail == f"expected a list, found {found}"
+
+
+@every_length
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+@pytest.mark.parametrize("field", ROWS)
+def test_ragged_rows(field: str, count: int, length: int) -> None:
+    kind, place, detail = refusal(field, rows_text(length, list_text(count), list_text(WIDTH)))
+    row = row_count(length)
+    assert (kind, place) == ("shape-mismatch", f"/{field}/{row}")
+    assert detail == f"row {row} has {count} numbers and row 0 has {WIDTH}; give all rows the same length"
+
+
+@pytest.mark.parametrize(("field", "text"), [("rows", "[]"), ("rows", "[[]]"), ("rows", "[[], []]"), ("either", "[[]]")])
+def test_rows_without_numbers(field: str, text: str) -> None:
+    assert refusal(field, text) == ("shape-mismatch", f"/{field}", "there are no rows, or rows without numbers")
+
+
+@pytest.mark.parametrize("width", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize(("text", "found"), [("3", "a number"), ("null", "null")], ids=["number", "null"])
+@pytest.mark.parametrize("field", ROWS)
+def test_wrong_row_between_rows_of_any_width(field: str, text: str, found: str, width: int) -> None:
+    """Where the rows as a whole are not scanned, each long row is by itself."""
+    expected = ("invalid-request", f"/{field}/1", f"expected a list, found {found}")
+    assert refusal(field, f"[{list_text(width)}, {text}, {list_text(width)}]") == expected
+
+
+@pytest.mark.parametrize("width", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("field", ROWS)
+def test_wrong_entry_in_a_row_of_any_width(field: str, width: int) -> None:
+    expected = ("invalid-request", f"/{field}/1/{width}", "expected a number, found a boolean")
+    assert refusal(field, f"[{list_text(2)}, {list_text(width, 'true')}]") == expected
+
+
+@every_length
+def test_list_in_place_of_rows(length: int) -> None:
+    kind, place, detail = refusal("rows", list_text(length))
+    assert (kind, place) == ("invalid-request", "/rows/0")
+    assert detail.startswith("expected a list") and detail.endswith("found a number")
+
+
+def test_all_faults_of_a_short_list_are_listed() -> None:
+    with pytest.raises(Problem) as caught:
+        read("vector", '[1, "a", 2, null]')
+    assert [error.pointer for error in caught.value.errors] == ["/vector/1", "/vector/3"]
+    assert caught.value.detail == "at /vector/1: expected a number, found a string (and 1 more)"
+
+
+# --- other fields
+
+
+class Fields(RequestModel):
+    """Fields that are no arrays."""
+
+    needed: float
+    whole: WholeNumber = 3
+    positive: PositiveInteger = 1
+    seed: Seed = 0
+    flag: bool = False
+    optional: str | None = None
+
+
+def fields(**values: Any) -> Fields:
+    return parse(json.dumps({"needed": 1, **values}).encode(), Fields)
+
+
+@pytest.mark.parametrize("name", ["whole", "positive", "seed"])
+@pytest.mark.parametrize("value", [5, 5.0])
+def test_integer_may_have_a_point(name: str, value: float) -> None:
+    found = getattr(fields(**{name: value}), name)
+    assert type(found) is int and found == 5
+
+
+@pytest.mark.parametrize("name", ["whole", "positive", "seed"])
+@pytest.mark.parametrize("value", [5.5, True, "5", [5], {}])
+def test_value_that_is_no_integer(name: str, value: Any) -> None:
+    with pytest.raises(Problem) as caught:
+        fields(**{name: value})
+    assert [error.pointer for error in caught.value.errors] == [f"/{name}"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("positive", 0), ("seed", -1), ("seed", 2**32), ("seed", -1.0)])
+def test_integer_out_of_its_range(name: str, value: float) -> None:
+    with pytest.raises(Problem) as caught:
+        fields(**{name: value})
+    assert [error.pointer for error in caught.value.errors] == [f"/{name}"]
+
+
+@pytest.mark.parametrize("name", ["whole", "positive", "seed", "flag", "optional"])
+def test_null_gives_an_optional_field_its_default(name: str) -> None:
+    assert fields(**{name: None}) == fields()
+    assert name not in fields(**{name: None}).model_fields_set
+
+
+@pytest.mark.parametrize("body", ['{"needed": null}', "{}"], ids=["null", "absent"])
+def test_required_field_takes_no_null(body: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse(body.encode(), Fields)
+    assert [error.pointer for error in caught.value.errors] == ["/needed"]
+
+
+def test_requests_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        fields().needed = 2.0  # type: ignore[misc]
+
+
+def test_fields_of_a_response_may_be_left_out() -> None:
+    class Result(ResponseModel):
+        """A result."""
+
+        value: float
+        detail: str = Field(ABSENT, description="Why")
+
+    schema = Result.model_json_schema(mode="serialization")
+    assert "default" not in schema["properties"]["detail"]
+    assert "detail" not in Result(value=1.0).model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "number", "minimum": 0}, {"type": ["number", "null"], "minimum": 0}),
+        ({"type": "string", "enum": ["a"]}, {"type": ["string", "null"], "enum": ["a", None]}),
+        ({"$ref": "#/x", "description": "d"}, {"oneOf": [{"$ref": "#/x"}, {"type": "null"}], "description": "d"}),
+        ({"oneOf": [{"type": "number"}]}, {"oneOf": [{"type": "number"}, {"type": "null"}]}),
+        ({"type": ["number", "null"]}, {"type": ["number", "null"]}),
+    ],
+    ids=["type", "enum", "reference", "oneOf", "already"],
+)
+def test_nullable_schema(schema: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert nullable(schema) == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(1, True), (1.5, True), (True, False), ("1", False), (None, False), ([], False)]
+)
+def test_numbers_are_no_booleans(value: Any, expected: bool) -> None:
+    assert is_number(value) == expected
+
+
+@pytest.mark.parametrize("field", ["vector", "numbers", "rows", "either"])
+def test_schema_of_an_array_field_is_that_of_a_list(field: str) -> None:
+    class One(RequestModel):
+        """One field."""
+
+        vector: Vector
+        numbers: Numbers
+        rows: Rows
+        either: VectorOrRows
+
+    number = {"type": "number"}
+    numbers = {"type": "array", "items": number}
+    rows = {"type": "array", "items": numbers}
+    expected = {
+        "vector": numbers,
+        "numbers": {"oneOf": [number, numbers]},
+        "rows": rows,
+        "either": {"oneOf": [numbers, rows]},
+    }
+    schema = One.model_json_schema()["properties"][field]
+    schema.pop("title", None)
+    assert schema == expected[field]

@@ -1,0 +1,228 @@
+"""Problems: their kinds, their bounded and printable texts, and every exception as a response."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, HTTPException, Request
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import ClientDisconnect
+
+from app.service import problems
+from app.service.models import RequestModel
+from app.service.problems import KINDS, FieldError, Problem, page, pointer, problem_at, response, too_large
+from app.service.routing import ComputationRoute
+from tests.service.inprocess import running, send, service
+
+
+def body_of(problem: Problem) -> dict[str, Any]:
+    """The problem object of a response."""
+    body: dict[str, Any] = json.loads(bytes(response(problem).body))
+    return body
+
+
+def test_kinds_are_those_of_the_contract() -> None:
+    expected = {
+        "invalid-json": 400, "invalid-request": 422, "unknown-node": 422, "duplicate-node": 422, "graph-cycle": 422,
+        "unknown-primitive": 422, "wrong-arity": 422, "unbound-input": 422, "syntax-error": 422, "shape-mismatch": 422,
+        "non-finite": 422, "too-large": 413, "unauthorized": 401, "not-acceptable": 406, "unsupported-media-type": 415,
+        "not-found": 404, "method-not-allowed": 405, "overloaded": 503, "deadline-exceeded": 503, "internal": 500,
+    }  # fmt: skip
+    assert {name: kind.status for name, kind in KINDS.items()} == expected
+    assert all(name == kind.name for name, kind in KINDS.items())
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+def test_kind_is_explained(kind: problems.Kind) -> None:
+    assert kind.title and not kind.title.endswith(".") and len(kind.title) < 60
+    assert kind.meaning.endswith(".") and kind.fix.endswith(".")
+    text = page(kind)
+    assert kind.name in text and str(kind.status) in text and len(text) < 4000
+    assert not re.search(r"<script|https?://", text)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ((), ""),
+        (("inputs", "x"), "/inputs/x"),
+        (("expression", "nodes", 3, "args", 1), "/expression/nodes/3/args/1"),
+        (("",), "/"),
+        (("a/b",), "/a~1b"),
+        (("m~n",), "/m~0n"),
+        (("~1", "~0", "/"), "/~01/~00/~1"),
+        (("é", "日本", "😀"), "/é/日本/😀"),
+        ((" ", '"', "\\", "%"), '/ /"/\\/%'),
+        (("\ud800",), "/?"),
+        ((0,), "/0"),
+    ],
+)
+def test_pointer(path: tuple[str | int, ...], expected: str) -> None:
+    assert pointer(path) == expected
+
+
+def test_long_step_of_a_pointer_is_cut() -> None:
+    assert len(pointer(("x" * 100_000, 3))) < 500
+
+
+@given(st.lists(st.text(max_size=30) | st.integers(0, 10**6), max_size=5))
+def test_pointer_can_be_encoded_and_read_back(path: list[str | int]) -> None:
+    written = pointer(tuple(path))
+    written.encode("utf-8")
+    steps = [step.replace("~1", "/").replace("~0", "~") for step in written.split("/")[1:]]
+    assert steps == [str(step).encode("utf-8", "replace").decode() for step in path]
+
+
+def test_response_of_a_problem() -> None:
+    answer = response(problem_at("unknown-node", ("wrt", 1), "there is no node 'z'"))
+    assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
+    assert json.loads(bytes(answer.body)) == {
+        "type": "/problems/unknown-node",
+        "title": "No such node",
+        "status": 422,
+        "detail": "there is no node 'z'",
+        "errors": [{"pointer": "/wrt/1", "detail": "there is no node 'z'"}],
+    }
+
+
+def test_problem_without_a_place_has_no_errors() -> None:
+    assert "errors" not in body_of(problem_at("unknown-node", (), "nowhere"))
+
+
+def test_problem_carries_its_headers() -> None:
+    answer = response(Problem("overloaded", "later", headers={"Retry-After": "1"}))
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+
+
+def test_too_large_names_the_setting_and_is_422() -> None:
+    problem = too_large("the graph has 11 nodes", 10, "max_nodes", ("expression", "nodes"))
+    body = body_of(problem)
+    assert body["status"] == 422 and body["type"] == "/problems/too-large"
+    assert body["detail"] == "the graph has 11 nodes; the limit is 10, and AUTODIFF_MAX_NODES raises it"
+    assert [error["pointer"] for error in body["errors"]] == ["/expression/nodes"]
+
+
+def test_at_most_20_errors_and_2000_characters() -> None:
+    many = [FieldError(pointer=f"/{k}", detail="x" * 50_000) for k in range(100)]
+    body = body_of(Problem("invalid-request", "y" * 50_000, many))
+    assert len(body["errors"]) == 20 and body["errors"][0]["pointer"] == "/0"
+    assert len(body["detail"]) <= 2000
+    assert len(response(Problem("invalid-request", "y", many[:1])).body) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a lone \ud800", "a lone ?"), ("a\nb\x00", "a\\u000ab\\u0000"), ("日本 😀", "日本 😀"), ("\u202eevil", "\\u202eevil")],
+    ids=["lone surrogate", "control characters", "other scripts", "direction mark"],
+)
+def test_text_is_printable(text: str, expected: str) -> None:
+    body = body_of(problem_at("unknown-node", ("x",), text))
+    assert body["detail"] == body["errors"][0]["detail"] == expected
+
+
+def test_documented_responses_are_grouped_by_status() -> None:
+    documented = problems.responses("invalid-request", "invalid-json", "unknown-node")
+    assert list(documented) == [400, 422]
+    assert re.findall(r"/problems/([a-z-]+)", documented[422]["description"]) == ["invalid-request", "unknown-node"]
+    assert list(documented[400]["content"]) == ["application/problem+json"]
+
+
+# --- exceptions as responses
+
+
+class Nothing(RequestModel):
+    """No fields."""
+
+
+def failing(error: BaseException) -> APIRouter:
+    """A computation, and a stock GET, that raise an exception."""
+    router = APIRouter()
+
+    @router.get("/fail")
+    def fail_get(number: int = 0) -> None:
+        raise error
+
+    computations = APIRouter(route_class=ComputationRoute)
+
+    @computations.post("/fail")
+    def fail_post(request: Nothing) -> None:
+        raise error
+
+    router.include_router(computations)
+    return router
+
+
+METHODS = pytest.mark.parametrize(("method", "options"), [("GET", {}), ("POST", {"json": {}})], ids=["GET", "POST"])
+
+
+@METHODS
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("s3cret"), KeyError("s3cret"), AssertionError("s3cret"), MemoryError("s3cret"), RecursionError("s3cret")],
+    ids=lambda error: type(error).__name__,
+)
+def test_defect_shows_the_request_id_and_nothing_else(
+    caplog: pytest.LogCaptureFixture, error: Exception, method: str, options: dict[str, Any]
+) -> None:
+    answer = send(service(failing(error)), method, "/fail", headers={"X-Request-ID": "the-id"}, **options)
+    assert answer.status_code == 500 and answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] == "the-id" and "the-id" in answer.json()["detail"]
+    assert answer.json()["type"] == "/problems/internal"
+    assert "s3cret" not in answer.text and "Error" not in answer.text
+    assert "the-id" in caplog.text and "s3cret" in caplog.text
+
+
+@METHODS
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(400, "invalid-json"), (401, "unauthorized"), (403, "invalid-request"), (503, "overloaded"), (502, "internal")],
+)
+def test_http_exception_keeps_its_status(status: int, name: str, method: str, options: dict[str, Any]) -> None:
+    error = HTTPException(status, "the reason", headers={"X-More": "yes"})
+    answer = send(service(failing(error)), method, "/fail", **options)
+    assert answer.status_code == answer.json()["status"] == status
+    assert answer.json()["detail"] == "the reason" and answer.headers["x-more"] == "yes"
+    assert answer.json()["type"] == f"/problems/{name}"
+
+
+@METHODS
+def test_client_that_left_gets_no_problem(method: str, options: dict[str, Any]) -> None:
+    answer = send(service(failing(ClientDisconnect())), method, "/fail", **options)
+    assert answer.status_code == 499 and answer.content == b""
+
+
+def test_unknown_path_and_method() -> None:
+    app = service(failing(RuntimeError()))
+    unknown = send(app, "GET", "/nowhere")
+    assert unknown.status_code == 404 and "/nowhere" in unknown.json()["detail"]
+    wrong = send(app, "DELETE", "/fail")
+    assert wrong.status_code == 405 and wrong.json()["type"] == "/problems/method-not-allowed"
+    assert "DELETE" in wrong.json()["detail"] and wrong.headers["allow"] in wrong.json()["detail"]
+
+
+def test_invalid_query_parameter_is_named() -> None:
+    answer = send(service(failing(RuntimeError())), "GET", "/fail?number=many")
+    assert answer.status_code == 422 and answer.json()["type"] == "/problems/invalid-request"
+    assert answer.json()["detail"].startswith("query parameter 'number': input should be a valid integer")
+    assert "many" not in answer.text
+
+
+def test_answer_is_that_of_the_handlers() -> None:
+    """As streams need it, which have begun their response when something goes wrong."""
+
+    async def answers() -> list[tuple[int, str]]:
+        app = service()
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "app": app}
+        request = Request({**scope, "state": {"facts": {}, "request_id": "the-id"}, "server": ("test", 80)})
+        async with running(app):
+            errors = (Problem("overloaded", "later"), HTTPException(404), RuntimeError("s3cret"))
+            found = [await problems.answer(request, error) for error in errors]
+        return [(row.status_code, bytes(row.body).decode()) for row in found]
+
+    overloaded, unknown, internal = asyncio.run(answers())
+    assert overloaded[0] == 503 and "later" in overloaded[1]
+    assert unknown[0] == 404
+    assert internal[0] == 500 and "the-id" in internal[1] and "s3cret" not in internal[1]

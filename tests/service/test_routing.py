@@ -1,0 +1,278 @@
+"""The route of computations: what it requires of a function, where it runs it, and how it writes the answer."""
+
+import asyncio
+import gzip
+import json
+import threading
+import time
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from fastapi import APIRouter, FastAPI, Request, Response
+
+from app.main import create_app
+from app.service.execution import INLINE_BYTES, Job
+from app.service.models import RequestModel, ResponseModel
+from app.service.routing import MIN_COMPRESSED_BYTES, ComputationRoute, computation
+from app.settings import Settings
+from tests.service.inprocess import running, send, service
+
+
+class Count(RequestModel):
+    """How many numbers to send."""
+
+    count: int
+    seconds: float = 0.0
+
+
+class Numbers(ResponseModel):
+    """Numbers, and the thread that made them."""
+
+    numbers: Any
+    thread: str
+
+
+def numbers_app() -> FastAPI:
+    """An application that counts, takes as long as it is told to estimate, and can write text."""
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/count")
+    @computation(
+        estimate_seconds=lambda request: request.seconds,
+        renderings={"text/plain": lambda answer: " ".join(map(str, answer.numbers.tolist())).encode()},
+    )
+    def count(request: Count, job: Job) -> Numbers:
+        """Counts."""
+        job.facts["points"] = request.count
+        return Numbers(numbers=np.arange(float(request.count)), thread=threading.current_thread().name)
+
+    return service(router)
+
+
+def thread_of(app: FastAPI, **options: Any) -> str:
+    """Whether a request is computed on the loop or in the pool."""
+    response = send(app, "POST", "/count", **options)
+    assert response.status_code == 200
+    return "pool" if response.json()["thread"].startswith("compute") else "loop"
+
+
+BODY = b'{"count": 3}'
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"content": BODY}, "loop"),
+        ({"content": BODY.ljust(INLINE_BYTES)}, "loop"),
+        ({"content": BODY.ljust(INLINE_BYTES + 1)}, "pool"),
+        ({"content": gzip.compress(BODY), "headers": {"Content-Encoding": "gzip"}}, "pool"),
+        ({"json": {"count": 3, "seconds": 0.0009}}, "loop"),
+        ({"json": {"count": 3, "seconds": 0.0011}}, "pool"),
+    ],
+    ids=["small", "at the limit", "large", "gzip", "estimated as short", "estimated as long"],
+)
+def test_small_and_short_work_runs_on_the_loop(options: dict[str, Any], expected: str) -> None:
+    assert thread_of(numbers_app(), **options) == expected
+
+
+@pytest.mark.parametrize("accept", ["text/plain", "text/*;q=0.5"])
+def test_rendering_by_accept(accept: str) -> None:
+    response = send(numbers_app(), "POST", "/count", json={"count": 3}, headers={"Accept": accept})
+    assert response.text == "0.0 1.0 2.0" and response.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(("count", "compressed"), [(3, False), (MIN_COMPRESSED_BYTES // 4, True)], ids=["short", "long"])
+def test_long_response_is_compressed_for_clients_that_accept_it(count: int, compressed: bool) -> None:
+    app = numbers_app()
+    plain = send(app, "POST", "/count", json={"count": count}, headers={"Accept-Encoding": "identity"})
+    zipped = send(app, "POST", "/count", json={"count": count}, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert (zipped.headers.get("content-encoding") == "gzip") == compressed
+    assert zipped.json() == plain.json()
+    assert plain.headers["vary"] == zipped.headers["vary"] == "Accept-Encoding"
+
+
+def test_computation_waits_until_the_kernels_are_ready() -> None:
+    async def test() -> None:
+        app = numbers_app()
+        async with running(app, ready=False) as client:
+            task = asyncio.create_task(client.post("/count", content=BODY))
+            await asyncio.sleep(0.02)
+            assert not task.done()
+            app.state.execution.ready.set()
+            assert (await task).json()["numbers"] == [0.0, 1.0, 2.0]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("ready", [False, True], ids=["not ready", "ready"])
+def test_process_lives_before_it_is_ready(ready: bool) -> None:
+    app = create_app(Settings())
+    assert send(app, "GET", "/livez", ready=ready).status_code == 200
+    response = send(app, "GET", "/readyz", ready=ready)
+    assert response.status_code == (200 if ready else 503)
+    if not ready:
+        assert int(response.headers["retry-after"]) >= 1 and response.json()["type"] == "/problems/overloaded"
+
+
+def test_deadline_runs_from_the_request() -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/wait")
+    @computation(estimate_seconds=lambda request: 1.0)
+    def wait(request: Count, job: Job) -> Numbers:
+        for _ in range(1000):
+            time.sleep(0.005)
+            job.check()
+        raise AssertionError("the job went on past its deadline")
+
+    response = send(service(router, settings=Settings(compute_timeout_s=0.05)), "POST", "/wait", content=BODY)
+    assert response.status_code == 503 and response.json()["type"] == "/problems/deadline-exceeded"
+
+
+def test_function_needs_one_request_model() -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    def without(x: int) -> Numbers:
+        raise NotImplementedError
+
+    def with_two(first: Count, second: Count) -> Numbers:
+        raise NotImplementedError
+
+    with pytest.raises(TypeError, match="without must have one parameter that is a RequestModel, and has 0"):
+        router.post("/without")(without)
+    with pytest.raises(TypeError, match="and has 2"):
+        router.post("/with-two")(with_two)
+
+
+def test_document_shows_request_response_and_renderings() -> None:
+    operation = numbers_app().openapi()["paths"]["/count"]["post"]
+    assert operation["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Count"}
+    assert operation["requestBody"]["required"] is True
+    success = operation["responses"]["200"]["content"]
+    assert success["application/json"]["schema"] == {"$ref": "#/components/schemas/Numbers"}
+    assert success["text/plain"]["schema"] == {"type": "string"}
+    assert "parameters" not in operation and operation["description"] == "Counts."
+
+
+LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
+TRAIN = {"model": LINE, "data": {"dataset": "xor"}, "loss": "mse"}
+WORK: dict[str, tuple[str, dict[str, Any], str]] = {
+    "one point": ("backward", {"expression": "x", "inputs": {"x": 1}}, "loop"),
+    "5,000 points": ("backward", {"expression": "x", "inputs": {"x": [1] * 5000}}, "pool"),
+    "1,000 nodes at 1,000 points": ("backward", {"expression": "x" + "*x" * 1000, "inputs": {"x": [1] * 1000}}, "pool"),
+    "small Hessian": ("hessian", {"expression": "x*x", "inputs": {"x": 1}}, "loop"),
+    "large Hessian": ("hessian", {"expression": "x" + "*x" * 1000, "inputs": {"x": 1}}, "pool"),
+    "check": ("check", {"expression": "x", "inputs": {"x": 1}}, "pool"),
+    "prediction": ("networks/predict", {"model": LINE, "inputs": [[1, 2]]}, "loop"),
+    "wide prediction": ("networks/predict", {"model": {"inputs": 2, "layers": [3000, 1000]}, "inputs": [[1, 2]]}, "pool"),
+    "5 steps": ("networks/train", TRAIN | {"steps": 5}, "loop"),
+    "10,000 steps": ("networks/train", TRAIN | {"steps": 10_000}, "pool"),
+    "dataset of a library": ("networks/train", TRAIN | {"steps": 5, "data": {"dataset": "moons"}}, "pool"),
+    "50,000 rows": ("networks/train", TRAIN | {"steps": 5, "data": {"dataset": "spiral", "samples": 50_000}}, "pool"),
+    "gradients": ("networks/backward", TRAIN, "loop"),
+    "1,500 names in wrt": ("hessian", {"expression": "x*x", "inputs": {"x": 1}, "wrt": ["x"] * 1500}, "pool"),
+    "900 outputs": (
+        "jacobian",
+        {"expression": "f=1*y", "inputs": {"y": 1}, "wrt": ["y"] * 900, "outputs": ["f"] * 900},
+        "pool",
+    ),
+    "2,000 tangents": ("hvp", {"expression": "x" + "*x" * 500, "inputs": {"x": 1}, "tangents": {"x": [1] * 2000}}, "pool"),
+    "2,000 cotangents": ("backward", {"expression": "x" + "*x" * 500, "inputs": {"x": 1}, "cotangent": [1] * 2000}, "pool"),
+    "long text": ("parse", {"expression": "x" + "*x" * 2000}, "pool"),
+    "drawing": ("graph", {"expression": "-" * 500 + "x", "inputs": {"x": 1}}, "pool"),
+    "long loss": ("networks/train", TRAIN | {"steps": 100, "loss": {"expression": "-" * 3000 + "score**2"}}, "pool"),
+    "long learning rate": (
+        "networks/train",
+        TRAIN | {"steps": 400, "optimizer": {"learning_rate": "0*(" + "-" * 600 + "step)"}},
+        "pool",
+    ),
+    "500 layers": ("networks/backward", TRAIN | {"model": {"inputs": 2, "layers": [1] * 500}}, "pool"),
+    "15,000 rows": ("networks/backward", TRAIN | {"data": {"dataset": "spiral", "samples": 15_000}}, "pool"),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "expected"), WORK.values(), ids=WORK)
+def test_where_requests_of_the_service_run(
+    monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any], expected: str
+) -> None:
+    """What is small on the event loop, and the rest in the pool, however small the body that asks for it."""
+    threads: list[str] = []
+    answer = ComputationRoute._answer
+
+    def noted(*arguments: Any) -> Any:
+        threads.append("pool" if threading.current_thread().name.startswith("compute") else "loop")
+        return answer(*arguments)
+
+    monkeypatch.setattr(ComputationRoute, "_answer", noted)
+    assert len(json.dumps(body)) < 16_000
+    assert send(create_app(Settings()), "POST", f"/v1/{path}", json=body).status_code == 200
+    assert threads == [expected]
+
+
+class Square(ResponseModel):
+    """One number."""
+
+    value: float
+
+
+def answers_of_other_kinds() -> FastAPI:
+    """Functions that return something else than a model, or take FastAPI's own parameters."""
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/dict", response_model=Square)
+    def a_dict(request: Count) -> Any:
+        return {"value": 9.0, "secret": "hidden"}
+
+    @router.post("/response")
+    def a_response(request: Count) -> Any:
+        return Response(b"text", media_type="text/plain")
+
+    @router.post("/created", status_code=201)
+    def created(request: Count) -> Square:
+        return Square(value=4.0)
+
+    @router.post("/parameters")
+    def parameters(body: Count, request: Request, response: Response, job: Job) -> Square:
+        response.headers["X-Path"] = request.url.path
+        return Square(value=job.settings.compute_timeout_s)
+
+    return service(router, settings=Settings(compute_timeout_s=7.0))
+
+
+def test_dict_is_filtered_by_the_response_model() -> None:
+    assert send(answers_of_other_kinds(), "POST", "/dict", json={"count": 1}).json() == {"value": 9.0}
+
+
+def test_response_is_passed_on() -> None:
+    response = send(answers_of_other_kinds(), "POST", "/response", json={"count": 1})
+    assert (response.text, response.headers["content-type"]) == ("text", "text/plain; charset=utf-8")
+
+
+def test_status_code_of_the_route_is_used() -> None:
+    assert send(answers_of_other_kinds(), "POST", "/created", json={"count": 1}).status_code == 201
+
+
+def test_function_can_take_the_request_and_the_response() -> None:
+    response = send(answers_of_other_kinds(), "POST", "/parameters", json={"count": 1})
+    assert response.json() == {"value": 7.0} and response.headers["x-path"] == "/parameters"
+
+
+def test_coroutine_function_is_refused() -> None:
+    async def square(request: Count) -> Square:
+        return Square(value=1.0)
+
+    with pytest.raises(TypeError, match="square must be a plain function"):
+        APIRouter(route_class=ComputationRoute).add_api_route("/square", square, methods=["POST"])
+
+
+def test_app_whose_lifespan_has_not_run_says_so() -> None:
+    async def ask() -> None:
+        transport = httpx.ASGITransport(create_app())
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            await client.get("/livez")
+
+    with pytest.raises(RuntimeError, match="the app's lifespan has not run"):
+        asyncio.run(ask())

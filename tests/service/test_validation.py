@@ -1,0 +1,124 @@
+"""pydantic's errors as problems: where they point and what they say."""
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import Field, TypeAdapter, ValidationError
+
+from app.service.models import RequestModel
+from app.service.problems import Problem
+from app.service.validation import invalid_request
+
+
+class Inner(RequestModel):
+    """A field, and one with another name."""
+
+    learning_rate: float = 1.0
+    other: float = Field(1.0, alias="from")
+
+
+class Outer(RequestModel):
+    """A field of every kind."""
+
+    number: float
+    whole: int = 1
+    text: str = ""
+    flag: bool = False
+    words: list[str] = []
+    pair: Annotated[list[float], Field(min_length=2, max_length=2)] = [0.0, 1.0]
+    table: dict[str, float] = {}
+    inner: Inner | None = None
+    inners: list[Inner] = []
+    choice: Literal["error", "null"] = "error"
+    positive: float = Field(1.0, gt=0.0)
+
+
+def problem_of(value: Any, prefix: tuple[str | int, ...] = ()) -> Problem:
+    """The problem with a value of `Outer`."""
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate(value)
+    return invalid_request(caught.value, Outer, prefix)
+
+
+CASES: dict[str, tuple[Any, str, str]] = {
+    "no object: list": ([], "", "expected an object, found a list"),
+    "no object: number": (3, "", "expected an object, found a number"),
+    "no object: string": ("x", "", "expected an object, found a string"),
+    "no object: null": (None, "", "expected an object, found null"),
+    "no object: boolean": (False, "", "expected an object, found a boolean"),
+    "missing": ({}, "/number", "the field 'number' is required"),
+    "number as string": ({"number": "3.5"}, "/number", "expected a number, found a string"),
+    "number as boolean": ({"number": True}, "/number", "expected a number, found a boolean"),
+    "number as null": ({"number": None}, "/number", "expected a number, found null"),
+    "number that is not finite": (
+        {"number": float("nan")},
+        "/number",
+        "expected a finite number, found NaN or a number beyond 1.8e308",
+    ),
+    "integer with a fraction": ({"number": 1, "whole": 2.5}, "/whole", "expected an integer, found 2.5"),
+    "integer as string": ({"number": 1, "whole": "2"}, "/whole", "expected an integer, found a string"),
+    "string as number": ({"number": 1, "text": 3}, "/text", "expected a string, found a number"),
+    "boolean as number": ({"number": 1, "flag": 1}, "/flag", "expected true or false, found a number"),
+    "list as string": ({"number": 1, "words": "x"}, "/words", "expected a list, found a string"),
+    "entry of a list": ({"number": 1, "words": ["x", 3]}, "/words/1", "expected a string, found a number"),
+    "object as list": ({"number": 1, "table": []}, "/table", "expected an object, found a list"),
+    "entry of an object": ({"number": 1, "table": {"a/b~c": "x"}}, "/table/a~1b~0c", "expected a number, found a string"),
+    "model as list": ({"number": 1, "inner": []}, "/inner", "expected an object, found a list"),
+    "model within a list": ({"number": 1, "inners": [{}, 3]}, "/inners/1", "expected an object, found a number"),
+    "choice": ({"number": 1, "choice": "nul"}, "/choice", 'expected "error" or "null"'),
+    "limit": ({"number": 1, "positive": 0}, "/positive", "input should be greater than 0"),
+    "length": ({"number": 1, "pair": [1]}, "/pair", "list should have at least 2 items after validation, not 1"),
+    "unknown": (
+        {"number": 1, "x": 1},
+        "/x",
+        "unknown field 'x'. The fields are number, whole, text, flag, words, pair, table, inner, inners, choice, positive.",
+    ),
+    "unknown, nearly known": ({"number": 1, "wordz": 1}, "/wordz", "unknown field 'wordz'. Did you mean 'words'?"),
+    "unknown, in capitals": ({"number": 1, "TEXT": ""}, "/TEXT", "unknown field 'TEXT'. Did you mean 'text'?"),
+    "unknown, empty": ({"number": 1, "": 1}, "/", "unknown field ''. The fields are number, "),
+    "unknown, within": ({"number": 1, "inner": {"learning_rat": 1}}, "/inner/learning_rat", "Did you mean 'learning_rate'?"),
+    "unknown, within a list": ({"number": 1, "inners": [{"form": 1}]}, "/inners/0/form", "Did you mean 'from'?"),
+    "unknown, of another library": (
+        {"number": 1, "inner": {"lr": 0.1}},
+        "/inner/lr",
+        "unknown field 'lr'. It is called 'learning_rate' here.",
+    ),
+    "alias": ({"number": 1, "inner": {"from": "x"}}, "/inner/from", "expected a number, found a string"),
+}
+
+
+@pytest.mark.parametrize(("value", "place", "detail"), CASES.values(), ids=CASES)
+def test_place_and_message(value: Any, place: str, detail: str) -> None:
+    problem = problem_of(value)
+    assert problem.kind.name == "invalid-request"
+    assert [error.pointer for error in problem.errors] == [place]
+    assert detail in problem.errors[0].detail
+    assert problem.detail == (f"at {place}: " if place else "") + problem.errors[0].detail
+
+
+def test_prefix_stands_before_every_place() -> None:
+    problem = problem_of({"number": "x", "words": [1]}, ("body", 3))
+    assert [error.pointer for error in problem.errors] == ["/body/3/number", "/body/3/words/0"]
+
+
+def test_many_errors_are_counted_and_20_are_listed() -> None:
+    problem = problem_of({"number": 1, "words": list(range(1000))})
+    assert [error.pointer for error in problem.errors] == [f"/words/{k}" for k in range(20)]
+    assert problem.detail == "at /words/0: expected a string, found a number (and 999 more)"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"choice": "s3cret" * 20_000}, {"s3cret" * 20_000: 1}, {"number": "s3cret" * 20_000}, {"table": {"q" * 20_000: None}}],
+    ids=["choice", "field", "value", "key"],
+)
+def test_errors_are_short_and_do_not_repeat_the_input(value: Any) -> None:
+    problem = problem_of({"number": 1, **value}).details
+    text = problem.detail + "".join(error.pointer + error.detail for error in problem.errors or [])
+    assert len(text) < 1500 and "s3cret" * 50 not in text
+
+
+def test_errors_of_a_value_that_is_no_model() -> None:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(list[Inner]).validate_python([{}, 3])
+    assert [error.pointer for error in invalid_request(caught.value, Outer).errors] == ["/1"]
