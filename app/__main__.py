@@ -7,7 +7,7 @@ import sys
 import uvicorn
 from pydantic import ValidationError
 
-from app.api import observability
+from app.service import logs
 from app.settings import Settings
 
 
@@ -30,8 +30,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--workers is from 1 to 256, not {flags.workers}")
     # The server sends itself again the signal that ended it; an orderly end is a success.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    observability.prepare_metrics(flags.workers)
-    observability.configure_logging(settings.log_level)
+    logs.prepare_metrics(flags.workers)
+    logs.configure_logging(settings.log_level)
     uvicorn.run(
         "app.main:served",
         factory=True,

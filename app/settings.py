@@ -1,10 +1,10 @@
-"""The settings, read from the environment: `AUTODIFF_PORT=9000` sets `port`. Not here: what they do."""
+"""The settings, read from the environment: `AUTODIFF_PORT=9000` sets `port`."""
 
 import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -13,46 +13,58 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AUTODIFF_", frozen=True, extra="ignore")
 
-    host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 for all.")
-    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 for a free one.")
-    workers: int = Field(default=1, ge=1, le=256, description="The number of processes.")
+    host: str = Field(default="127.0.0.1", description="The address to listen on; 0.0.0.0 for all addresses.")
+    port: int = Field(default=8000, ge=0, le=65535, description="The port to listen on; 0 for any free port.")
+    workers: int = Field(default=1, ge=1, le=256, description="The number of worker processes.")
     root_path: str = Field(
         default="",
         pattern=r"^(/[^?#]*[^/?#])?$",
-        description="The path under which a proxy shows the service, such as /autodiff.",
+        description="The path under which a proxy serves the app, such as /autodiff.",
     )
     api_keys: SecretStr = Field(
-        default=SecretStr(""), description="Keys, separated by commas, one of which each request must have; none: open to all."
+        default=SecretStr(""), description="API keys, separated by commas; empty for a service that is open to all."
     )
-    metrics_open: bool = Field(default=True, description="Whether /metrics is open where there are keys.")
+    metrics_open: bool = Field(default=True, description="Whether /metrics needs no key.")
     cors_origins: str = Field(
-        default="", description="Origins, separated by commas, whose pages may call the service; * for all."
+        default="", description="Origins whose pages may call the service, separated by commas; * for all."
     )
-    max_body_bytes: int = Field(default=64 << 20, ge=1, description="The bytes of a body, also of a compressed one unpacked.")
-    max_nodes: int = Field(default=1_000_000, ge=1, description="The nodes of a graph.")
-    max_text: int = Field(default=1 << 20, ge=1, description="The bytes of an expression's text.")
-    max_points: int = Field(default=1_000_000, ge=1, description="The points of one request.")
+    max_body_bytes: int = Field(default=64 << 20, ge=1, description="Maximum body size in bytes, after decompression.")
+    max_nodes: int = Field(default=1_000_000, ge=1, description="Maximum number of nodes in a graph.")
+    max_text: int = Field(default=1 << 20, ge=1, description="Maximum length of an expression's text in bytes.")
+    max_points: int = Field(default=1_000_000, ge=1, description="Maximum number of points in a request.")
     max_work: int = Field(
-        default=10**15, ge=1, description="Nodes times points times passes, or parameters times rows times steps."
+        default=10**15, ge=1, description="Maximum work: nodes times points times passes, or parameters times rows times steps."
     )
-    max_numbers: int = Field(default=16_000_000, ge=1, description="The numbers of an answer.")
+    max_numbers: int = Field(default=16_000_000, ge=1, description="Maximum number of numbers in a response or a model.")
     compute_timeout_s: float = Field(
-        default=30.0, gt=0.0, le=86_400.0, description="The seconds that one computation may take."
+        default=30.0, gt=0.0, le=86_400.0, description="Maximum run time of a computation in seconds."
     )
     max_concurrency: int = Field(
         default_factory=lambda: max(2, os.cpu_count() or 1),
         ge=1,
-        description="The large computations that run at a time in a process; default: the number of processors.",
+        description="Number of large computations that run at once in a process; default: the number of processors.",
     )
-    max_queue: int = Field(default=64, ge=0, description="The large computations that wait at a time in a process.")
+    max_queue: int = Field(default=64, ge=0, description="Number of large computations that may wait in a process.")
     shutdown_s: float = Field(
-        default=25.0, ge=0.0, le=86_400.0, description="The seconds that running requests get to end on SIGTERM."
+        default=25.0, ge=0.0, le=86_400.0, description="Seconds that requests under way get to finish after SIGTERM."
     )
-    telemetry: bool = Field(default=False, description="Whether to trace by OpenTelemetry, configured by its own variables.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged.")
+    telemetry: bool = Field(
+        default=False, description="Whether to send OpenTelemetry traces, configured by OpenTelemetry's own variables."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least severe level that is logged."
+    )
     cache_dir: Path | None = Field(
-        default=None, description="Where the machine code of the kernels is kept; by default the user's cache folder."
+        default=None, description="Folder for the kernels' machine code; default: a folder in the user's cache."
     )
+
+    @field_validator("api_keys")
+    @classmethod
+    def _holds_a_key(cls, value: SecretStr) -> SecretStr:
+        """A value without any key would leave the service open by mistake."""
+        if value.get_secret_value() and not value.get_secret_value().replace(",", "").strip():
+            raise ValueError("there is no key between the commas; leave it empty for a service that is open to all")
+        return value
 
     @property
     def keys(self) -> tuple[bytes, ...]:

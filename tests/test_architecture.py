@@ -1,7 +1,10 @@
-"""The rooms of the house: which package may import which, and what the engine shows of itself."""
+"""The rooms of the project: which package may import which, and the size and shape of functions."""
 
 import ast
+import importlib
+import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,99 +14,226 @@ import app.engine
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "app").rglob("*.py"))
 
-ROOMS = ["app.engine", "app.nn", "app.optimize", "app.plots", "app.warm", "app.settings", "app.api", "app.main", "app.__main__"]
-"""From top to bottom: a room imports itself and those above it."""
 
-SEALED = {
-    "app.settings": ["app.engine", "app.nn", "app.optimize", "app.plots", "app.warm"],
-    "app.plots": ["app.optimize"],
-    "app.optimize": ["app.nn"],
+@dataclass(frozen=True)
+class Room:
+    """A package or module and what it may import besides itself and Python's standard library.
+
+    Attributes:
+        rooms: other rooms.
+        libraries: top-level packages of other projects.
+    """
+
+    rooms: frozenset[str]
+    libraries: frozenset[str] = frozenset()
+
+
+def room(rooms: str = "", libraries: str = "") -> Room:
+    """A row of the table, from names separated by spaces."""
+    return Room(frozenset(f"app.{name}" if name != "app" else name for name in rooms.split()), frozenset(libraries.split()))
+
+
+ROOMS = {
+    "app": room(),
+    "app.settings": room("", "pydantic pydantic_settings"),
+    "app.engine": room("", "numpy numba llvmlite scipy orjson msgspec"),
+    "app.nn": room("engine", "numpy scipy sklearn"),
+    "app.warm": room("engine nn", "numpy"),
+    "app.service": room("settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"),
+    "app.api.errors": room("engine nn service", "fastapi"),
+    "app.api.expressions": room("engine service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
+    "app.api.networks": room("engine nn service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"),
+    "app.api.docs": room("service", "fastapi starlette"),
+    "app.api.operations": room("app settings engine service", "fastapi pydantic"),
+    "app.api": room(),
+    "app.main": room(
+        "app settings warm service api.errors api.docs api.operations api.expressions api.networks", "fastapi starlette"
+    ),
+    "app.__main__": room("settings service", "pydantic uvicorn"),
 }
-"""What is further shut although it stands above."""
+"""From bottom to top: a room may import only rooms above it in this table, and only those that its row names."""
 
-HTTP = {"fastapi", "starlette", "pydantic", "pydantic_settings", "uvicorn", "httpx", "http", "socket", "asyncio"}
+NO_HTTP = {"http", "urllib", "socket", "socketserver", "ssl", "asyncio", "wsgiref", "xmlrpc"}
+"""Modules of the standard library that the engine and the networks have no use for."""
+
+FRAMEWORKS = {"starlette", "fastapi", "pydantic", "pydantic_core", "pydantic_settings", "uvicorn"}
+
+MAX_LINES, MAX_PARAMETERS, MAX_DEPTH = 60, 8, 3
+"""The lines and parameters of a function, and how deep functions are nested, the outermost being the first."""
+
+COMPILERS = {"jit", "inline", "jit_without_refcounts", "inline_without_refcounts"}
+"""Decorators of compiled kernels, which are exempt from the limits on lines and parameters: a call between kernels costs as
+much as
+an instruction of a tape, and numba passes arrays one by one."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
 def module_of(file: Path) -> str:
+    """The dotted name of a file's module."""
     parts = file.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room_of(module: str) -> str | None:
-    return next((room for room in ROOMS if module == room or module.startswith(room + ".")), None)
+MODULES = {module_of(file): ast.parse(file.read_text("utf-8")) for file in FILES}
+
+every_module = pytest.mark.parametrize("module", MODULES)
 
 
-def imports(file: Path, everywhere: bool = True) -> Iterator[str]:
-    """The modules that a file imports: all, or those that are imported when it is."""
-    tree = ast.parse(file.read_text("utf-8"))
-    for node in ast.walk(tree) if everywhere else tree.body:
+def room_of(module: str) -> str:
+    """The room of a module: the longest name in `ROOMS` that it begins with."""
+    if module in ROOMS:
+        return module
+    parent = module.rpartition(".")[0]
+    assert parent not in ("", "app", "app.api"), f"{module} is in no room: add it to ROOMS and to the design notes"
+    return room_of(parent)
+
+
+def for_type_checkers(node: ast.AST) -> bool:
+    """Whether a statement is `if TYPE_CHECKING:`."""
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
+def statements(node: ast.AST, *, at_run_time: bool = False) -> Iterator[ast.AST]:
+    """All nodes below one, without those that only type checkers see if `at_run_time`."""
+    for child in ast.iter_child_nodes(node):
+        if not (at_run_time and for_type_checkers(child)):
+            yield child
+            yield from statements(child, at_run_time=at_run_time)
+
+
+def imported(module: str, *, at_run_time: bool = False) -> Iterator[tuple[str, str | None]]:
+    """What a module imports, anywhere in it, as pairs of module and name; None for a module as a whole."""
+    for node in statements(MODULES[module], at_run_time=at_run_time):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            yield from ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: a relative import"
-            assert node.module is not None
             for alias in node.names:
-                module = f"{node.module}.{alias.name}"
-                yield module if (ROOT / (module.replace(".", "/") + ".py")).exists() else node.module
+                name = f"{node.module}.{alias.name}"
+                yield (name, None) if name in MODULES else (str(node.module), alias.name)
 
 
-def test_there_are_files_to_look_at() -> None:
-    assert len(FILES) > 20
-    assert {room for room in map(room_of, map(module_of, FILES)) if room} >= {"app.engine", "app.api", "app.main"}
+def functions(node: ast.AST, depth: int = 1) -> Iterator[tuple[Function, int]]:
+    """Every function and lambda below a node, with its depth: 1 for one that is in no other."""
+    for child in ast.iter_child_nodes(node):
+        is_function = isinstance(child, Function)
+        if isinstance(child, Function):
+            yield child, depth
+        yield from functions(child, depth + is_function)
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_imports_point_only_upward(file: Path) -> None:
-    module = module_of(file)
-    if module == "app":
-        assert not [name for name in imports(file) if name.startswith("app")]
-        return
-    room = room_of(module)
-    assert room, f"{module} stands in no room: add it to DESIGN.md and here"
-    for name in imports(file):
-        if name == "app" or not name.startswith("app."):
-            continue
-        other = room_of(name)
-        assert other and ROOMS.index(other) <= ROOMS.index(room), f"{module} imports {name}"
-        assert other not in SEALED.get(room, []), f"{module} imports {name}"
+def is_kernel(function: Function) -> bool:
+    """Whether numba compiles a function."""
+    return not isinstance(function, ast.Lambda) and any(ast.unparse(d) in COMPILERS for d in function.decorator_list)
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if room_of(module_of(file)) in ROOMS[:5]], ids=module_of)
-def test_the_library_knows_no_http(file: Path) -> None:
-    assert not {name.split(".")[0] for name in imports(file)} & HTTP
+def place(module: str, node: ast.expr | ast.stmt) -> str:
+    """Where a node is, for messages."""
+    return f"{module.replace('.', '/')}.py:{node.lineno}"
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if module_of(file).startswith("app.api.schemas")], ids=module_of)
-def test_the_wires_shapes_know_little(file: Path) -> None:
-    """Structs only: nothing that computes, answers or routes."""
-    for name in imports(file):
-        assert not name.startswith("app.api") or name.startswith(("app.api.schemas", "app.api.problems")), name
-        assert name.split(".")[0] not in {"fastapi", "starlette", "uvicorn"}
+def test_every_room_of_the_table_exists() -> None:
+    assert {room_of(module) for module in MODULES} == set(ROOMS)
 
 
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    graph = {module_of(file): {name for name in imports(file, everywhere=False) if name.startswith("app.")} for file in FILES}
-    done: set[str] = set()
-
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " -> ".join((*path, module))
-        if module not in done:
-            for name in graph.get(module, ()):
-                visit(name, (*path, module))
-            done.add(module)
-
-    for module in graph:
-        visit(module, ())
+def test_rooms_import_only_rooms_above_them() -> None:
+    order = list(ROOMS)
+    below = {name: [other for other in row.rooms if order.index(other) >= order.index(name)] for name, row in ROOMS.items()}
+    assert not any(below.values()), below
 
 
-@pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_every_module_says_what_it_is_for(file: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(file.read_text("utf-8")))
+@every_module
+def test_module_imports_only_what_its_room_may(module: str) -> None:
+    row = ROOMS[room_of(module)]
+    for name, _ in imported(module):
+        top = name.partition(".")[0]
+        if top == "app":
+            assert room_of(name) in {*row.rooms, room_of(module)}, f"{module} imports {name}"
+        elif top not in sys.stdlib_module_names:
+            assert top in row.libraries, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in ("app.engine", "app.nn", "app.warm")])
+def test_library_knows_no_http(module: str) -> None:
+    assert not {name.partition(".")[0] for name, _ in imported(module)} & (NO_HTTP | FRAMEWORKS | {"httpx"})
+
+
+@every_module
+def test_no_import_is_relative(module: str) -> None:
+    assert not [place(module, n) for n in ast.walk(MODULES[module]) if isinstance(n, ast.ImportFrom) and n.level]
+
+
+@every_module
+def test_no_private_name_of_a_framework_is_imported(module: str) -> None:
+    for name, member in imported(module):
+        parts = [*name.split("."), *([] if member is None else [member])]
+        assert parts[0] not in FRAMEWORKS or not any(part.startswith("_") for part in parts), f"{module}: {name}.{member}"
+
+
+@every_module
+def test_no_private_name_of_another_module_is_imported(module: str) -> None:
+    for name, member in imported(module):
+        if name.startswith("app"):
+            assert member is None or not member.startswith("_") or member == "__version__", f"{module}: {name}.{member}"
+
+
+def test_msgspec_is_used_in_one_place() -> None:
+    """A program makes millions of `Value`s, and a frozen dataclass takes five times as long to make."""
+    users = [module for module in MODULES if "msgspec" in {name.partition(".")[0] for name, _ in imported(module)}]
+    assert users == ["app.engine.value"]
+
+
+def test_no_import_is_a_cycle() -> None:
+    """At run time. Annotations may refer back, since only type checkers import for them."""
+    graph = {module: {name for name, _ in imported(module, at_run_time=True) if name in MODULES} for module in MODULES}
+    while graph:
+        leaves = {module for module, names in graph.items() if not names & set(graph)}
+        assert leaves, f"these modules import each other: {sorted(graph)}"
+        graph = {module: names for module, names in graph.items() if module not in leaves}
+
+
+@every_module
+def test_functions_are_short(module: str) -> None:
+    """Longer ones are kernels only."""
+    for function, _ in functions(MODULES[module]):
+        lines = (function.end_lineno or 0) - function.lineno + 1
+        assert lines <= MAX_LINES or is_kernel(function), f"{place(module, function)}: {lines} lines"
+
+
+@every_module
+def test_functions_have_few_parameters(module: str) -> None:
+    """Longer lists are kernels' only."""
+    for function, _ in functions(MODULES[module]):
+        row = function.args
+        count = len([*row.posonlyargs, *row.args, *row.kwonlyargs, *filter(None, (row.vararg, row.kwarg))])
+        assert count <= MAX_PARAMETERS or is_kernel(function), f"{place(module, function)}: {count} parameters"
+
+
+@every_module
+def test_functions_are_nested_at_most_three_deep(module: str) -> None:
+    assert not [place(module, function) for function, depth in functions(MODULES[module]) if depth > MAX_DEPTH]
+
+
+def test_exempt_functions_are_compiled() -> None:
+    """The decorators that exempt a function come from the module that compiles, whatever they are called."""
+    compile_module = importlib.import_module("app.engine.jit")
+    for name in COMPILERS:
+        assert callable(getattr(compile_module, name))
+    for module, tree in MODULES.items():
+        used = {ast.unparse(d) for f, _ in functions(tree) if not isinstance(f, ast.Lambda) for d in f.decorator_list}
+        origins = {member: name for name, member in imported(module)}
+        for name in used & COMPILERS:
+            assert module == "app.engine.jit" or origins[name] == "app.engine.jit", f"{module}: {name}"
+
+
+@every_module
+def test_every_module_says_what_it_is_for(module: str) -> None:
+    docstring = ast.get_docstring(MODULES[module])
     assert docstring and len(docstring) > 20
 
 
-def test_what_the_engine_shows() -> None:
-    """Names are added here on purpose, and taken away never."""
+def test_public_names_of_the_engine() -> None:
+    """Names may be added; none is taken away."""
     assert app.engine.__all__ == [
         "PRIMITIVES",
         "EdgeRow",
@@ -126,4 +256,4 @@ def test_what_the_engine_shows() -> None:
         "rows",
         "value",
     ]
-    assert all(hasattr(app.engine, name) for name in app.engine.__all__)
+    assert [name for name in app.engine.__all__ if not hasattr(app.engine, name)] == []

@@ -1,32 +1,34 @@
-"""The documentation: the OpenAPI document, and Swagger UI with every asset served by the service itself.
+"""The documentation: the OpenAPI document, and Swagger UI with all its assets served from here.
 
-The assets are those that the package fastapi-offline carries; its own code is not used.
+The assets are those of the package fastapi-offline; its code is not used.
 """
 
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
-from app import __version__
-from app.api.endpoint import DESCRIBED, SCHEMAS
+from app.service.examples import request_examples, response_examples
+from app.service.negotiation import JSON
+from app.service.problems import ProblemDetails
 
 router = APIRouter(include_in_schema=False)
 
+SUMMARY = "Automatic differentiation as a web service."
 DESCRIPTION = """\
 Post an expression, as text or as a JSON graph of scalar operations, and get its value and a **table of gradients** back.
-Nothing is stored: a request carries everything, and the same request gets the same answer.
+Nothing is stored: a request carries everything, and the same request gets the same response.
 
 * An expression is a text such as `h = tanh(w*x + b); (h - y)**2`, or `{"nodes": [...], "output": "y"}`.
 * `inputs` gives numbers to its leaves; lists in it evaluate the expression at many points at once.
 * Every error is `application/problem+json` with a `type` that leads to a page about it.
-* Every answer has an `X-Request-ID`, the request's own or a new one.
+* Every response has an `X-Request-ID`: the request's own, or a new one.
 * All POSTs are pure, so they are safe to repeat.
 """
 
@@ -48,7 +50,7 @@ PAGE = """\
 </html>
 """
 
-START = """\
+START_SCRIPT = """\
 SwaggerUIBundle({
   url: document.getElementById("swagger-ui").dataset.document,
   dom_id: "#swagger-ui",
@@ -66,6 +68,9 @@ MEDIA_TYPES = {
     "favicon.png": "image/png",
 }
 
+FORMATS = {"number": "double", "integer": "int64"}
+"""Without a format, code generators take numbers for single precision and integers for 32 bits."""
+
 
 @cache
 def _assets() -> Path:
@@ -75,52 +80,110 @@ def _assets() -> Path:
 
 
 @router.get("/docs")
-async def docs(request: Request) -> Response:
+async def docs(request: Request) -> HTMLResponse:
     """The page with Swagger UI."""
     return HTMLResponse(PAGE.format(root=request.scope.get("root_path", "")))
 
 
 @router.get("/docs/start.js")
-async def start(request: Request) -> Response:
-    """What starts Swagger UI: a script of its own, so that a content security policy can forbid those in pages."""
-    return Response(START, media_type="text/javascript")
+async def start_script() -> Response:
+    """The script that starts Swagger UI. It is a file so that the content security policy can forbid scripts in pages."""
+    return Response(START_SCRIPT, media_type="text/javascript")
 
 
 @router.get("/docs/{name}")
-async def asset(name: str) -> Response:
+async def asset(name: str) -> FileResponse:
     """Swagger UI's script, style sheet and icon."""
     if name not in MEDIA_TYPES:
         raise HTTPException(404)
     return FileResponse(_assets() / name, media_type=MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400"})
 
 
-@router.get("/openapi.json")
-async def openapi(request: Request) -> Response:
-    """The OpenAPI document."""
-    return Response(msgspec.json.encode(document(request.app)), media_type="application/json")
+def extend_openapi(app: FastAPI, has_keys: bool, root_path: str) -> None:
+    """Let `app.openapi()` also describe keys, problems and the formats of numbers, as FastAPI's "Extending OpenAPI" shows."""
+    app.openapi = _document_of(app, has_keys, root_path)  # type: ignore[method-assign]
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: FastAPI's paths, with the schemas of the structs that are really on the wire."""
-    if app.openapi_schema is None:
-        schema = get_openapi(
-            title="autodiff-http",
-            version=__version__,
-            summary="Automatic differentiation as a web service.",
-            description=DESCRIPTION,
-            license_info={"name": "MIT", "identifier": "MIT"},
-            routes=app.routes,
-        )
-        _, components = msgspec.json.schema_components(SCHEMAS, ref_template="#/components/schemas/{name}")
-        key = {"type": "http", "scheme": "bearer", "description": "An API key, where the service has any"}
-        schema["components"] = {"schemas": dict(sorted(components.items())), "securitySchemes": {"ApiKey": key}}
-        schema["security"] = [{"ApiKey": []}] if app.state.settings.keys else [{}, {"ApiKey": []}]
-        if app.root_path:
-            schema["servers"] = [{"url": app.root_path}]
-        for path, operations in schema["paths"].items():
-            for operation in operations.values():
-                operation |= DESCRIBED.get(operation["operationId"], {})
-                if not path.startswith("/v1"):
-                    operation["security"] = []
-        app.openapi_schema = schema
-    return app.openapi_schema
+def _document_of(app: FastAPI, has_keys: bool, root_path: str) -> Callable[[], dict[str, Any]]:
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _document(app, has_keys, root_path)
+        return app.openapi_schema
+
+    return openapi
+
+
+def _document(app: FastAPI, has_keys: bool, root_path: str) -> dict[str, Any]:
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        license_info=app.license_info,
+        terms_of_service=app.terms_of_service,
+        contact=app.contact,
+        tags=app.openapi_tags,
+        routes=app.routes,
+        webhooks=app.webhooks.routes,
+        servers=[{"url": root_path}] if root_path else app.servers,
+    )
+    schemas = document["components"]["schemas"]
+    problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= {**problem.pop("$defs"), ProblemDetails.__name__: problem}
+    named: dict[str, Any] = {}
+    schemas = {name: _named_choices(_for_generators(schema), named) for name, schema in schemas.items()}
+    document["components"]["schemas"] = dict(sorted((schemas | named).items()))
+    key = {"type": "http", "scheme": "bearer", "description": "An API key, if the service has any"}
+    document["components"].setdefault("securitySchemes", {})["ApiKey"] = key
+    document["security"] = [{"ApiKey": []}] if has_keys else [{}, {"ApiKey": []}]
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _add_examples(operation)
+            if not path.startswith("/v1"):
+                operation.setdefault("security", [])
+            for parameter in operation.get("parameters", []):
+                parameter["schema"] = _for_generators(parameter["schema"])
+    return document
+
+
+def _add_examples(operation: dict[str, Any]) -> None:
+    """Add the examples of openapi/examples. Here, because FastAPI drops the nulls of examples in a route's options."""
+    examples = request_examples(operation["operationId"]), response_examples(operation["operationId"])
+    described = operation.get("requestBody", {}), operation["responses"].get("200", {})
+    for found, part in zip(examples, described, strict=True):
+        if found and JSON in part.get("content", {}):
+            part["content"][JSON]["examples"] = found
+
+
+def _for_generators(schema: Any) -> Any:
+    """The schema in a form that code generators understand: number formats, and no `anyOf`."""
+    if isinstance(schema, list):
+        return [_for_generators(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: value if key in ("default", "examples", "enum") else _for_generators(value) for key, value in schema.items()}
+    kinds = schema.get("type")
+    for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []:
+        if kind in FORMATS:
+            schema.setdefault("format", FORMATS[kind])
+    choices = schema.pop("anyOf", None)
+    if choices is None:
+        return schema
+    others = [choice for choice in choices if choice != {"type": "null"}]
+    if len(others) == 1 and len(choices) == 2 and isinstance(others[0].get("type"), str):
+        return {**others[0], **schema, "type": [others[0]["type"], "null"]}
+    return {**schema, "oneOf": choices}
+
+
+def _named_choices(schema: Any, named: dict[str, Any]) -> Any:
+    """The schema with the titled choices of a `oneOf` moved to `named`: generators lose a string next to an object."""
+    if isinstance(schema, list):
+        return [_named_choices(item, named) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    schema = {key: _named_choices(value, named) for key, value in schema.items()}
+    for k, choice in enumerate(schema.get("oneOf", ())):
+        if isinstance(choice, dict) and "title" in choice:
+            named[choice["title"]] = choice
+            schema["oneOf"][k] = {"$ref": f"#/components/schemas/{choice['title']}"}
+    return schema

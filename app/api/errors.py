@@ -1,0 +1,86 @@
+"""Errors of the engine and the networks as problems.
+
+The libraries say what is wrong and where in terms of their own arguments. Here that place becomes a JSON pointer into the
+request, and the message gets the advice that only makes sense to an HTTP client.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastapi import FastAPI, Request, Response
+
+from app.engine import errors
+from app.engine.errors import EngineError, Place
+from app.nn.errors import InvalidNetwork, NetworkMismatch
+from app.service import problems
+from app.service.problems import Problem, problem_at
+
+KIND_OF: dict[type[EngineError], str] = {
+    errors.UnknownNode: "unknown-node",
+    errors.DuplicateNode: "duplicate-node",
+    errors.GraphCycle: "graph-cycle",
+    errors.UnknownPrimitive: "unknown-primitive",
+    errors.WrongArity: "wrong-arity",
+    errors.InvalidNode: "invalid-request",
+    errors.ExpressionSyntaxError: "syntax-error",
+    errors.UnboundInput: "unbound-input",
+    errors.ShapeMismatch: "shape-mismatch",
+    errors.NonFinite: "non-finite",
+    InvalidNetwork: "invalid-request",
+    NetworkMismatch: "shape-mismatch",
+}
+"""The kind of problem that each error of the libraries is."""
+
+OF_THE_EXPRESSION = ("nodes", "output", "outputs")
+"""Places that are parts of the expression itself; all others are fields of the request."""
+
+
+def problem_for(error: EngineError, expression: object, path: Place = ("expression",)) -> Problem:
+    """The problem for an error about an expression that stands at `path` in the request, as text or as a graph."""
+    is_text = isinstance(expression, str)
+    place = error.place
+    if error.line is not None or (is_text and place[:1] and place[0] in OF_THE_EXPRESSION):
+        place = path
+    elif place[:1] and place[0] in OF_THE_EXPRESSION:
+        place = (*path, *place)
+    return problem_at(KIND_OF[type(error)], place, error.detail + _advice(error, is_text))
+
+
+def _advice(error: EngineError, is_text: bool) -> str:
+    if isinstance(error, errors.UnboundInput):
+        return '; add it to "inputs"' + ("" if is_text else ' or give the node "data"')
+    if isinstance(error, errors.NonFinite):
+        return '; with "nonfinite": "null" the response has null in its place'
+    if isinstance(error, errors.UnknownPrimitive) and "Did you mean" not in error.detail and "It is called" not in error.detail:
+        return " GET /v1/primitives lists them."
+    return ""
+
+
+@contextmanager
+def located(*path: str | int, whole: bool = False) -> Iterator[None]:
+    """Turn the libraries' errors into problems whose places lie under `path`.
+
+    Args:
+        path: where in the request the libraries' arguments stand.
+        whole: point at `path` itself, because the client sent something that stands for those arguments.
+    """
+    try:
+        yield
+    except EngineError as error:
+        place = path if whole else (*path, *error.place)
+        if error.place == ("model",):  # data that do not fit a model say so; every request has it in this field
+            place = error.place
+        raise problem_at(KIND_OF[type(error)], place, error.detail) from None
+
+
+def install(app: FastAPI) -> None:
+    """Register the exception handler for the libraries' errors."""
+    app.add_exception_handler(EngineError, _answer_engine_error)
+
+
+async def _answer_engine_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EngineError)
+    expression = getattr(getattr(request.state, "model", None), "expression", None)
+    problem = problem_for(error, expression)
+    request.state.facts["problem"] = problem.kind.name
+    return problems.response(problem)

@@ -1,0 +1,1 @@
+"""The subject of expressions: values, derivatives and graphs under /v1."""

@@ -1,0 +1,229 @@
+"""Expressions on the wire: a text or a graph object, and the engine's graph that it stands for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Annotated, Any, Generic, TypeVar
+
+import orjson
+from pydantic import ConfigDict, Field, GetPydanticSchema, RootModel, TypeAdapter
+from pydantic_core import PydanticCustomError, core_schema
+
+from app.api.errors import problem_for
+from app.api.expressions import work
+from app.engine.errors import EngineError, Place
+from app.engine.graph import Graph, Node, NodeTable, unknown_node
+from app.engine.node_table import Nodes, read_nodes
+from app.engine.scanner import NodesText
+from app.engine.text import parse
+from app.service.bodies import NotJSON
+from app.service.execution import Job
+from app.service.models import FLOAT, Handler, RequestModel, found_text, is_number
+from app.service.problems import problem_at
+
+CACHED_BYTES = 4096
+CACHE_ENTRIES = 256
+"""Expressions up to this size stay in memory, parsed, in case they come again: the latest of them."""
+
+Wire = TypeVar("Wire")
+"""The model of one node on the wire."""
+
+
+def _argument(value: Any, handler: Handler) -> str | float:
+    if isinstance(value, str):
+        return value
+    if not is_number(value):
+        raise PydanticCustomError("argument", "expected a node's id or a number, found {found}", {"found": found_text(value)})
+    return float(value)
+
+
+Argument = Annotated[
+    str | float,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_wrap_validator_function(_argument, FLOAT),
+        lambda source, handler: {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    ),
+]
+
+
+class ExpressionNode(RequestModel):
+    """A node of a graph: a leaf, or an operation on other nodes and numbers."""
+
+    id: str = Field(description="1 to 128 characters, no control characters", examples=["x"])
+    op: str = Field(description='The name of a primitive, or "value" for a leaf', examples=["mul"])
+    args: list[Argument] = Field([], description="Ids of nodes, or numbers, which become constant leaves")
+    data: float | None = Field(None, description="A leaf's number; `inputs` overrides it")
+    label: str | None = Field(None, description="Shown in drawings; has no other meaning")
+
+
+class NodeList(Generic[Wire]):
+    """The nodes of a graph object.
+
+    Attributes:
+        nodes: the engine's nodes, perhaps decoded only when they are accessed.
+        table: what the compiled reader made of them, if it could.
+        text: their JSON text, if it is short.
+    """
+
+    __slots__ = ("nodes", "table", "text")
+
+    def __init__(self, nodes: Sequence[Node], table: NodeTable | None = None, text: bytes | None = None) -> None:
+        self.nodes = nodes
+        self.table = table
+        self.text = text
+
+    def json_form(self) -> list[dict[str, Any]]:
+        """The nodes as a response has them: without the fields that have no value."""
+        return [_node_json(node) for node in self.nodes]
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    fields: dict[str, Any] = {"id": node.id, "op": node.op}
+    if node.args:
+        fields["args"] = node.args
+    if node.data is not None:
+        fields["data"] = node.data
+    if node.label is not None:
+        fields["label"] = node.label
+    return fields
+
+
+@lru_cache(maxsize=CACHE_ENTRIES)
+def _read_short(text: bytes) -> NodeList[Any] | None:
+    table = read_nodes(text)
+    return None if table is None else NodeList(Nodes(text, len(table.ids)), table, text)
+
+
+def _short_text(nodes: list[Any]) -> bytes | None:
+    """The nodes as JSON text again, if it is short and not nested more deeply than any node is."""
+    try:
+        text = orjson.dumps(nodes)
+    except orjson.JSONEncodeError:
+        return None
+    return text if len(text) <= CACHED_BYTES else None
+
+
+def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
+    """Read the nodes: by compiled code where they are plain, else by pydantic, which says what is wrong with them."""
+    if isinstance(value, NodeList):
+        return value
+    found: NodeList[Any] | None = None
+    if isinstance(value, NodesText):
+        table = read_nodes(value.text)
+        found = None if table is None else NodeList(Nodes(value.text, len(table.ids)), table)
+    elif isinstance(value, list):  # of a small body, which was decoded as a whole
+        text = _short_text(value)
+        found = None if text is None else _read_short(text)
+    if found is not None:
+        return found
+    if isinstance(value, NodesText):
+        try:
+            value = orjson.loads(value.text)
+        except orjson.JSONDecodeError as error:
+            raise NotJSON(str(error)) from None
+    return NodeList([Node(n.id, n.op, tuple(n.args), n.data, n.label) for n in handler(value)])
+
+
+class ExpressionGraph(RequestModel):
+    """A graph of scalar operations: nodes in any order, and the id of the output."""
+
+    nodes: Annotated[
+        NodeList[ExpressionNode],
+        GetPydanticSchema(
+            lambda source, handler: core_schema.no_info_wrap_validator_function(_node_list, handler(list[ExpressionNode]))
+        ),
+        Field(description="The nodes, in any order"),
+    ]
+    output: str | None = Field(None, description="The id of the output")
+    outputs: list[str] | None = Field(None, description="The ids of several outputs, where an endpoint takes several")
+
+
+def _expression(value: Any, handler: Handler) -> str | ExpressionGraph:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        detail = "expected an expression as text or as a graph object, found {found}"
+        raise PydanticCustomError("expression", detail, {"found": found_text(value)})
+    graph: ExpressionGraph = handler(value)
+    return graph
+
+
+class ExpressionText(RootModel[str]):
+    """An expression in Python's arithmetic syntax: statements `name = expression`, the last of which is the output."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": ["h = tanh(w*x + b); (h - y)**2"]})
+
+
+EXPRESSION_TEXT = TypeAdapter(ExpressionText)
+
+Expression = Annotated[
+    str | ExpressionGraph,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_wrap_validator_function(_expression, handler(ExpressionGraph)),
+        lambda schema, handler: {"oneOf": [handler(EXPRESSION_TEXT.core_schema), handler(schema)]},
+    ),
+    Field(
+        description="Text in Python's arithmetic syntax, or a graph object. If an object has a key twice, the last one counts."
+    ),
+]
+"""An expression: a text or a graph object."""
+
+
+_parse_short = lru_cache(maxsize=CACHE_ENTRIES)(parse)
+
+
+@lru_cache(maxsize=CACHE_ENTRIES)
+def _connect_short(text: bytes, outputs: tuple[str, ...]) -> Graph:
+    nodes = _read_short(text)
+    assert nodes is not None
+    return Graph(nodes.nodes, outputs, table=nodes.table)
+
+
+def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expression",), *, several: bool = False) -> Graph:
+    """The graph of an expression at `path` in the request, with one output unless it may have `several`.
+
+    Raises Problem for everything that can be wrong with an expression, and where it exceeds a limit.
+    """
+    if isinstance(expression, str):
+        work.check_text(expression, job, path)
+        try:
+            graph = _parse_short(expression) if len(expression) <= CACHED_BYTES else parse(expression)
+        except EngineError as error:
+            raise problem_for(error, expression, path) from None
+        work.check_nodes(len(graph.nodes), job, path)
+        return graph
+    nodes = expression.nodes
+    work.check_nodes(len(nodes.nodes), job, (*path, "nodes"))
+    if expression.outputs is not None and not several:
+        raise problem_at(
+            "invalid-request", (*path, "outputs"), 'expected one output: write "output": "..." instead of "outputs"'
+        )
+    if (expression.outputs is None) == (expression.output is None):
+        needed = 'either "output" or "outputs"' if several else '"output"'
+        raise problem_at("invalid-request", (*path, "output"), f"a graph needs {needed}")
+    outputs = (expression.output,) if expression.output is not None else tuple(expression.outputs or ())
+    try:
+        return Graph(nodes.nodes, outputs, table=nodes.table) if nodes.text is None else _connect_short(nodes.text, outputs)
+    except EngineError as error:
+        if error.place == ("output",) and expression.output is None:
+            error.place = ("outputs", 0)
+        raise problem_for(error, expression, path) from None
+
+
+def with_outputs(graph: Graph, outputs: list[str] | None) -> Graph:
+    """The graph with the outputs that the request names, or its own. Raises Problem for names that it does not have."""
+    if outputs is None:
+        return graph
+    if not outputs:
+        raise problem_at("invalid-request", ("outputs",), "expected at least one output")
+    for k, name in enumerate(outputs):
+        if name not in graph.index:
+            raise problem_at("unknown-node", ("outputs", k), unknown_node(name, graph, ()).detail)
+    return replace(graph, outputs=tuple(dict.fromkeys(outputs)))
+
+
+def graph_object(nodes: Sequence[Node], outputs: Sequence[str]) -> ExpressionGraph:
+    """A graph on the wire, as every endpoint for expressions takes it."""
+    if len(outputs) == 1:
+        return ExpressionGraph(nodes=NodeList(nodes), output=outputs[0])
+    return ExpressionGraph(nodes=NodeList(nodes), outputs=list(outputs))

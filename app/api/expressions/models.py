@@ -1,0 +1,214 @@
+"""Request and response models of the endpoints for expressions."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SkipValidation
+
+from app.api.expressions.expression import Expression, ExpressionGraph
+from app.service.models import ABSENT, Floats, Numbers, RequestModel, ResponseModel
+
+Bindings = Annotated[
+    dict[str, Numbers],
+    Field(description="Numbers for leaves, by id. All lists have the same length; entry k of each belongs to point k."),
+]
+Tangents = Annotated[dict[str, Numbers], Field(description="The direction, by id; a node that is not named has 0")]
+ByLeaves = Annotated[list[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
+
+
+class ExpressionRequest(RequestModel):
+    """An expression and its inputs."""
+
+    expression: Expression
+    inputs: Bindings = Field(default_factory=dict)
+    nonfinite: Literal["error", "null"] = Field(
+        "error",
+        description="What to do with a number that is NaN or infinite: respond with an error, or with null in its place",
+    )
+
+
+class ForwardRequest(ExpressionRequest):
+    """An expression to evaluate."""
+
+    values: bool = Field(False, description="Whether to include the value of every node")
+
+
+class BackwardRequest(ForwardRequest):
+    """An expression to differentiate in reverse mode."""
+
+    wrt: list[str] | None = Field(
+        None, description="The nodes to differentiate by; default: every node of a graph, inputs and assigned names of a text"
+    )
+    cotangent: Numbers = Field(1.0, description="The factor of all gradients")
+
+
+class JvpRequest(ExpressionRequest):
+    """An expression to differentiate along a direction."""
+
+    tangents: Tangents = Field(default_factory=dict)
+
+
+class HessianRequest(ExpressionRequest):
+    """An expression to differentiate twice."""
+
+    wrt: ByLeaves = None
+
+
+class JacobianRequest(ExpressionRequest):
+    """An expression with several outputs."""
+
+    wrt: ByLeaves = None
+    outputs: list[str] | None = Field(None, description="The ids of the outputs; for text, names that it assigns")
+
+
+class HvpRequest(ExpressionRequest):
+    """An expression whose Hessian is multiplied by a direction."""
+
+    wrt: ByLeaves = None
+    tangents: Tangents = Field(default_factory=dict)
+
+
+class CheckRequest(ExpressionRequest):
+    """An expression whose gradients are compared with difference quotients."""
+
+    wrt: ByLeaves = None
+    tolerance: float = Field(1e-6, gt=0.0, description="The largest relative error that counts as agreement")
+
+
+class ParseRequest(ExpressionRequest):
+    """An expression to convert to a graph object."""
+
+
+class GraphRequest(ExpressionRequest):
+    """An expression to show as nodes and edges."""
+
+    gradients: bool = Field(True, description="Whether to include gradients")
+
+
+Result = Annotated[
+    float | None | list[float | None],
+    Field(
+        description="A number, or a list with one number per point; null where it is not finite and the request allows that",
+        json_schema_extra={
+            "anyOf": None,
+            "oneOf": [{"type": ["number", "null"]}, {"type": "array", "items": {"type": ["number", "null"]}}],
+        },
+    ),
+]
+"""How a number appears in a response. Internally lists are NumPy arrays; responses are not validated again."""
+
+Column = float | None | list[float | None] | Floats
+Table = SkipValidation[dict[str, Result]]
+
+
+class NonFiniteNumber(ResponseModel):
+    """A number of the response that is null: its node, the pass in which it came up, what it was, and at which point."""
+
+    node: str
+    walk: Literal["forward", "backward"] = Field(alias="pass")
+    value: Literal["NaN", "Infinity", "-Infinity"]
+    point: int = Field(ABSENT, description="The point, counted from 0; absent where there is only one")
+
+
+class ExpressionResponse(ResponseModel):
+    """What responses about expressions have in common."""
+
+    nonfinite: list[NonFiniteNumber] = Field(ABSENT, description='With "nonfinite": "null", the first 20 numbers that are null')
+
+
+class ForwardResponse(ExpressionResponse):
+    """The value of the output, and of every node if requested."""
+
+    output: str
+    value: SkipValidation[Result]
+    values: Table = ABSENT
+
+
+class BackwardResponse(ExpressionResponse):
+    """The value of the output and its gradient table."""
+
+    output: str
+    value: SkipValidation[Result]
+    gradients: Table
+    values: Table = ABSENT
+
+
+class JvpResponse(ExpressionResponse):
+    """The value of the output and its derivative along the tangents."""
+
+    output: str
+    value: SkipValidation[Result]
+    tangent: SkipValidation[Result]
+
+
+class JacobianResponse(ExpressionResponse):
+    """The values of the outputs, and a gradient table for each of them."""
+
+    values: Table
+    jacobian: SkipValidation[dict[str, dict[str, Result]]]
+
+
+class HessianResponse(ExpressionResponse):
+    """The value of the output, its gradients and their gradients."""
+
+    output: str
+    value: SkipValidation[Result]
+    gradients: Table
+    hessian: SkipValidation[dict[str, dict[str, Result]]]
+
+
+class HvpResponse(ExpressionResponse):
+    """The value of the output, its gradients, and the Hessian times the tangents."""
+
+    output: str
+    value: SkipValidation[Result]
+    gradients: Table
+    hvp: Table
+
+
+class CheckedGradient(ResponseModel):
+    """A gradient in reverse mode, in forward mode and as a difference quotient."""
+
+    reverse: SkipValidation[Result]
+    forward: SkipValidation[Result]
+    numeric: SkipValidation[Result]
+    relative_error: SkipValidation[Result]
+
+
+class CheckResponse(ExpressionResponse):
+    """Whether all gradients agree with their difference quotients."""
+
+    ok: bool
+    checks: dict[str, CheckedGradient]
+
+
+class ParseResponse(ResponseModel):
+    """The expression as a graph object."""
+
+    graph: ExpressionGraph
+
+
+class GraphNode(ResponseModel):
+    """A node with its value and the derivative of the output by it."""
+
+    id: str
+    label: str | None
+    op: str
+    data: SkipValidation[Result]
+    grad: SkipValidation[Result] = ABSENT
+    arity: int
+    is_leaf: bool
+
+
+class GraphEdge(ResponseModel):
+    """An argument of a node, with the derivative of the node by this argument."""
+
+    origin: str = Field(alias="from")
+    to: str
+    local_gradient: SkipValidation[Result] = ABSENT
+
+
+class GraphResponse(ExpressionResponse):
+    """Nodes in topological order, and edges."""
+
+    nodes: SkipValidation[list[GraphNode]]
+    edges: SkipValidation[list[GraphEdge]]

@@ -1,0 +1,106 @@
+"""Numbers of the engine on their way into a response: checked, and as JSON has them.
+
+A number that is NaN or infinite becomes an error that names the node at fault, or null if the request asks for that.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from app.api.expressions.models import ExpressionRequest, NonFiniteNumber
+from app.engine.binding import Column, Seed
+from app.engine.errors import NonFinite, Place
+from app.engine.faults import Fault, Quantity, explain, number_text
+from app.engine.gradients import Gradients
+from app.engine.graph import Graph
+
+MAX_LISTED = 20
+"""How many null numbers a response lists."""
+
+Written = Any
+"""A number as the response has it: a float or None, an array of one per point, or a list of them with None in it."""
+
+
+class ResponseNumbers:
+    """The numbers of one response. `nulls` lists those that became null so far."""
+
+    def __init__(self, request: ExpressionRequest, graph: Graph, checkpoint: Callable[[], None]) -> None:
+        self.inputs = request.inputs
+        self.graph = graph
+        self.checkpoint = checkpoint
+        self.allow_null = request.nonfinite == "null"
+        self.nulls: list[NonFiniteNumber] = []
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The response's field `nonfinite`, if the request allows null."""
+        return {"nonfinite": self.nulls} if self.allow_null else {}
+
+    def table(
+        self,
+        quantity: Quantity,
+        columns: Mapping[str, Column],
+        *,
+        seeds: Mapping[str, Seed] | None = None,
+        output: str | None = None,
+    ) -> dict[str, Written]:
+        """A table of numbers by node. `seeds` and `output` are as in `engine.faults.explain`."""
+        plain: Any = columns.copy() if isinstance(columns, Gradients) else dict(columns)
+        # A sum is finite only if all its terms are, and it is a float only if they are.
+        if isinstance(next(iter(plain.values()), None), float) and isinstance(total := sum(plain.values()), float):
+            if math.isfinite(total):
+                return plain  # type: ignore[no-any-return]
+        elif all(map(_is_finite, plain.values())):
+            return plain  # type: ignore[no-any-return]
+
+        def fault(node: str) -> Callable[[float, int | None], NonFinite]:
+            def explained(number: float, point: int | None) -> NonFinite:
+                found = Fault(quantity, node, number, point, output)
+                return explain(self.graph, self.inputs, found, seeds, checkpoint=self.checkpoint)
+
+            return explained
+
+        return {node: self._with_nulls(quantity, node, column, fault(node)) for node, column in plain.items()}
+
+    def named(self, what: str, quantity: Quantity, node: str, column: Column) -> Written:
+        """A number that belongs to no node alone, such as a local gradient; `what` names it in an error at `node`."""
+
+        def fault(number: float, point: int | None) -> NonFinite:
+            where = "" if point is None else f" at point {point} (counted from 0)"
+            place: Place = ("nodes", self.graph.index[node]) if node in self.graph.index else ()
+            return NonFinite(f"{what} is {number_text(number)}{where}", place)
+
+        return self._with_nulls(quantity, node, column, fault)
+
+    def one(
+        self, quantity: Quantity, column: Column, *, seeds: Mapping[str, Seed] | None = None, output: str | None = None
+    ) -> Written:
+        """One number, of the graph's output."""
+        if isinstance(column, float) and math.isfinite(column):
+            return column
+        return self.table(quantity, {self.graph.output: column}, seeds=seeds, output=output)[self.graph.output]
+
+    def _with_nulls(
+        self, quantity: Quantity, node: str, column: Column, fault: Callable[[float, int | None], NonFinite]
+    ) -> Written:
+        """The column with null for each number that is not finite. Each is listed, or raised as its `fault`."""
+        if _is_finite(column):
+            return column
+        many = isinstance(column, np.ndarray)
+        numbers = column.tolist() if isinstance(column, np.ndarray) else [column]
+        for point, number in enumerate(numbers):
+            if math.isfinite(number):
+                continue
+            if not self.allow_null:
+                raise fault(number, point if many else None)
+            if len(self.nulls) < MAX_LISTED:
+                at_point: dict[str, Any] = {"point": point} if many else {}
+                text: Any = number_text(number)
+                self.nulls.append(NonFiniteNumber(node=node, walk=quantity.walk, value=text, **at_point))
+        return [number if math.isfinite(number) else None for number in numbers] if many else None
+
+
+def _is_finite(column: Column) -> bool:
+    return bool(np.isfinite(column).all()) if isinstance(column, np.ndarray) else math.isfinite(column)

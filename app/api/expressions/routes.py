@@ -1,0 +1,250 @@
+"""The endpoints for expressions. What they compute is in `app.engine.transforms`."""
+
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+
+from app.api.expressions import work
+from app.api.expressions.expression import graph_object, graph_of, with_outputs
+from app.api.expressions.models import (
+    BackwardRequest,
+    BackwardResponse,
+    CheckedGradient,
+    CheckRequest,
+    CheckResponse,
+    ForwardRequest,
+    ForwardResponse,
+    GraphEdge,
+    GraphNode,
+    GraphRequest,
+    GraphResponse,
+    HessianRequest,
+    HessianResponse,
+    HvpRequest,
+    HvpResponse,
+    JacobianRequest,
+    JacobianResponse,
+    JvpRequest,
+    JvpResponse,
+    ParseRequest,
+    ParseResponse,
+)
+from app.api.expressions.numbers import ResponseNumbers
+from app.engine import drawing, transforms
+from app.engine.binding import points_of
+from app.engine.errors import quote
+from app.engine.faults import Quantity
+from app.service import problems
+from app.service.execution import Job
+from app.service.routing import ComputationRoute, computation
+
+PROBLEMS = (
+    "invalid-json",
+    "unauthorized",
+    "too-large",
+    "overloaded",
+    "deadline-exceeded",
+    "unsupported-media-type",
+    "invalid-request",
+    "not-acceptable",
+    "internal",
+    "unknown-node",
+    "duplicate-node",
+    "graph-cycle",
+    "unknown-primitive",
+    "wrong-arity",
+    "unbound-input",
+    "syntax-error",
+    "shape-mismatch",
+    "non-finite",
+)
+DOT = "text/vnd.graphviz"
+
+router = APIRouter(prefix="/v1", tags=["expressions"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS))
+
+
+@router.post("/backward", summary="Value and gradient table (reverse mode)")
+@computation(estimate_seconds=work.estimate_evaluation)
+def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
+    """`gradients[x] = cotangent * df/dx`, for all x in one walk back over the expression.
+
+    At many points every gradient is a list with one entry per point. A node that the output does not depend on has gradient 0.
+    """
+    graph = graph_of(request.expression, job)
+    wanted = len(graph.names if request.wrt is None else request.wrt)
+    points = (("inputs", request.inputs), ("cotangent", {"": request.cotangent}))
+    work.check(job, graph, 2, 1 + wanted + request.values * len(graph.nodes), *points)
+    result = transforms.backward(graph, request.inputs, request.wrt, request.cotangent, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    value = numbers.one(Quantity.VALUE, result.value)
+    gradients = numbers.table(Quantity.GRADIENT, result.gradients, seeds={graph.output: request.cotangent})
+    values: dict[str, Any] = {}
+    if request.values:
+        columns = transforms.evaluate(graph, request.inputs, everything=True, checkpoint=job.check)
+        values["values"] = numbers.table(Quantity.VALUE, columns)
+    return BackwardResponse(output=graph.output, value=value, gradients=gradients, **values, **numbers.fields)
+
+
+@router.post("/forward", summary="Value of an expression")
+@computation(estimate_seconds=work.estimate_evaluation)
+def forward(request: ForwardRequest, job: Job) -> ForwardResponse:
+    """`value = f(inputs)`. With lists in `inputs`, f is evaluated at each point, and `value` is a list of that length."""
+    graph = graph_of(request.expression, job)
+    work.check(job, graph, 1, len(graph.nodes) if request.values else 1, ("inputs", request.inputs))
+    numbers = ResponseNumbers(request, graph, job.check)
+    columns = transforms.evaluate(graph, request.inputs, everything=request.values, checkpoint=job.check)
+    table = numbers.table(Quantity.VALUE, columns)
+    values: dict[str, Any] = {"values": table} if request.values else {}
+    return ForwardResponse(output=graph.output, value=table[graph.output], **values, **numbers.fields)
+
+
+@router.post("/jvp", summary="Derivative along a direction (forward mode)")
+@computation(estimate_seconds=work.estimate_evaluation)
+def jvp(request: JvpRequest, job: Job) -> JvpResponse:
+    """`tangent = sum over x of df/dx * tangents[x]`: a Jacobian-vector product, in one walk forward."""
+    graph = graph_of(request.expression, job)
+    work.check(job, graph, 3, 2, ("inputs", request.inputs), ("tangents", request.tangents))
+    result = transforms.jvp(graph, request.inputs, request.tangents, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    return JvpResponse(
+        output=graph.output,
+        value=numbers.one(Quantity.VALUE, result.value),
+        tangent=numbers.one(Quantity.TANGENT, result.tangent, seeds=request.tangents),
+        **numbers.fields,
+    )
+
+
+@router.post("/jacobian", summary="Jacobian of several outputs")
+@computation(estimate_seconds=work.estimate_matrix)
+def jacobian(request: JacobianRequest, job: Job) -> JacobianResponse:
+    """`jacobian[f][x] = df/dx`: one gradient table for each output.
+
+    Uses forward mode if there are fewer nodes to differentiate by than outputs, else reverse mode. A text names its outputs in
+    the request's `outputs`, a graph in its own.
+    """
+    graph = with_outputs(graph_of(request.expression, job, several=True), request.outputs)
+    n, m = len(graph.leaves if request.wrt is None else request.wrt), len(graph.outputs)
+    work.check(job, graph, 2 + min(n, m), m * (n + 1), ("inputs", request.inputs))
+    result = transforms.jacobian(graph, request.inputs, request.wrt, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    values = numbers.table(Quantity.VALUE, result.values)
+    rows = {f: numbers.table(Quantity.GRADIENT, row, output=f, seeds={f: 1.0}) for f, row in result.jacobian.items()}
+    return JacobianResponse(values=values, jacobian=rows, **numbers.fields)
+
+
+@router.post("/hessian", summary="Second derivatives (forward over reverse)")
+@computation(estimate_seconds=work.estimate_matrix)
+def hessian(request: HessianRequest, job: Job) -> HessianResponse:
+    """`hessian[x][y] = d2f/dxdy`, exact: an n by n table for n nodes in `wrt`. No difference quotients are involved."""
+    graph = graph_of(request.expression, job)
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    work.check(job, graph, 4 + 2 * n, 1 + n + n * n, ("inputs", request.inputs))
+    result = transforms.hessian(graph, request.inputs, request.wrt, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    return HessianResponse(
+        output=graph.output,
+        value=numbers.one(Quantity.VALUE, result.value),
+        gradients=numbers.table(Quantity.GRADIENT, result.gradients),
+        hessian={x: numbers.table(Quantity.SECOND, row, seeds={x: 1.0}) for x, row in result.hessian.items()},
+        **numbers.fields,
+    )
+
+
+@router.post("/hvp", summary="Hessian times a direction")
+@computation(estimate_seconds=work.estimate_evaluation)
+def hvp(request: HvpRequest, job: Job) -> HvpResponse:
+    """`hvp[x] = sum over y of d2f/dxdy * tangents[y]`, exact, in one walk forward and one back. The Hessian is never formed."""
+    graph = graph_of(request.expression, job)
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    work.check(job, graph, 6, 1 + 2 * n, ("inputs", request.inputs), ("tangents", request.tangents))
+    result = transforms.hvp(graph, request.inputs, request.tangents, request.wrt, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    return HvpResponse(
+        output=graph.output,
+        value=numbers.one(Quantity.VALUE, result.value),
+        gradients=numbers.table(Quantity.GRADIENT, result.gradients),
+        hvp=numbers.table(Quantity.SECOND, result.hvp, seeds=request.tangents),
+        **numbers.fields,
+    )
+
+
+@router.post("/check", summary="Gradients compared with difference quotients")
+@computation(estimate_seconds=work.estimate_unknown)
+def check(request: CheckRequest, job: Job) -> CheckResponse:
+    """Each gradient three times: in reverse mode, in forward mode, and as the limit of `(f(x + h) - f(x - h)) / 2h` (Ridders'
+    method).
+
+    `relative_error` is the largest distance from the first, divided by `max(1, |gradient|)`. `ok` means that none exceeds
+    `tolerance`. At a kink the three need not agree.
+    """
+    graph = graph_of(request.expression, job)
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    work.check(job, graph, 2 + 122 * n, 4 * n, ("inputs", request.inputs))
+    checks = transforms.check_gradients(graph, request.inputs, request.wrt, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    reverse = numbers.table(Quantity.GRADIENT, {x: c.reverse for x, c in checks.items()})
+    forward = numbers.table(Quantity.GRADIENT, {x: c.forward for x, c in checks.items()})
+    rows = {}
+    for x, c in checks.items():
+        numeric = numbers.named(f"the difference quotient by {quote(x)}", Quantity.VALUE, x, c.numeric)
+        error = numbers.named(f"the relative error by {quote(x)}", Quantity.VALUE, x, c.relative_error)
+        rows[x] = CheckedGradient(reverse=reverse[x], forward=forward[x], numeric=numeric, relative_error=error)
+    ok = all(transforms.agrees(c, request.tolerance) for c in checks.values())
+    return CheckResponse(ok=ok, checks=rows, **numbers.fields)
+
+
+@router.post("/parse", summary="Text to graph")
+@computation(estimate_seconds=work.estimate_parsing)
+def parse(request: ParseRequest, job: Job) -> ParseResponse:
+    """The same expression as a graph object, which every endpoint takes.
+
+    Numbers in `inputs` become the `data` of leaves. Lists have no place in a graph, so their leaves stay unbound.
+    """
+    graph = graph_of(request.expression, job, several=True)
+    points_of(graph, request.inputs)
+    nodes = list(graph.nodes)
+    for name, number in request.inputs.items():
+        if not isinstance(number, np.ndarray):
+            nodes[graph.index[name]] = nodes[graph.index[name]]._replace(data=number)
+    return ParseResponse(graph=graph_object(nodes, graph.outputs))
+
+
+def _to_dot(response: GraphResponse) -> bytes:
+    with_gradients = bool(response.nodes) and "grad" in response.nodes[0].model_fields_set
+    return drawing.dot(response.nodes, response.edges, with_gradients).encode()
+
+
+@router.post("/graph", summary="Nodes and edges, with values and gradients")
+@computation(estimate_seconds=work.estimate_drawing, renderings={DOT: _to_dot})
+def graph(request: GraphRequest, job: Job) -> GraphResponse:
+    """Backpropagation made visible.
+
+    A node's `grad` is the sum, over the edges that leave it, of `local_gradient` times the `grad` at the other end. Numbers
+    among the arguments are shown as leaves of their own. With `Accept: text/vnd.graphviz` the response is a text for Graphviz.
+    """
+    graph = graph_of(request.expression, job)
+    edge_count = sum(len(node.args) for node in graph.nodes)
+    work.check(job, graph, 3, 2 * len(graph.nodes) + 3 * edge_count, ("inputs", request.inputs))
+    node_rows, edge_rows = drawing.rows(graph, request.inputs, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    data = numbers.table(Quantity.VALUE, {row.id: row.data for row in node_rows})
+    grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows}) if request.gradients else {}
+    return GraphResponse(
+        nodes=[_graph_node(row, data[row.id], {"grad": grads[row.id]} if request.gradients else {}) for row in node_rows],
+        edges=[_graph_edge(row, _local_gradient(numbers, row) if request.gradients else {}) for row in edge_rows],
+        **numbers.fields,
+    )
+
+
+def _graph_node(row: drawing.NodeRow, data: Any, grad: dict[str, Any]) -> GraphNode:
+    return GraphNode(id=row.id, label=row.label, op=row.op, data=data, arity=row.arity, is_leaf=row.is_leaf, **grad)
+
+
+def _local_gradient(numbers: ResponseNumbers, row: drawing.EdgeRow) -> dict[str, Any]:
+    what = f"the local gradient of {quote(row.to)} by {quote(row.origin)}"
+    return {"local_gradient": numbers.named(what, Quantity.GRADIENT, row.to, row.local_gradient)}
+
+
+def _graph_edge(row: drawing.EdgeRow, local_gradient: dict[str, Any]) -> GraphEdge:
+    return GraphEdge(origin=row.origin, to=row.to, **local_gradient)

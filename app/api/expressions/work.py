@@ -1,0 +1,137 @@
+"""Limits on requests about expressions, and the estimate of their run time.
+
+Work is counted in nodes times points times passes over the graph. Estimates need only tell a millisecond from more, and must
+not be far too small.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.engine.errors import Place
+from app.engine.graph import Graph
+from app.service.execution import Job
+from app.service.problems import too_large
+
+if TYPE_CHECKING:
+    from app.api.expressions.expression import ExpressionGraph
+    from app.api.expressions.models import ExpressionRequest
+
+SECONDS_PER_CHARACTER = 1.5e-6
+"""One character of a text, parsed."""
+SECONDS_PER_NODE = 0.2e-6
+"""One node of a graph, read and recorded."""
+SECONDS_PER_INSTRUCTION = 1e-8
+"""One instruction at one point."""
+SECONDS_PER_NUMBER = 1e-7
+"""One number of a response."""
+
+Given = Mapping[str, Any]
+"""Numbers or arrays by name."""
+
+
+def estimate_parsing(request: "ExpressionRequest") -> float:
+    """Estimated run time in seconds of reading an expression."""
+    return reading_seconds(request.expression)
+
+
+def estimate_evaluation(request: "ExpressionRequest") -> float:
+    """Estimated run time in seconds of a few walks over an expression at all of its points."""
+    nodes = count_nodes(request.expression)
+    numbers = len(getattr(request, "wrt", None) or ()) or nodes
+    seconds_per_point = 4.0 * SECONDS_PER_INSTRUCTION * nodes + SECONDS_PER_NUMBER * numbers
+    return reading_seconds(request.expression) + seconds_per_point * _points(request)
+
+
+def estimate_matrix(request: "ExpressionRequest") -> float:
+    """Estimated run time in seconds of as many walks as an expression has leaves, which give tables of tables."""
+    nodes = count_nodes(request.expression)
+    walks = max(nodes, len(getattr(request, "wrt", None) or ()), len(getattr(request, "outputs", None) or ()))
+    seconds_per_walk = 4.0 * SECONDS_PER_INSTRUCTION * nodes + SECONDS_PER_NUMBER * walks
+    return estimate_evaluation(request) + seconds_per_walk * walks * _points(request)
+
+
+def estimate_drawing(request: "ExpressionRequest") -> float:
+    """Estimated run time in seconds of an expression as rows of nodes and edges."""
+    nodes = count_nodes(request.expression)
+    return reading_seconds(request.expression) + 50.0 * SECONDS_PER_NUMBER * nodes * _points(request)
+
+
+def estimate_unknown(request: object) -> float:
+    """The estimate for work whose amount a request does not show: long."""
+    return math.inf
+
+
+def count_nodes(expression: "str | ExpressionGraph") -> int:
+    """An upper bound on the nodes of an expression: every operator of a text takes a character; the output may be one more."""
+    return len(expression) + 1 if isinstance(expression, str) else len(expression.nodes.nodes)
+
+
+def reading_seconds(expression: "str | ExpressionGraph") -> float:
+    """Estimated time in seconds of reading an expression."""
+    return (SECONDS_PER_CHARACTER if isinstance(expression, str) else SECONDS_PER_NODE) * count_nodes(expression)
+
+
+def _points(request: "ExpressionRequest") -> int:
+    """As many points as the longest list has numbers."""
+    points = 1
+    for given in (request.inputs, getattr(request, "tangents", None), {"": getattr(request, "cotangent", None)}):
+        for numbers in given.values() if given else ():
+            if isinstance(numbers, np.ndarray) and len(numbers) > points:
+                points = len(numbers)
+    return points
+
+
+def check_text(text: str, job: Job, path: Place) -> None:
+    """Raise Problem for a text over the limit, before it is parsed."""
+    limit = job.settings.max_text
+    if len(text) * 4 > limit and (size := len(text.encode("utf-8", "replace"))) > limit:
+        raise too_large(f"the text has {size:,} bytes", limit, "max_text", path)
+
+
+def check_nodes(count: int, job: Job, path: Place) -> None:
+    """Raise Problem for a graph with too many nodes, before they are connected."""
+    if count > job.settings.max_nodes:
+        raise too_large(f"the graph has {count:,} nodes", job.settings.max_nodes, "max_nodes", path)
+
+
+def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given]) -> None:
+    """Raise Problem where a computation exceeds a limit.
+
+    Args:
+        job: holds the limits.
+        graph: what is walked over.
+        passes: the number of walks per point.
+        numbers: how many numbers the response has per point.
+        fields: the names of the request's fields whose lists are points, and their numbers by name.
+    """
+    points = _check_points(job, fields)
+    nodes = len(graph.nodes)
+    job.facts["nodes"], job.facts["points"] = nodes, points
+    work = nodes * points * passes
+    if work > job.settings.max_work:
+        detail = f"{nodes:,} nodes, {points:,} points and {passes:,} passes are {work:,} steps of work"
+        raise too_large(detail, job.settings.max_work, "max_work")
+    check_numbers(job, numbers * points)
+
+
+def _check_points(job: Job, fields: Iterable[tuple[str, Given]]) -> int:
+    """The number of points, at least 1."""
+    limit = job.settings.max_points
+    points = 1
+    for field, given in fields:
+        for name, numbers in given.items():
+            if isinstance(numbers, np.ndarray) and len(numbers) > points:
+                points = len(numbers)
+            if points > limit:
+                path = (field, name) if name else (field,)
+                raise too_large(f"{(name or field)[:60]!r} has {points:,} numbers", limit, "max_points", path)
+    return points
+
+
+def check_numbers(job: Job, numbers: float) -> None:
+    """Raise Problem where a response or a model would have too many numbers."""
+    if numbers > job.settings.max_numbers:
+        raise too_large(f"there would be {numbers:.3g} numbers", job.settings.max_numbers, "max_numbers")

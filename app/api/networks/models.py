@@ -1,0 +1,422 @@
+"""Request and response models of the endpoints for networks.
+
+The fields of optimizers and their states come from the table `app.nn.optimizers.OPTIMIZERS`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, GetPydanticSchema, SkipValidation, TypeAdapter, create_model
+from pydantic_core import PydanticCustomError, core_schema
+
+from app.api.expressions.expression import Expression, ExpressionGraph
+from app.engine.scanner import NumberList
+from app.nn.datasets import SOURCES
+from app.nn.losses import LOSSES
+from app.nn.optimizers import OPTIMIZERS
+from app.nn.training import MAX_STEPS
+from app.service.models import (
+    ABSENT,
+    NUMBER_SCHEMA,
+    Handler,
+    Numbers,
+    PositiveInteger,
+    RequestModel,
+    ResponseModel,
+    Rows,
+    Seed,
+    Vector,
+    VectorOrRows,
+    WholeNumber,
+    found_text,
+    is_number,
+    whole,
+)
+
+Init = Literal["uniform", "he", "xavier"]
+L2 = Annotated[float, Field(ge=0.0, description="Adds `l2 * sum(p*p)` over all weights and biases to the loss")]
+Activation = Annotated[str, Field(description="`linear`, or the name of a primitive of one argument", examples=["relu"])]
+
+
+class NetworkLayer(RequestModel):
+    """A layer of a model. A row of `weights` is a neuron."""
+
+    weights: Rows = Field(description="One row per neuron", examples=[[[0.1, -0.2], [0.3, 0.4]]])
+    biases: Vector = Field(description="One per neuron", examples=[[0.0, 0.0]])
+    activation: Activation = "linear"
+
+
+class NetworkModel(RequestModel):
+    """A model: what goes in and what comes out."""
+
+    layers: list[NetworkLayer] = Field(description="The layers, from inputs to outputs")
+
+
+def _neurons(value: Any) -> Any:
+    """Many numbers of neurons come as a scanned list."""
+    return value.values.tolist() if isinstance(value, NumberList) else value
+
+
+class NetworkSpec(RequestModel):
+    """A new multilayer perceptron."""
+
+    inputs: WholeNumber = Field(ge=1, description="The width of a row of inputs")
+    layers: Annotated[list[PositiveInteger], BeforeValidator(_neurons)] = Field(
+        min_length=1, description="The number of neurons of each layer"
+    )
+    activation: Activation = "relu"
+    output_activation: Annotated[str, Field(description="The activation of the last layer")] = "linear"
+    init: Init = Field("uniform", description="`uniform` is micrograd's; `he` and `xavier` are normal distributions")
+    seed: Seed = 0
+
+
+def _are_numbers(layers: object) -> bool:
+    return isinstance(layers, NumberList) or (isinstance(layers, list) and any(map(is_number, layers)))
+
+
+def _model_or_spec(value: Any, handler: Handler) -> "NetworkModel | NetworkSpec":
+    """A model if its layers are objects, a spec if they are numbers or it has `inputs`."""
+    layers = value.get("layers") if isinstance(value, dict) else None
+    has_objects = isinstance(layers, list) and any(isinstance(layer, dict) for layer in layers)
+    if isinstance(value, dict) and not has_objects and (value.get("inputs") is not None or _are_numbers(layers)):
+        spec: NetworkSpec = SPEC.validate_python(value)
+        return spec
+    model: NetworkModel = handler(value)
+    return model
+
+
+SPEC = TypeAdapter(NetworkSpec)
+
+ModelOrSpec = Annotated[
+    NetworkModel | NetworkSpec,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_wrap_validator_function(_model_or_spec, handler(NetworkModel)),
+        lambda schema, handler: {"oneOf": handler(core_schema.union_schema([schema["schema"], SPEC.core_schema]))["anyOf"]},
+    ),
+    Field(description="A model, or the spec of a new one, as for POST /v1/networks"),
+]
+
+
+class NetworkData(RequestModel):
+    """Rows of inputs with their targets, or a dataset by name."""
+
+    inputs: Rows | None = Field(None, description="Rows as wide as the model has inputs")
+    targets: VectorOrRows | None = Field(
+        None, description="One number per row, or a list with one per output; for cross_entropy, the class of each row"
+    )
+    dataset: str | None = Field(None, description="The name of a dataset, instead of inputs and targets", examples=[*SOURCES])
+    samples: WholeNumber | None = Field(None, description="The number of rows of the dataset")
+    noise: float | None = Field(None, description="The noise of a generated dataset")
+    seed: WholeNumber | None = Field(None, description="The seed of what is drawn")
+    name: str | None = Field(None, description="As GET /v1/datasets/{name} sends it; ignored")
+    features: WholeNumber | None = Field(None, description="As GET /v1/datasets/{name} sends it; ignored")
+    classes: WholeNumber | None = Field(None, description="As GET /v1/datasets/{name} sends it; ignored")
+
+
+class LossExpression(RequestModel):
+    """A loss of your own: an expression of `score` and `target`, averaged over rows and outputs."""
+
+    expression: Expression
+
+
+def _loss(value: Any, handler: Handler) -> str | LossExpression:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        context = {"form": '{"expression": ...}', "found": found_text(value)}
+        raise PydanticCustomError("loss", "expected the name of a loss or {form}, found {found}", context)
+    loss: LossExpression = handler(value)
+    return loss
+
+
+LOSS_NAME_SCHEMA = {
+    "type": "string",
+    "title": "LossName",
+    "description": f"The name of a loss: {', '.join(LOSSES)}",
+    "examples": [*LOSSES],
+}
+LossOrName = Annotated[
+    str | LossExpression,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_wrap_validator_function(_loss, handler(LossExpression)),
+        lambda schema, handler: {"oneOf": [{**LOSS_NAME_SCHEMA}, handler(schema)]},
+    ),
+    Field(description=f"{', '.join(LOSSES)}, or an expression"),
+]
+
+
+def _rate(value: Any, handler: Handler) -> Any:
+    return float(value) if is_number(value) else handler(value)
+
+
+Rate = Annotated[
+    float | Expression,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.no_info_wrap_validator_function(_rate, handler(Expression)),
+        lambda schema, handler: {"oneOf": [{**NUMBER_SCHEMA}, *handler(schema)["oneOf"]]},
+    ),
+]
+
+
+def _optimizer_fields() -> dict[str, Any]:
+    """The fields of every optimizer in the table, each optional: {name: (type, default)}."""
+    types: dict[str, Any] = {
+        "number": float | None,
+        "flag": bool | None,
+        "pair": Annotated[list[float], Field(min_length=2, max_length=2)] | None,
+    }
+    fields: dict[str, Any] = {}
+    for row in OPTIMIZERS.values():
+        for parameter in row.parameters:
+            known = [other.name for other in OPTIMIZERS.values() if parameter.name in [p.name for p in other.parameters]]
+            described = Field(None, description=f"{parameter.description} ({', '.join(known)})")
+            fields.setdefault(parameter.name, (types[parameter.kind], described))
+    return fields
+
+
+class OptimizerBase(RequestModel):
+    """An optimizer with PyTorch's parameter names and defaults. Parameters of other optimizers are refused."""
+
+    name: str = Field("sgd", description=", ".join(OPTIMIZERS), examples=["adam"])
+    learning_rate: Rate | None = Field(None, description="A number, or an expression of `step`; default: PyTorch's")
+
+
+Optimizer = create_model("Optimizer", __base__=OptimizerBase, __doc__=OptimizerBase.__doc__, **_optimizer_fields())
+
+
+class LayerNumbers(RequestModel):
+    """Numbers in the shape of a layer."""
+
+    weights: Rows
+    biases: Vector
+
+
+class ModelNumbers(RequestModel):
+    """Numbers in the shape of a model: gradients, or a buffer of an optimizer."""
+
+    layers: list[LayerNumbers]
+
+
+class OptimizerStateBase(RequestModel):
+    """What an optimizer keeps from step to step, by PyTorch's names."""
+
+    name: str
+
+
+BUFFERS = tuple(dict.fromkeys(buffer.name for row in OPTIMIZERS.values() for buffer in row.buffers))
+_BUFFER_FIELDS: dict[str, Any] = {name: (ModelNumbers | None, None) for name in BUFFERS}
+OptimizerState = create_model(
+    "OptimizerState", __base__=OptimizerStateBase, __doc__=OptimizerStateBase.__doc__, **_BUFFER_FIELDS
+)
+
+
+class TrainingState(RequestModel):
+    """Where a training stands. It goes into the next request as it came out of the last one."""
+
+    step: WholeNumber = Field(ge=0, le=MAX_STEPS, description="The number of steps done")
+    optimizer: OptimizerState | None = None
+
+
+class PredictRequest(RequestModel):
+    """A model, and rows to compute its scores for."""
+
+    model: ModelOrSpec
+    inputs: Rows = Field(description="Rows as wide as the model has inputs", examples=[[[0.5, -1.0]]])
+
+
+class NetworkBackwardRequest(RequestModel):
+    """A model, and data to differentiate the loss on."""
+
+    model: ModelOrSpec
+    data: NetworkData
+    loss: LossOrName
+    l2: L2 = 0.0
+    input_gradients: bool = Field(False, description="Whether to differentiate by the inputs too")
+
+
+class TrainRequest(RequestModel):
+    """A model, data, and how to train."""
+
+    model: ModelOrSpec
+    data: NetworkData
+    loss: LossOrName
+    l2: L2 = 0.0
+    optimizer: Optimizer = Field(default_factory=Optimizer)
+    steps: WholeNumber = Field(100, ge=1, le=MAX_STEPS, description="How many steps to do")
+    batch_size: PositiveInteger | None = Field(
+        None, description="Rows per step, drawn without repetition within an epoch; by default all rows in every step"
+    )
+    seed: Seed = Field(0, description="The seed of the rows drawn; those of step k depend only on it and k")
+    log_every: WholeNumber = Field(1, ge=1, le=MAX_STEPS, description="The history has every so many steps, and the last one")
+    state: TrainingState | None = Field(None, description="The state that came with the model, to resume")
+
+
+class NetworkGraphRequest(RequestModel):
+    """A model and one row to write out as an expression."""
+
+    model: ModelOrSpec
+    inputs: Vector = Field(description="One row", examples=[[0.5, -1.0]])
+    target: Numbers | None = Field(None, description="The row's target; with it, the output is the loss")
+    loss: LossOrName | None = None
+
+
+class BoundaryRequest(RequestModel):
+    """A model of two inputs, and the grid to compute it on."""
+
+    model: ModelOrSpec
+    data: NetworkData | None = Field(None, description="Data whose range, padded, the grid covers; default: -1 to 1")
+    step: float = Field(0.25, gt=0.0, description="The distance between neighbouring points")
+    padding: float = Field(1.0, ge=0.0, description="How far the grid extends beyond the data")
+
+
+class HistoryRequestRow(RequestModel):
+    """A row of a history."""
+
+    model_config = {"extra": "ignore"}
+
+    step: Annotated[int, Field(ge=0, le=MAX_STEPS), BeforeValidator(whole)]
+    loss: float
+    data_loss: float | None = None
+    regularization_loss: float | None = None
+    accuracy: float | None = None
+    learning_rate: float | None = None
+
+
+class HistoryRequest(RequestModel):
+    """The history of a training."""
+
+    history: list[HistoryRequestRow]
+
+
+Array = SkipValidation[Rows]
+"""Rows of numbers in a response."""
+
+Shape = SkipValidation[Vector]
+"""Numbers in a response."""
+
+
+class NewModelResponse(ResponseModel):
+    """A new model."""
+
+    model: NetworkModel
+    parameters: int = Field(description="The number of weights and biases")
+
+
+class PredictResponse(ResponseModel):
+    """The scores: one row for each row of inputs."""
+
+    outputs: Array
+
+
+class NetworkBackwardResponse(ResponseModel):
+    """The loss, its parts, and its gradients in the shape of the model."""
+
+    loss: float
+    data_loss: float
+    regularization_loss: float
+    accuracy: float = Field(ABSENT, description="The share of rows that are classified correctly; absent for regression")
+    gradients: ModelNumbers
+    input_gradients: Array = Field(ABSENT, description="If requested, the gradients by the inputs")
+
+
+class HistoryRowResponse(ResponseModel):
+    """A step of a training: what held before its update."""
+
+    step: int
+    loss: float
+    data_loss: float
+    regularization_loss: float
+    accuracy: float = Field(ABSENT, description="Absent for regression")
+    learning_rate: float
+
+
+class TrainResponse(ResponseModel):
+    """A new model, the state to resume from, and the history."""
+
+    model: NetworkModel
+    state: TrainingState
+    history: SkipValidation[list[HistoryRowResponse]]
+    stopped: Literal["completed", "non-finite", "deadline"] = Field(
+        description="`non-finite`: the model is that of the last finite step. `deadline`: the model so far; resume from it"
+    )
+    detail: str = Field(ABSENT, description="Why the training stopped, if it did not complete")
+
+
+class NetworkGraphResponse(ResponseModel):
+    """The network as a graph object, which every endpoint for expressions takes."""
+
+    graph: ExpressionGraph
+
+
+class BoundaryPoint(ResponseModel):
+    """A point of the grid and the model's score there; for several outputs, the index of the largest."""
+
+    x: float
+    y: float
+    score: float
+
+
+class BoundaryResponse(ResponseModel):
+    """The points of the grid, row by row."""
+
+    points: SkipValidation[list[BoundaryPoint]]
+
+
+class HistoryResponse(ResponseModel):
+    """The history by column, ready to be plotted. A column that no row has is absent."""
+
+    step: list[int]
+    loss: list[float]
+    data_loss: list[float | None] = ABSENT
+    regularization_loss: list[float | None] = ABSENT
+    accuracy: list[float | None] = ABSENT
+    learning_rate: list[float | None] = ABSENT
+
+
+class DatasetRow(ResponseModel):
+    """A dataset."""
+
+    name: str
+    description: str
+    features: int = Field(description="The width of a row of inputs")
+    classes: int | None = Field(description="The number of classes; null if the targets are not classes")
+    targets: str = Field(description="What the targets are")
+    samples: int = Field(description="The default number of rows")
+    noise: float | None = Field(description="The default noise; null for a bundled dataset, which has none")
+
+
+class DatasetsResponse(ResponseModel):
+    """All datasets."""
+
+    datasets: list[DatasetRow]
+
+
+class DatasetQuery(RequestModel):
+    """The size, noise and seed of a dataset."""
+
+    model_config = {"strict": False}
+
+    samples: "QueryInteger | None" = Field(None, description="The number of rows; default: the dataset's own")
+    noise: "QueryNumber | None" = Field(None, description="The noise of a generated dataset; default: the dataset's own")
+    seed: "QueryInteger" = Field(0, description="The seed of what is drawn")
+
+
+class DatasetResponse(ResponseModel):
+    """A dataset, ready to be the `data` of a training."""
+
+    name: str
+    inputs: Array
+    targets: Shape
+    features: int = Field(description="The width of a row of inputs")
+    classes: int = Field(ABSENT, description="The number of classes; absent if the targets are not classes")
+
+
+def _query_text(value: Any) -> Any:
+    """Refuse what Python takes for a number and JSON does not."""
+    if isinstance(value, str) and "_" in value:
+        raise PydanticCustomError("number", "expected a number without underscores")
+    return value
+
+
+QueryInteger = Annotated[int, BeforeValidator(_query_text)]
+QueryNumber = Annotated[float, BeforeValidator(_query_text)]
+DatasetQuery.model_rebuild()

@@ -1,0 +1,121 @@
+"""Limits on requests about networks, and the estimate of their run time.
+
+Work is counted in parameters times rows times steps.
+"""
+
+import math
+from itertools import pairwise
+
+from app.api.expressions.expression import ExpressionGraph
+from app.api.expressions.work import SECONDS_PER_INSTRUCTION, check_numbers, count_nodes, reading_seconds
+from app.api.networks.models import (
+    LossExpression,
+    NetworkBackwardRequest,
+    NetworkData,
+    NetworkModel,
+    NetworkSpec,
+    PredictRequest,
+    TrainRequest,
+)
+from app.nn.datasets import SOURCES
+from app.nn.losses import Loss
+from app.nn.model import Model
+from app.service.execution import Job
+from app.service.problems import too_large
+
+SECONDS_PER_PRODUCT = 2e-9
+"""One weight and one row, forward and back; activations are counted with the weights that lead to them."""
+SECONDS_PER_LAYER = 2e-6
+"""One layer in one step of training, besides its products."""
+SECONDS_PER_WEIGHT = 5e-7
+"""One weight, drawn, and written in a response with an optimizer's state."""
+
+
+def estimate_model(request: NetworkSpec) -> float:
+    """Estimated run time in seconds of a new model."""
+    return _model_seconds(request)
+
+
+def estimate_prediction(request: PredictRequest) -> float:
+    """Estimated run time in seconds of a forward pass over all rows."""
+    return _model_seconds(request.model) + SECONDS_PER_PRODUCT * _weights(request.model) * len(request.inputs)
+
+
+def estimate_gradients(request: NetworkBackwardRequest) -> float:
+    """Estimated run time in seconds of a forward and a reverse pass over all rows."""
+    step = _step_seconds(request.model, request.loss, _rows(request.data))
+    return _model_seconds(request.model) + _loss_seconds(request.loss) + step
+
+
+def estimate_training(request: TrainRequest) -> float:
+    """Estimated run time in seconds of all steps."""
+    rows = _rows(request.data)
+    if request.batch_size is not None:
+        rows = min(rows, request.batch_size)
+    rate = getattr(request.optimizer, "learning_rate", None)
+    rate_seconds = SECONDS_PER_INSTRUCTION * count_nodes(rate) if isinstance(rate, str | ExpressionGraph) else 0.0
+    once = _model_seconds(request.model) + _loss_seconds(request.loss)
+    if isinstance(rate, str | ExpressionGraph):
+        once += reading_seconds(rate)
+    return once + request.steps * (rate_seconds + _step_seconds(request.model, request.loss, rows))
+
+
+def _weights(model: NetworkModel | NetworkSpec) -> float:
+    if isinstance(model, NetworkSpec):
+        return sum(a * b for a, b in pairwise([model.inputs, *model.layers]))
+    return sum(layer.weights.size for layer in model.layers)
+
+
+def _model_seconds(model: NetworkModel | NetworkSpec) -> float:
+    """Estimated time in seconds to create and serialize a model."""
+    return SECONDS_PER_WEIGHT * _weights(model) + 10.0 * SECONDS_PER_LAYER * len(model.layers)
+
+
+def _loss_seconds(loss: str | LossExpression) -> float:
+    """Estimated time in seconds to read a loss."""
+    return 0.0 if isinstance(loss, str) else reading_seconds(loss.expression)
+
+
+def _step_seconds(model: NetworkModel | NetworkSpec, loss: str | LossExpression, rows: float) -> float:
+    """Estimated time in seconds of one step on `rows` rows."""
+    outputs = 1
+    if isinstance(model, NetworkSpec):
+        outputs = model.layers[-1]
+    elif model.layers:
+        outputs = len(model.layers[-1].biases)
+    nodes = 4 if isinstance(loss, str) else count_nodes(loss.expression)
+    per_row = SECONDS_PER_PRODUCT * _weights(model) + 2.0 * SECONDS_PER_INSTRUCTION * nodes * outputs
+    return SECONDS_PER_LAYER * (1 + len(model.layers)) + per_row * rows
+
+
+def _rows(data: NetworkData) -> float:
+    """The number of rows; infinite if a library must be loaded first, which takes an unknown time."""
+    if data.dataset is None:
+        return 0 if data.inputs is None else len(data.inputs)
+    source = SOURCES.get(data.dataset)
+    if source is None:
+        return 0
+    return math.inf if source.loads_library else data.samples if data.samples is not None else source.samples
+
+
+def check_spec(job: Job, spec: NetworkSpec) -> None:
+    """Raise Problem for a new model with too many weights."""
+    check_numbers(job, sum(a * b + b for a, b in pairwise([spec.inputs, *spec.layers])))
+
+
+def check_scores(job: Job, model: Model, rows: int) -> None:
+    """Raise Problem where the activations of all rows would be too many numbers."""
+    check_numbers(job, rows * model.neurons)
+
+
+def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss) -> None:
+    """Raise Problem where `steps` steps on `rows` rows are too much work.
+
+    The expression of a loss is evaluated for all rows and outputs at once, so it must not have too many numbers either.
+    """
+    if loss.graph is not None:
+        check_numbers(job, len(loss.graph.nodes) * rows * model.outputs)
+    work = model.size * rows * steps
+    if work > job.settings.max_work:
+        detail = f"{model.size:,} parameters, {rows:,} rows per step and {steps:,} steps are {work:,} steps of work"
+        raise too_large(detail, job.settings.max_work, "max_work", ("steps",))

@@ -1,0 +1,172 @@
+"""The endpoints about the service itself: health, metrics, what it can do, and what its errors mean."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from pydantic import Field
+
+from app import __version__
+from app.engine.primitives import ALIASES, WIRE
+from app.service import problems
+from app.service.execution import Execution
+from app.service.metrics import exposition
+from app.service.models import ResponseModel
+from app.service.negotiation import JSON, Accepts
+from app.service.problems import KINDS, Problem
+from app.settings import Settings
+
+FEATURES = ["forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph", "many-points"]
+LIMITS = (
+    "max_body_bytes",
+    "max_nodes",
+    "max_text",
+    "max_points",
+    "max_work",
+    "max_numbers",
+    "compute_timeout_s",
+    "max_concurrency",
+    "max_queue",
+)
+
+
+class Health(ResponseModel):
+    """Whether the service is alive, or ready for work."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Info(ResponseModel):
+    """What runs here, what it can do and what its limits are."""
+
+    name: str
+    version: str
+    features: list[str]
+    limits: dict[str, Any]
+
+
+class PrimitiveRow(ResponseModel):
+    """A primitive. `arity` is null if the number of arguments is not fixed, and `max_arity` if it is not limited."""
+
+    name: str
+    aliases: list[str]
+    arity: int | None
+    min_arity: int
+    max_arity: int | None
+    formula: str
+    derivative: list[str] = Field(description="The partial derivative by each argument")
+    domain: str
+    kink: str = Field(description="What happens where there is no derivative")
+
+
+class Primitives(ResponseModel):
+    """All operations that an expression can name."""
+
+    primitives: list[PrimitiveRow]
+
+
+ALL_PRIMITIVES = Primitives(
+    primitives=[
+        PrimitiveRow(
+            name=row.name,
+            aliases=[alias for alias, name in ALIASES.items() if name == row.name],
+            arity=row.min_arity if row.min_arity == row.max_arity else None,
+            min_arity=row.min_arity,
+            max_arity=row.max_arity,
+            formula=row.formula,
+            derivative=list(row.derivative),
+            domain=row.domain_note,
+            kink=row.kink,
+        )
+        for row in WIRE.values()
+    ]
+)
+
+router = APIRouter(tags=["service"], responses=problems.responses("not-acceptable", "internal"))
+
+
+@router.get("/livez", summary="Whether the process is alive", dependencies=[Depends(Accepts(JSON))])
+async def livez() -> Health:
+    """Answers at once, even while kernels are compiled or large requests computed."""
+    return Health(status="ok")
+
+
+@router.get(
+    "/readyz",
+    summary="Whether the service is ready for work",
+    dependencies=[Depends(Accepts(JSON))],
+    responses=problems.responses("overloaded"),
+)
+async def readyz(request: Request) -> Health:
+    """503 until all kernels are compiled or loaded, which takes long at the very first start only, and after SIGTERM."""
+    execution: Execution = request.app.state.execution
+    if execution.draining or not execution.ready.is_set():
+        reason = "the service is shutting down" if execution.draining else "the kernels are not ready yet"
+        raise Problem("overloaded", reason, headers={"Retry-After": "1"})
+    return Health(status="ok")
+
+
+@router.get(
+    "/v1/info",
+    summary="Version, features and limits",
+    dependencies=[Depends(Accepts(JSON))],
+    responses=problems.responses("unauthorized"),
+)
+async def info(request: Request) -> Info:
+    """Each limit has the name of its setting, without AUTODIFF_."""
+    settings: Settings = request.app.state.settings
+    limits = {name: getattr(settings, name) for name in LIMITS}
+    return Info(name="autodiff-http", version=__version__, features=FEATURES, limits=limits)
+
+
+@router.get(
+    "/v1/primitives",
+    summary="All operations that an expression can name",
+    dependencies=[Depends(Accepts(JSON))],
+    responses=problems.responses("unauthorized"),
+)
+async def primitives() -> Primitives:
+    """For each its name, number of arguments, formula, derivatives, domain, and what happens at a kink."""
+    return ALL_PRIMITIVES
+
+
+@router.get(
+    "/problems/{name}",
+    summary="What a kind of error means, and how to fix it",
+    response_class=HTMLResponse,
+    dependencies=[Depends(Accepts("text/html"))],
+    responses=problems.responses("not-found", "invalid-request"),
+)
+async def problem(name: Annotated[str, Path(description="The name of a problem", examples=["unknown-node"])]) -> str:
+    """A short page for people. The `type` of every error leads to it."""
+    if name not in KINDS:
+        raise Problem("not-found", f"there is no such problem; there are {', '.join(KINDS)}")
+    return problems.page(KINDS[name])
+
+
+class PrometheusText(Response):
+    """Metrics in Prometheus's text format."""
+
+    media_type = "text/plain; version=1.0.0; charset=utf-8"
+
+
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    response_class=PrometheusText,
+    dependencies=[Depends(Accepts("text/plain"))],
+    responses=problems.responses("unauthorized"),
+)
+async def metrics() -> PrometheusText:
+    """Requests and latency by route, the time of decoding, computing and encoding, the pool and its queue, and refused
+    requests.
+
+    They cover all worker processes.
+    """
+    return PrometheusText(exposition())
+
+
+@router.get("/", include_in_schema=False)
+async def root(request: Request) -> RedirectResponse:
+    """Redirects to the documentation."""
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
