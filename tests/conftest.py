@@ -1,4 +1,7 @@
-"""A real server process for the tests that speak HTTP; `AUTODIFF_TEST_URL` names a running one to test instead."""
+"""A server process for the tests that speak HTTP, the examples they send, and the Hypothesis profile of all tests.
+
+Set `AUTODIFF_TEST_URL` to test a server that is already running.
+"""
 
 import contextlib
 import json
@@ -8,25 +11,30 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
+# Every run tries the same examples, so that a change is never blamed for an example that somebody else's run did not try.
+hypothesis.settings.register_profile("autodiff", deadline=None, derandomize=True, database=None, max_examples=100)
+hypothesis.settings.load_profile("autodiff")
+
 
 class Server:
-    """A `python -m app` process on a free port, with its log in a file."""
+    """A `python -m app` process on a free port, of the project in `folder`. Its output goes to the file `log`."""
 
-    def __init__(self, log: Path, *flags: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, log: Path, *flags: str, environment: dict[str, str] | None = None, folder: Path = ROOT) -> None:
         self.log = log
         self.began = time.perf_counter()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "--port", "0", *flags],
-                cwd=ROOT,
-                # A server of several workers, run in this process, would have left the place where they count together.
+                cwd=folder,
+                # A multi-worker server that ran in this process would have left its metrics folder in the environment.
                 env={k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"} | (environment or {}),
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -34,27 +42,34 @@ class Server:
         self.url = self._address()
 
     def _address(self) -> str:
-        """The address that the server says it listens on."""
-        while self.process.poll() is None and time.perf_counter() - self.began < 60:
+        """Return the URL that the server logs once it listens."""
+        while self.process.poll() is None and time.perf_counter() - self.began < 180:
             for line in self.log.read_text().splitlines():
                 if "running on http" in line:
                     return "http://" + line.split("http://")[1].split()[0]
             time.sleep(0.01)
+        self.kill()
         raise RuntimeError(f"the server did not start:\n{self.log.read_text()}")
 
-    def wait_until_ready(self, seconds: float = 60) -> float:
-        """Waits for /readyz; returns the seconds since the process was started."""
+    def wait_until_ready(self, seconds: float = 180) -> float:
+        """Wait until /readyz returns 200. Return the seconds since the process was started."""
         while time.perf_counter() - self.began < seconds:
-            with contextlib.suppress(httpx.ConnectError):  # a worker that does not listen yet
+            with contextlib.suppress(httpx.TransportError):  # a worker that does not listen yet
                 if httpx.get(f"{self.url}/readyz").status_code == 200:
                     return time.perf_counter() - self.began
             time.sleep(0.01)
         raise RuntimeError(f"the server did not become ready:\n{self.log.read_text()}")
 
     def stop(self) -> int:
-        """Ends the process as an orchestrator does; returns its exit code."""
+        """Send SIGTERM, as an orchestrator does, and return the exit code."""
         self.process.terminate()
         return self.process.wait(30)
+
+    def kill(self) -> None:
+        """Kill the process if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(30)
 
 
 @pytest.fixture(scope="session")
@@ -71,13 +86,19 @@ def base_url(request: pytest.FixtureRequest) -> str:
     return given.rstrip("/") if given else request.getfixturevalue("server").url
 
 
-@pytest.fixture(scope="session")
-def client(base_url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=base_url, timeout=60) as client:
-        yield client
+class Example(NamedTuple):
+    """A file of openapi/examples: the id of its operation, its name, and its JSON."""
+
+    operation: str
+    name: str
+    content: dict[str, Any]
 
 
-def examples() -> list[tuple[str, str, dict[str, Any]]]:
-    """(operation, name, example) for every file in openapi/examples."""
+def examples() -> list[Example]:
+    """Return every example in openapi/examples, in the order of the file names `<operation>.<name>.json`."""
     files = sorted((ROOT / "openapi" / "examples").glob("*.json"))
-    return [(*file.name.split(".")[:2], json.loads(file.read_text("utf-8"))) for file in files]  # type: ignore[misc]
+    found = []
+    for file in files:
+        operation, name, _ = file.name.split(".")
+        found.append(Example(operation, name, json.loads(file.read_text("utf-8"))))
+    return found

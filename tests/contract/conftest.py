@@ -1,4 +1,4 @@
-"""Fixtures for the contract tests: one request, the server's health, and servers of a test's own."""
+"""Fixtures of the contract tests: a client whose responses are checked against the OpenAPI document, and servers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,15 +10,24 @@ import httpx
 import pytest
 
 from tests.conftest import Server
+from tests.contract.client import CheckedClient, checker
 from tests.contract.wire import LOCAL, strict
 
 Post = Callable[..., httpx.Response]
 Start = Callable[..., Server]
+AssertAlive = Callable[[], None]
+
+
+@pytest.fixture(scope="session")
+def client(base_url: str) -> Iterator[httpx.Client]:
+    """A client of the service. A response that does not match the OpenAPI document fails the test."""
+    with CheckedClient(base_url=base_url, timeout=60) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
 def post(client: httpx.Client) -> Post:
-    """Posts to an operation of section 2: `post("forward", expression="x", inputs={"x": 1})`, or raw `content=`."""
+    """Post to an operation: `post("forward", expression="x", inputs={"x": 1})`, or raw bytes with `content=`."""
 
     def send(
         operation: str, *, content: bytes | None = None, headers: dict[str, str] | None = None, **body: Any
@@ -33,16 +42,16 @@ def post(client: httpx.Client) -> Post:
 
 @pytest.fixture(scope="session")
 def document(client: httpx.Client) -> dict[str, Any]:
-    """The OpenAPI document."""
+    """The OpenAPI document that the service publishes."""
     response = client.get("/openapi.json")
     assert response.status_code == 200 and response.headers["content-type"] == "application/json"
-    found: dict[str, Any] = strict(response.content)
-    return found
+    document: dict[str, Any] = strict(response.content)
+    return document
 
 
 @pytest.fixture(scope="session")
 def routes(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Method and path of every operation by its id, which is what files in openapi/examples are named by."""
+    """Method and path of every operation by its id, after which the files in openapi/examples are named."""
     return {
         operation["operationId"]: (method.upper(), path)
         for path, item in document["paths"].items()
@@ -51,8 +60,8 @@ def routes(document: dict[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 @pytest.fixture
-def unharmed(request: pytest.FixtureRequest, client: httpx.Client) -> Callable[[], None]:
-    """Checks that the service lives, in the process that it was started in."""
+def assert_alive(request: pytest.FixtureRequest, client: httpx.Client) -> AssertAlive:
+    """Assert that the service responds, and does so in the process that was started."""
     server: Server | None = request.getfixturevalue("server") if LOCAL else None
 
     def check() -> None:
@@ -64,7 +73,7 @@ def unharmed(request: pytest.FixtureRequest, client: httpx.Client) -> Callable[[
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts servers that end with the test."""
+    """Start servers that end with the test: `start("--workers", "2", AUTODIFF_MAX_QUEUE="1")`."""
     servers: list[Server] = []
 
     def begin(*flags: str, **environment: str) -> Server:
@@ -76,10 +85,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
                 break
             time.sleep(0.01)
         server.wait_until_ready()
+        checker(httpx.URL(server.url))  # now, since the test may stop the server before its first response
         return server
 
     yield begin
     for server in servers:
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait(30)
+        server.kill()

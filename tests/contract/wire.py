@@ -1,24 +1,24 @@
-"""What the contract tests share: a smallest valid request for every POST, the shape of a problem, and raw sockets."""
+"""Requests and responses of the contract tests: the smallest valid requests, and the checks that every response must pass."""
 
 import json
 import os
 import re
-import socket
+from collections.abc import Iterable, Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 POSTS = ("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph")
+"""The operations on expressions: `POST /v1/<name>`."""
 GETS = ("/livez", "/readyz", "/v1/info", "/v1/primitives", "/docs", "/openapi.json", "/problems/invalid-json")
 LOCAL = "AUTODIFF_TEST_URL" not in os.environ
-
-LONGEST_ERROR = 20_000
-"""Bytes that an error may have, whatever the request was."""
+"""Whether the tests may start servers of their own."""
+MAX_ERROR_BYTES = 20_000
+"""The largest error response, whatever the request was."""
 
 
 def smallest(operation: str, **fields: Any) -> dict[str, Any]:
-    """A valid request of an operation, with these fields put in or replaced."""
+    """Return a valid request of an operation on expressions, with these fields added or replaced."""
     request: dict[str, Any] = {"expression": "x*x + 3*x", "inputs": {"x": 2.0}}
     if operation in ("jvp", "hvp"):
         request["tangents"] = {"x": 1.0}
@@ -26,22 +26,22 @@ def smallest(operation: str, **fields: Any) -> dict[str, Any]:
 
 
 def graph(*nodes: dict[str, Any], output: str | None = None, **fields: Any) -> dict[str, Any]:
-    """A graph object of these nodes; its output is the last of them unless told otherwise."""
+    """Return a graph object. Its output is the last node unless `output` names another."""
     return {"nodes": list(nodes), "output": output or nodes[-1]["id"], **fields}
 
 
 def leaf(name: str, data: Any = None) -> dict[str, Any]:
-    """A leaf, with its number where it is given one."""
+    """Return a leaf of a graph object, with `data` if it is given."""
     return {"id": name, "op": "value"} | ({} if data is None else {"data": data})
 
 
 def node(name: str, op: str, *args: Any, **fields: Any) -> dict[str, Any]:
-    """An operation on arguments."""
+    """Return a node of a graph object that applies `op` to `args`."""
     return {"id": name, "op": op, "args": list(args), **fields}
 
 
-def answer(response: httpx.Response) -> Any:
-    """The JSON of an answer that has to be a success."""
+def json_of(response: httpx.Response) -> Any:
+    """Return the JSON of a response that must be a success."""
     assert response.status_code == 200, response.text[:1000]
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"]
@@ -49,33 +49,36 @@ def answer(response: httpx.Response) -> Any:
 
 
 def strict(content: bytes) -> Any:
-    """JSON as the standard has it: UTF-8, no NaN, no infinity, no key twice."""
+    """Parse JSON as RFC 8259 defines it: UTF-8, no NaN, no infinity; no key may appear twice."""
 
     def refuse(token: str) -> None:
-        raise AssertionError(f"{token} is no JSON")
+        raise AssertionError(f"{token} is not JSON")
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        assert len(dict(pairs)) == len(pairs), f"a key stands twice among {[key for key, _ in pairs][:20]}"
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len(dict(pairs)) == len(pairs), f"a key appears twice in {[key for key, _ in pairs][:20]}"
         return dict(pairs)
 
-    return json.loads(content.decode("utf-8"), parse_constant=refuse, object_pairs_hook=once)
+    return json.loads(content.decode("utf-8"), parse_constant=refuse, object_pairs_hook=unique)
 
 
 def problem(
     response: httpx.Response, name: str | None = None, status: int | None = None, pointer: str | None = None
 ) -> dict[str, Any]:
-    """The problem object of an error, after all that section 1 says of every error has been checked."""
+    """Return the problem object of an error response, after checking everything that holds for every error.
+
+    `name` is the last part of its type, `pointer` one of the places in its `errors`.
+    """
     assert response.status_code >= 400, response.text[:1000]
     assert response.headers["content-type"] == "application/problem+json"
     assert re.fullmatch(r"[\x21-\x7e]{1,128}", response.headers["x-request-id"])
-    assert len(response.content) < LONGEST_ERROR
+    assert len(response.content) < MAX_ERROR_BYTES
     body: dict[str, Any] = strict(response.content)
     assert {"type", "title", "status", "detail"} <= set(body) <= {"type", "title", "status", "detail", "errors", "instance"}
     assert re.fullmatch(r"/problems/[a-z-]+", body["type"])
     assert body["status"] == response.status_code
     assert isinstance(body["title"], str) and body["title"]
     assert isinstance(body["detail"], str) and body["detail"]
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", body["detail"]), "control characters are no text for a person"
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", body["detail"]), "a detail has no control characters"
     assert "Traceback" not in body["detail"] and ".py" not in body["detail"]
     if "errors" in body:
         assert 1 <= len(body["errors"]) <= 20
@@ -86,56 +89,73 @@ def problem(
     if name is not None:
         assert body["type"] == f"/problems/{name}", body
     if status is not None:
-        assert response.status_code == status
+        assert response.status_code == status, body
     if pointer is not None:
         assert pointer in [entry["pointer"] for entry in body.get("errors", [])], body
     return body
 
 
+def assert_mentions(body: dict[str, Any], words: Iterable[str]) -> None:
+    """Assert that a problem's detail or errors contain every word. A word may list alternatives: "missing|required"."""
+    text = " ".join([body["detail"], *(entry["detail"] for entry in body.get("errors", []))])
+    for word in words:
+        assert any(alternative in text for alternative in word.split("|")), f"{word!r} is not in {text!r}"
+
+
+def assert_never_5xx(response: httpx.Response) -> None:
+    """Assert that a response is a success in valid JSON, or a problem that blames the request."""
+    assert response.status_code in (200, 400, 422), response.text[:500]
+    if response.status_code != 200:
+        problem(response)
+    elif response.headers["content-type"] == "application/json":
+        strict(response.content)
+
+
 def resolve(document: Any, pointer: str) -> Any:
-    """What a JSON Pointer leads to (RFC 6901). Raises where it leads nowhere."""
+    """Return what a JSON Pointer (RFC 6901) points at. Raises KeyError, IndexError or ValueError if it points nowhere."""
     for step in pointer.split("/")[1:]:
         step = step.replace("~1", "/").replace("~0", "~")
         document = document[int(step)] if isinstance(document, list) else document[step]
     return document
 
 
-def place(base_url: str) -> tuple[str, int, str]:
-    """Host, port and path prefix of the service, for a socket of one's own."""
-    parts = urlsplit(base_url)
-    return parts.hostname or "localhost", parts.port or 80, parts.path
+def label(value: object) -> str | None:
+    """Return the parameter id of a value: its text or JSON, shortened. For `ids=` in `pytest.mark.parametrize`."""
+    match value:
+        case str():
+            text = value
+        case bytes():
+            text = repr(value[:40])
+        case dict() | list() | tuple():
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        case _:
+            return None
+    return text if len(text) <= 48 else f"{text[:45]}..."
 
 
-def head(base_url: str, path: str = "/v1/forward", method: str = "POST", **headers: str) -> bytes:
-    """The head of a request as bytes; header names are written with _ for -."""
-    host, port, prefix = place(base_url)
-    lines = [f"{method} {prefix}{path} HTTP/1.1", f"Host: {host}:{port}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+Path = tuple[str | int, ...]
+"""The keys and indices that lead to a place in a JSON document."""
 
 
-def exchange(base_url: str, *parts: bytes, hang_up: bool = False, seconds: float = 10.0) -> bytes:
-    """What the service answers to raw bytes until it closes the connection, or for `seconds` at most.
-
-    With `hang_up` the client closes its end, without reading, as soon as all is sent.
-    """
-    host, port, _ = place(base_url)
-    received = b""
-    with socket.create_connection((host, port), timeout=seconds) as connection:
-        try:
-            for part in parts:
-                connection.sendall(part)
-            if hang_up:
-                return b""
-            while chunk := connection.recv(65536):
-                received += chunk
-        except (TimeoutError, ConnectionError):
-            pass
-    return received
+def paths(document: Any, path: Path = ()) -> Iterator[Path]:
+    """Yield the path of every value of a JSON document, the document itself first."""
+    yield path
+    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    for key, value in items:
+        yield from paths(value, (*path, key))
 
 
-def status_of(received: bytes) -> int:
-    """The status of a raw answer."""
-    match = re.match(rb"HTTP/1\.1 (\d{3}) ", received)
-    assert match, received[:200]
-    return int(match[1])
+def at(document: Any, path: Path) -> Any:
+    """Return the value at a path."""
+    for step in path:
+        document = document[step]
+    return document
+
+
+def put(document: Any, path: Path, value: Any) -> Any:
+    """Return a copy of a JSON document with another value at a path. The last key may be new."""
+    if not path:
+        return value
+    copy = dict(document) if isinstance(document, dict) else list(document)
+    copy[path[0]] = put(document[path[0]], path[1:], value) if path[1:] else value  # type: ignore[index]
+    return copy

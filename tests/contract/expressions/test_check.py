@@ -1,0 +1,58 @@
+"""POST /v1/check: gradients compared with difference quotients."""
+
+import math
+
+import pytest
+
+from tests.contract.conftest import Post
+from tests.contract.expressions.cases import POINT, TANGLED
+from tests.contract.wire import json_of
+
+
+def test_check_passes_and_lists_every_derivative(post: Post) -> None:
+    found = json_of(post("check", expression=TANGLED, inputs=POINT))
+    gradients = json_of(post("backward", expression=TANGLED, inputs=POINT))["gradients"]
+    assert found["ok"] is True and set(found["checks"]) == {"x", "y", "z"}
+    for name, row in found["checks"].items():
+        assert set(row) == {"reverse", "forward", "numeric", "relative_error"}
+        assert row["reverse"] == gradients[name]
+        assert row["forward"] == pytest.approx(gradients[name], rel=1e-13)
+        assert row["numeric"] == pytest.approx(gradients[name], rel=1e-6)
+        assert 0.0 <= row["relative_error"] <= 1e-6
+
+
+def test_check_fails_at_a_kink(post: Post) -> None:
+    """relu'(0) is 0 by convention, and the central difference is 1/2."""
+    found = json_of(post("check", expression="relu(x)", inputs={"x": 0}, tolerance=1e-9))
+    assert found["ok"] is False
+    assert found["checks"]["x"]["reverse"] == found["checks"]["x"]["forward"] == 0.0
+    assert found["checks"]["x"]["numeric"] == pytest.approx(0.5)
+    assert json_of(post("check", expression="relu(x)", inputs={"x": 0}, tolerance=0.6))["ok"] is True
+
+
+def test_check_fails_if_the_tolerance_is_tiny(post: Post) -> None:
+    assert json_of(post("check", expression="exp(sin(x))", inputs={"x": 1.1}, tolerance=1e-300))["ok"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "x"),
+    [
+        ("log(x)", 1e-10),
+        ("sqrt(x)", 1e-9),
+        ("1/x", 1e-8),
+        ("x**2", 1e-300),
+        ("exp(-x)", 700.0),
+        ("x**2", 1e150),
+        ("sin(1e6*x)", 1.0),
+    ],
+)
+def test_check_raises_no_false_alarm_near_a_boundary_or_at_any_scale(post: Post, text: str, x: float) -> None:
+    assert json_of(post("check", expression=text, inputs={"x": x}))["ok"] is True
+
+
+def test_check_with_wrt_at_many_points(post: Post) -> None:
+    found = json_of(post("check", expression="h = x*x*y; sin(h)", inputs={"x": [1, 2, 3], "y": 0.5}, wrt=["h", "y"]))
+    assert found["ok"] is True and set(found["checks"]) == {"h", "y"}
+    for k, x in enumerate([1, 2, 3]):
+        assert found["checks"]["h"]["reverse"][k] == pytest.approx(math.cos(x * x * 0.5), rel=1e-14), f"point {k}"
+        assert found["checks"]["y"]["numeric"][k] == pytest.approx(x * x * math.cos(x * x * 0.5), rel=1e-7), f"point {k}"

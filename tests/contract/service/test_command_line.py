@@ -1,0 +1,91 @@
+"""Flags and environment variables of `python -m app`."""
+
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from app import __main__ as command
+from tests.conftest import ROOT
+from tests.contract.wire import LOCAL
+
+
+def no_server(*_: Any, **__: Any) -> None:
+    """Stands for uvicorn.run where no server may be started."""
+    pytest.fail("a server was started")
+
+
+@pytest.mark.parametrize(
+    ("environment", "arguments", "expected"),
+    [
+        pytest.param({}, [], {"host": "127.0.0.1", "port": 8000, "workers": 1}, id="defaults"),
+        pytest.param({"AUTODIFF_PORT": "9000"}, [], {"port": 9000}, id="variable"),
+        pytest.param({"AUTODIFF_PORT": "9000"}, ["--port", "9001"], {"port": 9001}, id="flag over variable"),
+        pytest.param(
+            {"AUTODIFF_PORT": "9000", "AUTODIFF_HOST": "0.0.0.0"},
+            ["--workers", "3"],
+            {"port": 9000, "host": "0.0.0.0", "workers": 3},
+            id="variables and flag",
+        ),
+        pytest.param({"AUTODIFF_WORKERS": "4"}, ["--host", "::1"], {"workers": 4, "host": "::1"}, id="IPv6"),
+    ],
+)
+def test_flags_take_precedence_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], arguments: list[str], expected: dict[str, Any]
+) -> None:
+    options: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda *_, **given: options.update(given))
+    for name in [name for name in os.environ if name.startswith("AUTODIFF_")]:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    command.main(arguments)
+    assert expected.items() <= options.items()
+
+
+@pytest.mark.parametrize("arguments", [["--port", "x"], ["--port", "70000"], ["--workers", "0"], ["--nope"]], ids=" ".join)
+def test_invalid_flag_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    """The exit code is 2, and no server is started."""
+    monkeypatch.setattr("uvicorn.run", no_server)
+    with pytest.raises(SystemExit) as exit:
+        command.main(arguments)
+    assert exit.value.code == 2 and arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("AUTODIFF_PORT", "x"), ("AUTODIFF_PORT", "-1"), ("AUTODIFF_WORKERS", "0"), ("AUTODIFF_LOG_LEVEL", "loud")],
+)
+def test_invalid_environment_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    """The message names the variable and is not a traceback."""
+    monkeypatch.setattr("uvicorn.run", no_server)
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as exit:
+        command.main([])
+    message = f"{exit.value.code} {capsys.readouterr().err}"
+    assert name in message and "Traceback" not in message
+
+
+def test_help_lists_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.main(["--help"])
+    shown = capsys.readouterr().out
+    assert exit.value.code == 0 and all(flag in shown for flag in ("--host", "--port", "--workers"))
+
+
+@pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
+def test_port_in_use_ends_the_process_with_a_message() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command_line = [sys.executable, "-m", "app", "--port", str(taken.getsockname()[1])]
+        result = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode not in (0, None)
+    assert "address already in use" in (result.stderr + result.stdout).lower()

@@ -1,0 +1,27 @@
+"""Health, information and the start page."""
+
+import re
+
+import httpx
+import pytest
+
+from tests.contract.wire import POSTS, json_of, strict
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_health_is_200_with_an_object(client: httpx.Client, path: str) -> None:
+    assert isinstance(json_of(client.get(path)), dict)
+
+
+def test_info_lists_version_limits_and_features(client: httpx.Client) -> None:
+    found = strict(client.get("/v1/info").content)
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", found["version"])
+    assert isinstance(found["limits"], dict)
+    assert set(POSTS) <= set(found["features"])
+
+
+def test_root_redirects_to_the_docs(client: httpx.Client) -> None:
+    response = client.get("/")
+    assert response.status_code in (302, 303, 307, 308)
+    assert client.get(response.headers["location"]).status_code == 200
+    assert client.get("/", follow_redirects=True).headers["content-type"].startswith("text/html")
