@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,9 @@ def casadi_of(program: Program) -> tuple[Contestant, np.ndarray, np.ndarray]:
     built = time.perf_counter() - began
     buffer, evaluate = function.buffer()
     value, gradient = np.zeros(1), np.zeros(len(leaves))
-    buffer.set_arg(0, memoryview(program.leaves))
-    buffer.set_res(0, memoryview(value))
-    buffer.set_res(1, memoryview(gradient))
+    buffer.set_arg(0, program.leaves.data)
+    buffer.set_res(0, value.data)
+    buffer.set_res(1, gradient.data)
     kept = (function, buffer)  # which the evaluation needs, and does not keep
     return Contestant(lambda: (evaluate(), kept)[0], built), value, gradient
 
@@ -121,10 +122,9 @@ def tapes(sizes: tuple[int, ...]) -> Iterator[Row]:
         row = race(f"tape: value and all gradients, {size:,} nodes", {OURS: Contestant(run), "casadi": peer}, {"casadi": 1.0})
         per_node[size] = row.seconds[OURS] / size
         yield row
-        columns = graph.columns
 
-        def whole(columns: Any = columns, graph: Graph = graph) -> object:
-            return transforms.backward(Graph(graph.nodes, graph.outputs, columns=columns))
+        def whole(graph: Graph = graph) -> object:
+            return transforms.backward(Graph(graph.nodes, graph.outputs, table=graph.table))
 
         both = "casadi build + evaluation"
         evaluation = row.seconds["casadi"]
@@ -152,7 +152,9 @@ def micrograd(size: int) -> Iterator[Row]:
         else:
             nodes.append(Node(names[k], op, tuple(names[a] for a in args)))
     graph = Graph((*nodes, Node("out", "sum", tuple(names[k] for k in program.loose))), ("out",))
-    functions = {"neg": lambda a: -a, "relu": lambda a: a.relu(), "half": lambda a, b: (a + b) * 0.5, "mul": lambda a, b: a * b}
+    functions: dict[str, Callable[..., Any]] = {
+        "neg": lambda a: -a, "relu": lambda a: a.relu(), "half": lambda a, b: (a + b) * 0.5, "mul": lambda a, b: a * b,
+    }  # fmt: skip
     found: dict[str, Any] = {}
 
     def theirs() -> None:
@@ -171,12 +173,11 @@ def micrograd(size: int) -> Iterator[Row]:
     sys.setrecursionlimit(1000)
     result = transforms.backward(graph)
     np.testing.assert_allclose(float(result.value), found["value"], rtol=CLOSE)
-    ours = [result.gradients[f"n{k}"] for k in range(len(program.leaves))]
+    ours = np.array([result.gradients[f"n{k}"] for k in range(len(program.leaves))])
     np.testing.assert_allclose(ours, found["gradients"], rtol=1e-7, atol=CLOSE)
-    columns = graph.columns
     row = race(
         f"graph to table, {len(graph.nodes):,} nodes of micrograd's",
-        {OURS: Contestant(lambda: transforms.backward(Graph(graph.nodes, graph.outputs, columns=columns)))},
+        {OURS: Contestant(lambda: transforms.backward(Graph(graph.nodes, graph.outputs, table=graph.table)))},
         {"micrograd": 1 / 200},
     )
     row.seconds["micrograd"] = found["seconds"]
@@ -229,6 +230,11 @@ def many_points(count: int) -> Iterator[Row]:
     yield race(f"{count:,} points, 20 nodes, 5 gradients", contestants, {"jax vmap(value_and_grad), compiled": 1.0}, repeats=5)
 
 
+def _finished(compiled: Callable[..., Any], x: Any) -> Any:
+    """Return the result of a function compiled by JAX, once it has been computed."""
+    return compiled(x).block_until_ready()
+
+
 def matrices() -> Iterator[Row]:
     """A Hessian in 100 variables, and a Jacobian of 200 by 200."""
     import jax
@@ -259,7 +265,7 @@ def matrices() -> Iterator[Row]:
         theirs = compiled(x).block_until_ready()
         took = time.perf_counter() - began
         np.testing.assert_allclose(matrix, theirs, rtol=CLOSE, atol=CLOSE)
-        contestants[name] = Contestant(lambda compiled=compiled: compiled(x).block_until_ready(), took)
+        contestants[name] = Contestant(partial(_finished, compiled, x), took)
     row = race("Hessian of Rosenbrock, 100 variables", contestants, {"jax, of vectors": 1.0, "jax, of scalars": 1.0})
     yield with_compilation(row, 1 / 10)
 

@@ -9,6 +9,7 @@ import numpy as np
 from app.engine.text import parse
 from app.nn import MLP, datasets, losses, optimizers, training
 from app.nn.model import Model
+from app.nn.training import TrainingOptions
 from tests.benchmarks.measure import OURS, Contestant, Row, race
 
 
@@ -70,10 +71,10 @@ def demo() -> Iterator[Row]:
     model = MLP(2, [16, 16, 1], seed=1337)
     targets = data.targets[:, np.newaxis]
     loss = losses.named("max_margin")
-    optimizer = optimizers.make("sgd", parse("1.0 - 0.9*step/100"), {})
+    optimizer = optimizers.make("sgd", parse("1.0 - 0.9*step/100"))
 
     def ours() -> Any:
-        return training.train(model, data.inputs, targets, loss=loss, optimizer=optimizer, steps=steps, l2=1e-4)
+        return training.train(model, data.inputs, targets, TrainingOptions(loss, optimizer, steps, l2=1e-4))
 
     start = torch_of(model).state_dict()
     x, t = torch.tensor(data.inputs), torch.tensor(targets)
@@ -124,14 +125,14 @@ def batches(
 
     steps, size, rate = 100, 64, 0.01
     model = MLP(widths[0], widths[1:], init="he", seed=1)
-    optimizer = optimizers.make(name, rate, {})
+    optimizer = optimizers.make(name, rate)
     loss = losses.named("cross_entropy")
     column = classes[:, np.newaxis].astype(np.float64)
     rows, bounds = training.batch_rows(len(inputs), size, 0, 0, steps)
     drawn = [rows[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
 
     def ours() -> Any:
-        return training.train(model, inputs, column, loss=loss, optimizer=optimizer, steps=steps, batch_size=size)
+        return training.train(model, inputs, column, TrainingOptions(loss, optimizer, steps, batch_size=size))
 
     start = torch_of(model).state_dict()
     x, t = torch.tensor(inputs), torch.tensor(classes.astype(np.int64))
@@ -153,7 +154,7 @@ def batches(
 
     parameters = [(jnp.asarray(layer.weights), jnp.asarray(layer.biases)) for layer in model.layers]
     jx, jt = jnp.asarray(inputs), jnp.asarray(classes.astype(np.int32))
-    indices = jnp.asarray(np.stack(drawn))  # which wants all batches to be full
+    indices = jnp.asarray(np.stack(drawn))  # which needs all batches to be full
 
     def objective(parameters: Any, rows: Any) -> Any:
         scores = jax_forward(parameters, jx[rows])

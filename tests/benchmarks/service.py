@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import psutil
 from app.engine.tape import record
 from app.engine.text import parse
 from app.nn import MLP, datasets, losses, optimizers, training
+from app.nn.training import TrainingOptions
 from tests.benchmarks.expressions import mixed
 from tests.benchmarks.measure import OURS, Contestant, Row, race
 from tests.conftest import Server
@@ -35,6 +37,7 @@ SEVEN = {
         "output": "y",
     }
 }  # fmt: skip
+TEXT = {"expression": "h = tanh(w*x + b); (h - y)**2", "inputs": {"w": 0.5, "x": 2, "b": -1, "y": 1}}
 BARE = """
 from fastapi import FastAPI
 app = FastAPI()
@@ -53,11 +56,11 @@ DEMO = {
 }
 
 
-def wrk(url: str, folder: Path) -> float:
-    """Requests a second, from another process with 16 connections."""
+def wrk(url: str, body: Any, folder: Path) -> float:
+    """Requests per second, sent by another process over 16 connections."""
     script = folder / "post.lua"
     script.write_text(
-        f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [==[{json.dumps(SEVEN)}]==]"
+        f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [==[{json.dumps(body)}]==]"
     )
     ran = subprocess.run(["wrk", "-t1", "-c16", "-d2", "-s", str(script), url], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in ran.stdout, ran.stdout
@@ -65,9 +68,9 @@ def wrk(url: str, folder: Path) -> float:
 
 
 def requests(server: Server, folder: Path) -> Iterator[Row]:
-    """Small requests, one worker, beside a bare FastAPI route that returns a constant."""
+    """Small requests that repeat, one worker, beside a bare FastAPI route that returns a constant."""
     if shutil.which("wrk") is None:
-        print("wrk is not installed: no figure for requests a second", file=sys.stderr)
+        print("wrk is not installed: no figure for requests per second", file=sys.stderr)
         return
     answer = httpx.post(f"{server.url}/v1/backward", json=SEVEN).json()
     assert abs(answer["gradients"]["x"] - math.tanh(1.1) / math.cosh(1.1) ** 2) < 1e-15, answer
@@ -84,16 +87,19 @@ def requests(server: Server, folder: Path) -> Iterator[Row]:
                 break
             except httpx.TransportError:
                 time.sleep(0.05)
-        ours, theirs = [], []
+        rates: dict[str, list[float]] = {"graph": [], "text": [], "bare": []}
         for _ in range(5):
-            ours.append(wrk(f"{server.url}/v1/backward", folder))
-            theirs.append(wrk(f"http://127.0.0.1:{port}/constant", folder))
+            rates["graph"].append(wrk(f"{server.url}/v1/backward", SEVEN, folder))
+            rates["text"].append(wrk(f"{server.url}/v1/backward", TEXT, folder))
+            rates["bare"].append(wrk(f"http://127.0.0.1:{port}/constant", SEVEN, folder))
     finally:
         bare.terminate()
         bare.wait(10)
-    seconds = {OURS: 1 / statistics.median(ours), "bare FastAPI route": 1 / statistics.median(theirs)}
-    note = f"{statistics.median(ours):.0f} and {statistics.median(theirs):.0f} requests a second"
-    yield Row("POST /v1/backward, 7 nodes, 16 connections", seconds, {"bare FastAPI route": 1 / 0.6}, note=note)
+    rate = {name: statistics.median(found) for name, found in rates.items()}
+    for what, name in (("graph of 7 nodes", "graph"), ("text", "text")):
+        seconds = {OURS: 1 / rate[name], "bare FastAPI route": 1 / rate["bare"]}
+        note = f"{rate[name]:.0f} and {rate['bare']:.0f} requests per second"
+        yield Row(f"POST /v1/backward, {what}, 16 connections", seconds, {"bare FastAPI route": 1 / 0.5}, note=note)
 
 
 def peak(pid: int) -> int:
@@ -125,7 +131,7 @@ def round_trips(server: Server, size: int) -> Iterator[Row]:
                 return client.post("/v1/backward", content=body)
 
             assert len(ask().json()["gradients"]) == (1 if more else len(nodes))
-            contestants = {OURS: Contestant(ask), "json.loads of the body": Contestant(lambda body=body: json.loads(body))}
+            contestants = {OURS: Contestant(ask), "json.loads of the body": Contestant(partial(json.loads, body))}
             yield race(f"POST /v1/backward, {size:,} nodes, {what}", contestants, {"json.loads of the body": target}, repeats=7)
             idle = forget(server.process.pid)
             ask()
@@ -135,10 +141,10 @@ def round_trips(server: Server, size: int) -> Iterator[Row]:
             )
         data = datasets.load("moons", 100, 0.1, 1337)
         model, targets = MLP(2, [16, 16, 1], seed=1337), data.targets[:, None]
-        loss, optimizer = losses.named("max_margin"), optimizers.make("sgd", parse("1.0 - 0.9*step/100"), {})
+        loss, optimizer = losses.named("max_margin"), optimizers.make("sgd", parse("1.0 - 0.9*step/100"))
 
         def itself() -> Any:
-            return training.train(model, data.inputs, targets, loss=loss, optimizer=optimizer, steps=100, l2=1e-4)
+            return training.train(model, data.inputs, targets, TrainingOptions(loss, optimizer, 100, l2=1e-4))
 
         def over_http() -> Any:
             return client.post("/v1/networks/train", json=DEMO)

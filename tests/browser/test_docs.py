@@ -1,15 +1,17 @@
-"""Swagger UI as a person uses it, in headless Chromium, with every other host out of reach."""
+"""Swagger UI in headless Chromium, which can reach no other host."""
 
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -18,13 +20,14 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
         not (CHROMIUM and DRIVER) and "AUTODIFF_TEST_BROWSER" not in os.environ,
-        reason="wants Debian's chromium and chromium-driver",
+        reason="needs Debian's chromium and chromium-driver",
     ),
 ]
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium that resolves no host name but the service's."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM or "chromium"
     for flag in (
@@ -49,34 +52,40 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
 
 def find(browser: webdriver.Chrome, selector: str) -> WebElement:
-    return WebDriverWait(browser, 20).until(lambda b: next(iter(b.find_elements(By.CSS_SELECTOR, selector)), None))
+    """Wait for the first element that a selector matches."""
+    return WebDriverWait(browser, 20).until(presence_of_element_located((By.CSS_SELECTOR, selector)))
 
 
-def test_execute_shows_the_gradient(browser: webdriver.Chrome, base_url: str) -> None:
-    """The page opens without any other host, an example is chosen and executed, and its gradient can be read there."""
+def log_of(browser: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
+    """Return the entries of one of the browser's logs."""
+    entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]
+    return entries
+
+
+def test_executing_an_example_shows_its_gradients(browser: webdriver.Chrome, base_url: str) -> None:
+    """The page loads nothing from other hosts and logs no error."""
     browser.get(f"{base_url}/docs")
     find(browser, "#operations-expressions-backward button.opblock-summary-control").click()
     chooser = find(browser, "#operations-expressions-backward .opblock-section-request-body .examples-select-element")
     Select(chooser).select_by_visible_text("A graph of scalar operations")
     find(browser, "#operations-expressions-backward button.execute").click()
     body = find(browser, "#operations-expressions-backward .live-responses-table .highlight-code code")
-    answer = json.loads(body.text)
-    assert answer["value"] == 9.0
-    assert answer["gradients"] == {"x": 6.0, "y": 1.0}
+    response = json.loads(body.text)
+    assert response["value"] == 9.0
+    assert response["gradients"] == {"x": 6.0, "y": 1.0}
     if picture := os.environ.get("AUTODIFF_TEST_PICTURE"):
         browser.save_screenshot(picture)
 
-    asked = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [m["params"]["request"]["url"] for m in asked if m["method"] == "Network.requestWillBeSent"]
+    events = [json.loads(entry["message"])["message"] for entry in log_of(browser, "performance")]
+    urls = [m["params"]["request"]["url"] for m in events if m["method"] == "Network.requestWillBeSent"]
     assert f"{base_url}/v1/backward" in urls
     assert [url for url in urls if url.startswith(("http", "ws")) and not url.startswith(base_url)] == []
-    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+    assert [entry for entry in log_of(browser, "browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_every_operation_is_shown_with_its_examples(browser: webdriver.Chrome, base_url: str) -> None:
-    """No operation fails to render."""
+def test_every_expression_operation_is_rendered(browser: webdriver.Chrome, base_url: str) -> None:
     browser.get(f"{base_url}/docs")
     find(browser, "#operations-expressions-backward")
-    shown = {block.get_attribute("id").split("-")[-1] for block in browser.find_elements(By.CSS_SELECTOR, ".opblock")}
+    shown = {(block.get_attribute("id") or "").split("-")[-1] for block in browser.find_elements(By.CSS_SELECTOR, ".opblock")}
     assert {"forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"} <= shown
     assert browser.find_elements(By.CSS_SELECTOR, ".errors-wrapper") == []

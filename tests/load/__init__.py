@@ -1,1 +1,1 @@
-"""What is measured of a service under load; `python -m tests.load` runs it. Not tests: it takes its time, and the machine."""
+"""Load tests: `python -m tests.load` runs them. pytest does not, since they take minutes and the whole machine."""

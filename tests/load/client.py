@@ -1,4 +1,4 @@
-"""A connection that costs its process little, so that what is measured is the service: HTTP/1.1, one request at a time."""
+"""A minimal HTTP/1.1 client: it costs so little that the load tests measure the service and not the client."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 def request(path: str, body: object, method: str = "POST") -> bytes:
-    """A request as it goes over the wire; a `body` of bytes is sent as it is."""
+    """Return the bytes of a request. A `body` that is not bytes is sent as JSON."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     head = (
         f"{method} {path} HTTP/1.1\r\nhost: service\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
@@ -17,24 +17,24 @@ def request(path: str, body: object, method: str = "POST") -> bytes:
 
 
 class Lost(Exception):
-    """The connection ended before the answer did."""
+    """The connection was closed before the response was complete."""
 
 
 class Refused(Exception):
-    """Nobody listens."""
+    """The connection was refused."""
 
 
 @dataclass
 class Connection:
-    """A connection that is opened when it is wanted, and again when it was closed."""
+    """A connection that opens when it is first used, and again after it was closed."""
 
     host: str
     port: int
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, sent: bytes) -> tuple[int, bytes]:
-        """Status and content of the answer. Raises Refused, Lost."""
+    async def send(self, sent: bytes) -> tuple[int, bytes]:
+        """Send a request and return status and body of the response. Raises Refused or Lost."""
         if self.writer is None:
             await self.open()
         assert self.reader is not None and self.writer is not None
@@ -55,20 +55,21 @@ class Connection:
         return int(head.split(b" ", 2)[1]), content
 
     async def open(self) -> None:
-        """Connects. Raises Refused."""
+        """Connect. Raises Refused."""
         try:
             self.reader, self.writer = await asyncio.open_connection(self.host, self.port, limit=1 << 26)
         except OSError as error:
             raise Refused from error
 
     def close(self) -> None:
-        """Hangs up."""
+        """Close the connection."""
         if self.writer is not None:
             self.writer.close()
         self.writer = None
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Yield the chunks of a chunked body."""
     while size := int(await reader.readuntil(b"\r\n"), 16):
         yield (await reader.readexactly(size + 2))[:-2]
     await reader.readexactly(2)
@@ -76,7 +77,7 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 @dataclass
 class Tally:
-    """What came of many requests."""
+    """How many responses were right, wrong or lost, and how long they took."""
 
     right: int = 0
     wrong: int = 0
@@ -84,11 +85,11 @@ class Tally:
     refused: int = 0
     seconds: list[float] = field(default_factory=list)
 
-    async def ask(self, connection: Connection, sent: bytes, expected: bytes | None, status: int = 200) -> int | None:
-        """Asks, and compares: every answer is known to the byte, but where `expected` is None."""
+    async def send(self, connection: Connection, sent: bytes, expected: bytes | None, status: int = 200) -> int | None:
+        """Send a request and compare the response byte by byte, or only its status if `expected` is None."""
         began = time.perf_counter()
         try:
-            found, content = await connection.ask(sent)
+            found, content = await connection.send(sent)
         except Lost:
             self.lost += 1
             return None
@@ -103,12 +104,12 @@ class Tally:
         return found
 
     def latency(self) -> dict[str, float]:
-        """Percentiles in milliseconds."""
+        """Return percentiles in milliseconds."""
         return milliseconds(self.seconds)
 
 
 def milliseconds(seconds: list[float]) -> dict[str, float]:
-    """Percentiles in milliseconds."""
+    """Return percentiles in milliseconds."""
     ordered = sorted(seconds)
     shares = (50, 90, 99, 99.9, 100)
     return {

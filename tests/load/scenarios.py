@@ -1,4 +1,4 @@
-"""The scenarios: each loads a service and says in figures what came of it, and whether that holds."""
+"""The scenarios. Each puts a server under load and returns figures, and whether they are as they should be."""
 
 import asyncio
 import copy
@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,9 +29,9 @@ MUTATIONS = 10_000
 
 @dataclass(frozen=True)
 class Scenario:
-    """A load, and the flags and settings of the service that it is for."""
+    """A load, with the flags and settings of the server that it needs."""
 
-    run: Callable[[Server, float], Awaitable[tuple[Figures, bool]]]
+    run: Callable[[Server, float], Coroutine[Any, Any, tuple[Figures, bool]]]
     flags: tuple[str, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
 
@@ -58,42 +58,42 @@ MIXED: list[tuple[str, dict[str, object], dict[str, object], int]] = [
     ("/v1/networks/train", STEP, {"stopped": "completed", "model": {"layers": [
         {"weights": [[1.5, 2.5]], "biases": [0.5], "activation": "linear"}]}}, 200),
 ]  # fmt: skip
-"""(path, body, what the answer must hold, its status), each known in closed form."""
+"""(path, body, part of the response, status). The responses are known in closed form."""
 
 
 def address(server: Server) -> tuple[str, int]:
-    """Host and port."""
+    """Return host and port of a server."""
     split = urlsplit(server.url)
     assert split.hostname is not None and split.port is not None
     return split.hostname, split.port
 
 
 def mixed(server: Server) -> list[tuple[bytes, bytes, int]]:
-    """(request, answer to the byte, status): the answers are asked for once and looked at."""
+    """Return (request, response, status) for the mixed work, after comparing each response with its closed form."""
     found = []
     for path, body, part, status in MIXED:
-        answer = httpx.post(server.url + path, json=body, headers={"Accept-Encoding": "identity"})
-        assert answer.status_code == status and part.items() <= answer.json().items(), answer.text
-        found.append((request(path, body), answer.content, status))
+        response = httpx.post(server.url + path, json=body, headers={"Accept-Encoding": "identity"})
+        assert response.status_code == status and part.items() <= response.json().items(), response.text
+        found.append((request(path, body), response.content, status))
     return found
 
 
 def large_body() -> bytes:
-    """A chain x, x + 1, x + 2, ... whose gradient by x is 1."""
+    """Return a request for a chain x, x + 1, x + 2, ... whose gradient by x is 1."""
     nodes: list[dict[str, object]] = [{"id": "n0", "op": "value", "data": 0.0}]
     nodes += [{"id": f"n{k}", "op": "add", "args": [f"n{k - 1}", 1]} for k in range(1, LARGE_NODES)]
     return json.dumps({"expression": {"nodes": nodes, "output": nodes[-1]["id"]}, "wrt": ["n0"]}).encode()
 
 
-def ask_large(host: str, port: int, seconds: float) -> Tally:
-    """Posts the large graph twice a second; in a process of its own, as sending much keeps others waiting."""
+def send_large(host: str, port: int, seconds: float) -> Tally:
+    """Post the large graph twice a second. Runs in a process of its own, since sending much delays other clients."""
     sent = request("/v1/backward", large_body())
-    answer = json.dumps({"output": f"n{LARGE_NODES - 1}", "value": LARGE_NODES - 1.0, "gradients": {"n0": 1.0}})
+    expected = json.dumps({"output": f"n{LARGE_NODES - 1}", "value": LARGE_NODES - 1.0, "gradients": {"n0": 1.0}})
 
     async def run() -> Tally:
         tally, tasks = Tally(), []
         for _ in range(round(seconds / LARGE_EVERY)):
-            tasks.append(asyncio.ensure_future(tally.ask(Connection(host, port), sent, answer.replace(" ", "").encode())))
+            tasks.append(asyncio.ensure_future(tally.send(Connection(host, port), sent, expected.replace(" ", "").encode())))
             await asyncio.sleep(LARGE_EVERY)
         await asyncio.gather(*tasks)
         return tally
@@ -102,24 +102,24 @@ def ask_large(host: str, port: int, seconds: float) -> Tally:
 
 
 async def soak(server: Server, seconds: float) -> tuple[Figures, bool]:
-    """64 connections of mixed work, each asking again as soon as it was answered, with large graphs beside them."""
+    """64 connections of mixed work without pauses, with large graphs beside them."""
     host, port = address(server)
     work = mixed(server)
     small = Tally()
     until = time.perf_counter() + seconds
 
-    async def ask(number: int) -> None:
+    async def work_on(number: int) -> None:
         draw, connection = random.Random(number), Connection(host, port)
         while time.perf_counter() < until:
-            await small.ask(connection, *draw.choice(work))
+            await small.send(connection, *draw.choice(work))
         connection.close()
 
     with ProcessPoolExecutor(1) as beside:
-        large_ones = asyncio.get_running_loop().run_in_executor(beside, ask_large, host, port, seconds)
-        await asyncio.gather(*(ask(k) for k in range(CONNECTIONS)))
+        large_ones = asyncio.get_running_loop().run_in_executor(beside, send_large, host, port, seconds)
+        await asyncio.gather(*(work_on(k) for k in range(CONNECTIONS)))
         large = await large_ones
     wrong, lost = small.wrong + large.wrong, small.lost + small.refused + large.lost + large.refused
-    figures = {
+    figures: Figures = {
         "right": small.right + large.right,
         "wrong": wrong,
         "lost": lost,
@@ -132,7 +132,7 @@ async def soak(server: Server, seconds: float) -> tuple[Figures, bool]:
 
 
 def mutated(text: str, draw: random.Random) -> bytes:
-    """A body with some bits flipped, cut off, with other types or huge numbers in places, or nested deeply."""
+    """Return a body with flipped bits, a cut, values of other types, huge numbers or deep nesting."""
     kind = draw.random()
     body = bytearray(text.encode())
     if kind < 0.35:
@@ -163,12 +163,11 @@ STRANGE: list[Any] = [
 
 
 async def mutations(server: Server, seconds: float) -> tuple[Figures, bool]:
-    """10,000 mutated bodies over every POST, after as many that the service has seen its largest."""
+    """Three times 10,000 mutated bodies over every POST, after 1,000 to warm up. Memory must not grow after the first round."""
     host, port = address(server)
     document = httpx.get(f"{server.url}/openapi.json").json()
     paths = {op["operationId"]: path for path, item in document["paths"].items() for way, op in item.items() if way == "post"}
-    cases = [(paths[operation], json.dumps(e["request"])) for operation, _, e in examples() if operation in paths]
-    cases += [(f"{path}/stream", text) for path, text in cases if path == "/v1/networks/train"]
+    cases = [(paths[e.operation], json.dumps(e.content["request"])) for e in examples() if e.operation in paths]
     assert {path for path, _ in cases} == set(paths.values()), "every POST has an example"
     draw, connection, process = random.Random(0), Connection(host, port), psutil.Process(server.process.pid)
     statuses: dict[int, int] = {}
@@ -178,7 +177,7 @@ async def mutations(server: Server, seconds: float) -> tuple[Figures, bool]:
         for _ in range(MUTATIONS if turn else MUTATIONS // 10):
             path, text = draw.choice(cases)
             try:
-                status, content = await connection.ask(request(path, mutated(text, draw)))
+                status, content = await connection.send(request(path, mutated(text, draw)))
             except (Lost, Refused):
                 lost += 1
                 continue
@@ -198,11 +197,11 @@ LONG = {
     "log_every": 1_000_000,
 }
 TENTH = LONG | {"steps": 4000, "log_every": 4000}
-"""A training of about a tenth of a second."""
+"""A training that takes about 0.1 s."""
 
 
 async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
-    """Four times as many clients as the pool and its queue have places, each asking again and again, for ten seconds."""
+    """Four times as many clients as the pool and its queue have places, for ten seconds."""
     host, port = address(server)
     limits = httpx.get(f"{server.url}/v1/info").json()["limits"]
     clients = 4 * (limits["max_concurrency"] + limits["max_queue"])
@@ -219,7 +218,7 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
         nonlocal served, others
         while time.perf_counter() < until:
             began = time.perf_counter()
-            status, _ = await connection.ask(sent)
+            status, _ = await connection.send(sent)
             if status == 503:
                 refused.append(time.perf_counter() - began)
                 await asyncio.sleep(1.0)  # as Retry-After says
@@ -231,7 +230,7 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
     async def watch() -> None:
         connection = Connection(host, port)
         while time.perf_counter() < until:
-            await between.ask(connection, *small)
+            await between.send(connection, *small)
             await asyncio.sleep(0.02)
 
     tasks = [asyncio.ensure_future(press(connection)) for connection in connections]
@@ -243,7 +242,7 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
     ended = time.perf_counter()
     after, status = Connection(host, port), 503
     while status == 503 and time.perf_counter() < ended + 10.0:
-        status, _ = await after.ask(sent)
+        status, _ = await after.send(sent)
     again = time.perf_counter() - ended
     figures = {
         "clients": clients,
@@ -254,23 +253,23 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
         "small_between_ms": between.latency(),
         "served_again_after_s": round(again, 3),
     }
-    held = not others and not between.wrong and not between.lost and served and status == 200
-    return figures, bool(held) and figures["refused_ms"]["p99"] < 100.0 and again < 1.0
+    ok = not others and not between.wrong and not between.lost and served and status == 200
+    return figures, bool(ok) and figures["refused_ms"]["p99"] < 100.0 and again < 1.0
 
 
 async def pool(server: Server) -> float:
-    """Computations that run in the pool or wait for it."""
-    _, content = await Connection(*address(server)).ask(request("/metrics", b"", "GET"))
+    """Return the number of computations that run in the pool or wait for it."""
+    _, content = await Connection(*address(server)).send(request("/metrics", b"", "GET"))
     lines = content.decode().splitlines()
     return sum(float(line.split()[1]) for line in lines if line.startswith(("autodiff_pool_running ", "autodiff_pool_queued ")))
 
 
 async def leavers(server: Server, seconds: float) -> tuple[Figures, bool]:
-    """200 clients that go away in the middle of long work: half of them one by one, then the others at once."""
+    """200 clients that leave in the middle of long work: half of them one by one, then the others together."""
     host, port = address(server)
     sent = request("/v1/networks/train", LONG)
     connections = [Connection(host, port) for _ in range(200)]
-    tasks = [asyncio.ensure_future(connection.ask(sent)) for connection in connections]
+    tasks = [asyncio.ensure_future(connection.send(sent)) for connection in connections]
     await asyncio.sleep(2.0)
     working = await pool(server)
     for connection in connections[:100]:
@@ -287,16 +286,17 @@ async def leavers(server: Server, seconds: float) -> tuple[Figures, bool]:
     for result in results:
         kind = type(result).__name__ if isinstance(result, BaseException) else str(result[0])
         kinds[kind] = kinds.get(kind, 0) + 1
-    return {"working": working, "pool_empty_after_ms": round(1e3 * empty), "answers": kinds}, working > 0 and empty < 0.25
+    return {"working": working, "pool_empty_after_ms": round(1e3 * empty), "responses": kinds}, working > 0 and empty < 0.25
 
 
 async def killed(server: Server, seconds: float) -> tuple[Figures, bool]:
-    """A worker of two is killed under load: only what it was working on is lost, and it comes back."""
+    """One of two workers is killed under load. Only the requests it had in hand are lost, and it is replaced."""
     host, port = address(server)
     work = mixed(server)
     supervisor = psutil.Process(server.process.pid)
 
     def workers() -> set[int]:
+        """Return the process ids of the workers."""
         alive = set()
         for child in supervisor.children():
             try:
@@ -310,13 +310,13 @@ async def killed(server: Server, seconds: float) -> tuple[Figures, bool]:
     tally = Tally()
     until = time.perf_counter() + 8.0
 
-    async def ask(number: int) -> None:
+    async def work_on(number: int) -> None:
         draw, connection = random.Random(number), Connection(host, port)
         while time.perf_counter() < until:
-            await tally.ask(connection, *draw.choice(work))
+            await tally.send(connection, *draw.choice(work))
             await asyncio.sleep(0.01)
 
-    tasks = [asyncio.ensure_future(ask(k)) for k in range(CONNECTIONS)]
+    tasks = [asyncio.ensure_future(work_on(k)) for k in range(CONNECTIONS)]
     await asyncio.sleep(2.0)
     os.kill(min(before), signal.SIGKILL)
     gone = time.perf_counter()
@@ -333,24 +333,24 @@ async def killed(server: Server, seconds: float) -> tuple[Figures, bool]:
         "refused": tally.refused,
         "back_after_s": back and round(back, 2),
     }
-    # Each connection has one request under way, so no more can be in the worker that goes.
+    # Each connection has one request under way, so the killed worker had at most that many.
     return figures, back is not None and not tally.wrong and not tally.refused and tally.lost <= CONNECTIONS
 
 
 async def stopped(server: Server, seconds: float) -> tuple[Figures, bool]:
-    """SIGTERM under load: every request that was taken is answered, small ones and trainings alike."""
+    """SIGTERM under load. Every request that was accepted is completed, small ones and trainings alike."""
     host, port = address(server)
     work = mixed(server)
     tally = Tally()
-    trainings = [asyncio.ensure_future(Connection(host, port).ask(request("/v1/networks/train", TENTH))) for _ in range(20)]
+    trainings = [asyncio.ensure_future(Connection(host, port).send(request("/v1/networks/train", TENTH))) for _ in range(20)]
 
-    async def ask(number: int) -> None:
+    async def work_on(number: int) -> None:
         draw, connection = random.Random(number), Connection(host, port)
         while not tally.refused:
-            await tally.ask(connection, *draw.choice(work))
+            await tally.send(connection, *draw.choice(work))
             await asyncio.sleep(0.002)
 
-    tasks = [asyncio.ensure_future(ask(k)) for k in range(CONNECTIONS)]
+    tasks = [asyncio.ensure_future(work_on(k)) for k in range(CONNECTIONS)]
     await asyncio.sleep(0.5)
     server.process.send_signal(signal.SIGTERM)
     began = time.perf_counter()
