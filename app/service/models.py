@@ -86,14 +86,16 @@ def nullable(schema: JsonSchemaValue) -> JsonSchemaValue:
 
 
 def whole(value: Any) -> Any:
-    """5.0 as the integer 5; anything else, also what 64 bits cannot hold, as it is."""
-    return int(value) if type(value) is float and value.is_integer() and abs(value) < 2**63 else value
+    """5.0 as the integer 5, and an integer beyond 64 bits as a float, which is then refused; anything else as it is."""
+    if type(value) is float and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    return float(value) if type(value) is int and not -(2**63) <= value < 2**63 else value
 
 
 WholeNumber = Annotated[int, BeforeValidator(whole)]
 """An integer, which may be written 5 or 5.0."""
 
-PositiveInteger = Annotated[int, Field(ge=1), BeforeValidator(whole)]
+PositiveInteger = Annotated[int, Field(ge=1, le=2**63 - 1), BeforeValidator(whole)]
 """An integer from 1, which may be written 5 or 5.0."""
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1), BeforeValidator(whole)]
