@@ -4,9 +4,10 @@ Requests are strict: no unknown fields, no numbers as strings, no booleans as nu
 optional field. Lists of numbers arrive as NumPy arrays; where the body was large, the compiled scanner has already read them.
 """
 
+import itertools
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
 
 from app.engine.scanner import BrokenList, NumberList, NumberRows
+from app.service.problems import MAX_ERRORS
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 Handler: TypeAlias = Callable[[Any], Any]
@@ -36,10 +38,13 @@ class RequestModel(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, fields: Any) -> Any:
-        """Drop nulls at optional fields, so that they get their defaults."""
+        """Drop nulls at optional fields, so that they get their defaults, and most of very many unknown fields."""
         if not isinstance(fields, dict):
             return fields
         known = cls.model_fields
+        if len(fields) > len(known) + MAX_ERRORS:  # of unknown fields, no more than an error lists are worth its memory
+            unknown = itertools.islice((name for name in fields if name not in known), MAX_ERRORS)
+            fields = {name: fields[name] for name in (*unknown, *filter(fields.__contains__, known))}
         nulls = [name for name, value in fields.items() if value is None and name in known and not known[name].is_required()]
         return {name: value for name, value in fields.items() if name not in nulls} if nulls else fields
 
@@ -92,6 +97,10 @@ def whole(value: Any) -> Any:
     return float(value) if type(value) is int and not -(2**63) <= value < 2**63 else value
 
 
+Item = TypeVar("Item")
+Items = Annotated[list[Item], Field(fail_fast=True)]
+"""A list that is validated up to its first fault: an error for each of a million entries would take gigabytes."""
+
 WholeNumber = Annotated[int, BeforeValidator(whole)]
 """An integer, which may be written 5 or 5.0."""
 
@@ -126,6 +135,10 @@ def _is_rows(value: Any) -> bool:
     return isinstance(value, NumberRows) or (isinstance(value, BrokenList) and value.rows)
 
 
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > LONG_LIST
+
+
 def _number_list(value: Any, handler: Handler) -> Floats:
     if isinstance(value, np.ndarray):  # from our own code
         return value
@@ -135,7 +148,7 @@ def _number_list(value: Any, handler: Handler) -> Floats:
         return value.values
     if isinstance(value, BrokenList):
         raise _broken(value)
-    return np.array(handler(value), np.float64)
+    return np.array((LONG_HANDLER if _is_long(value) else handler)(value), np.float64)
 
 
 def _numbers(value: Any, handler: Handler) -> float | Floats:
@@ -163,7 +176,7 @@ def _rows(value: Any, handler: Handler) -> Floats:
         lengths = np.diff(value.starts)
         _check_widths(lengths)
         return value.values.reshape(len(lengths), -1)
-    rows = handler(_scanned_rows(value))
+    rows = (LONG_ROWS_HANDLER if _is_long(value) else handler)(_scanned_rows(value))
     _check_widths(np.fromiter(map(len, rows), np.int64, len(rows)))
     return np.array(rows, np.float64)
 
@@ -206,10 +219,16 @@ def found_text(value: Any) -> str:
 
 FLOAT = core_schema.float_schema(strict=True, allow_inf_nan=False)
 FLOATS = core_schema.list_schema(FLOAT, strict=True)
-FLOAT_ROWS = core_schema.list_schema(FLOATS, strict=True)
-
+LONG_FLOATS = core_schema.list_schema(FLOAT, strict=True, fail_fast=True)
+FLOAT_ROWS = core_schema.list_schema(LONG_FLOATS, strict=True)
+LONG_FLOAT_ROWS = core_schema.list_schema(LONG_FLOATS, strict=True, fail_fast=True)
 
 ROWS_HANDLER: Handler = SchemaValidator(FLOAT_ROWS).validate_python
+LONG_HANDLER: Handler = SchemaValidator(LONG_FLOATS).validate_python
+LONG_ROWS_HANDLER: Handler = SchemaValidator(LONG_FLOAT_ROWS).validate_python
+
+LONG_LIST = 1000
+"""Lists longer than this are validated up to their first fault, like `Items`."""
 
 
 def array_field(validate: Callable[[Any, Handler], Any], inner: CoreSchema, schema: JsonSchemaValue) -> GetPydanticSchema:

@@ -1,12 +1,14 @@
 """pydantic's errors as problems: where they point and what they say."""
 
+import tracemalloc
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from app.service.models import RequestModel
-from app.service.problems import Problem
+from app.service.bodies import parse
+from app.service.models import Items, Numbers, RequestModel, Rows, Vector
+from app.service.problems import MAX_ERRORS, Problem
 from app.service.validation import invalid_request
 
 
@@ -31,6 +33,16 @@ class Outer(RequestModel):
     inners: list[Inner] = []
     choice: Literal["error", "null"] = "error"
     positive: float = Field(1.0, gt=0.0)
+
+
+class Faulty(RequestModel):
+    """Fields that can have very many faults."""
+
+    count: int
+    names: Items[str] = []
+    numbers: Vector = Field(default=None)
+    rows: Rows = Field(default=None)
+    table: dict[str, Numbers] = Field({}, fail_fast=True)
 
 
 def problem_of(value: Any, prefix: tuple[str | int, ...] = ()) -> Problem:
@@ -122,3 +134,26 @@ def test_errors_of_a_value_that_is_no_model() -> None:
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(list[Inner]).validate_python([{}, 3])
     assert [error.pointer for error in invalid_request(caught.value, Outer).errors] == ["/1"]
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        pytest.param(b'{"count": 1, %s}' % b", ".join(b'"k%d": 1' % k for k in range(100_000)), "/k0", id="unknown fields"),
+        pytest.param(b'{"count": 1, "names": [%s]}' % b", ".join([b"{}"] * 100_000), "/names/0", id="list"),
+        pytest.param(b'{"count": 1, "numbers": [%s]}' % b", ".join([b'""'] * 100_000), "/numbers/0", id="numbers"),
+        pytest.param(b'{"count": 1, "rows": [%s]}' % b", ".join([b"{}"] * 100_000), "/rows/0", id="rows"),
+        pytest.param(
+            b'{"count": 1, "table": {%s}}' % b", ".join(b'"k%d": ""' % k for k in range(100_000)), "/table/k0", id="table"
+        ),
+    ],
+)
+def test_a_hundred_thousand_faults_take_little_memory(body: bytes, place: str) -> None:
+    """An error for each would take a gigabyte."""
+    tracemalloc.start()
+    with pytest.raises(Problem) as caught:
+        parse(body, Faulty)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert caught.value.errors[0].pointer == place and len(caught.value.errors) <= MAX_ERRORS
+    assert peak < 40 * len(body)

@@ -18,7 +18,7 @@ from app.engine.scanner import NodesText
 from app.engine.text import parse
 from app.service.bodies import NotJSON
 from app.service.execution import Job
-from app.service.models import FLOAT, Handler, RequestModel, found_text, is_number
+from app.service.models import FLOAT, Handler, Items, RequestModel, found_text, is_number
 from app.service.problems import problem_at
 
 CACHED_BYTES = 4096
@@ -51,7 +51,7 @@ class ExpressionNode(RequestModel):
 
     id: str = Field(description="1 to 128 characters, no control characters", examples=["x"])
     op: str = Field(description='The name of a primitive, or "value" for a leaf', examples=["mul"])
-    args: list[Argument] = Field([], description="Ids of nodes, or numbers, which become constant leaves")
+    args: Items[Argument] = Field([], description="Ids of nodes, or numbers, which become constant leaves")
     data: float | None = Field(None, description="A leaf's number; `inputs` overrides it")
     label: str | None = Field(None, description="Shown in drawings; has no other meaning")
 
@@ -130,12 +130,12 @@ class ExpressionGraph(RequestModel):
     nodes: Annotated[
         NodeList[ExpressionNode],
         GetPydanticSchema(
-            lambda source, handler: core_schema.no_info_wrap_validator_function(_node_list, handler(list[ExpressionNode]))
+            lambda source, handler: core_schema.no_info_wrap_validator_function(_node_list, handler(Items[ExpressionNode]))
         ),
         Field(description="The nodes, in any order"),
     ]
     output: str | None = Field(None, description="The id of the output")
-    outputs: list[str] | None = Field(None, description="The ids of several outputs, where an endpoint takes several")
+    outputs: Items[str] | None = Field(None, description="The ids of several outputs, where an endpoint takes several")
 
 
 def _expression(value: Any, handler: Handler) -> str | ExpressionGraph:
@@ -210,7 +210,7 @@ def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expres
         raise problem_for(error, expression, path) from None
 
 
-def with_outputs(graph: Graph, outputs: list[str] | None) -> Graph:
+def with_outputs(graph: Graph, outputs: Items[str] | None) -> Graph:
     """The graph with the outputs that the request names, or its own. Raises Problem for names that it does not have."""
     if outputs is None:
         return graph

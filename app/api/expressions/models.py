@@ -5,14 +5,17 @@ from typing import Annotated, Literal
 from pydantic import Field, SkipValidation
 
 from app.api.expressions.expression import Expression, ExpressionGraph
-from app.service.models import ABSENT, Floats, Numbers, RequestModel, ResponseModel
+from app.service.models import ABSENT, Floats, Items, Numbers, RequestModel, ResponseModel
 
 Bindings = Annotated[
     dict[str, Numbers],
+    Field(fail_fast=True),
     Field(description="Numbers for leaves, by id. All lists have the same length; entry k of each belongs to point k."),
 ]
-Tangents = Annotated[dict[str, Numbers], Field(description="The direction, by id; a node that is not named has 0")]
-ByLeaves = Annotated[list[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
+Tangents = Annotated[
+    dict[str, Numbers], Field(fail_fast=True, description="The direction, by id; a node that is not named has 0")
+]
+ByLeaves = Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
 
 
 class ExpressionRequest(RequestModel):
@@ -35,7 +38,7 @@ class ForwardRequest(ExpressionRequest):
 class BackwardRequest(ForwardRequest):
     """An expression to differentiate in reverse mode."""
 
-    wrt: list[str] | None = Field(
+    wrt: Items[str] | None = Field(
         None, description="The nodes to differentiate by; default: every node of a graph, inputs and assigned names of a text"
     )
     cotangent: Numbers = Field(1.0, description="The factor of all gradients")
@@ -57,7 +60,7 @@ class JacobianRequest(ExpressionRequest):
     """An expression with several outputs."""
 
     wrt: ByLeaves = None
-    outputs: list[str] | None = Field(None, description="The ids of the outputs; for text, names that it assigns")
+    outputs: Items[str] | None = Field(None, description="The ids of the outputs; for text, names that it assigns")
 
 
 class HvpRequest(ExpressionRequest):

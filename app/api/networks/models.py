@@ -18,6 +18,7 @@ from app.service.models import (
     ABSENT,
     NUMBER_SCHEMA,
     Handler,
+    Items,
     Numbers,
     PositiveInteger,
     RequestModel,
@@ -48,7 +49,7 @@ class NetworkLayer(RequestModel):
 class NetworkModel(RequestModel):
     """A model: what goes in and what comes out."""
 
-    layers: list[NetworkLayer] = Field(description="The layers, from inputs to outputs")
+    layers: Items[NetworkLayer] = Field(description="The layers, from inputs to outputs")
 
 
 def _neurons(value: Any) -> Any:
@@ -60,7 +61,7 @@ class NetworkSpec(RequestModel):
     """A new multilayer perceptron."""
 
     inputs: WholeNumber = Field(ge=1, description="The width of a row of inputs")
-    layers: Annotated[list[PositiveInteger], BeforeValidator(_neurons)] = Field(
+    layers: Annotated[Items[PositiveInteger], BeforeValidator(_neurons)] = Field(
         min_length=1, description="The number of neurons of each layer"
     )
     activation: Activation = "relu"
@@ -193,7 +194,7 @@ class LayerNumbers(RequestModel):
 class ModelNumbers(RequestModel):
     """Numbers in the shape of a model: gradients, or a buffer of an optimizer."""
 
-    layers: list[LayerNumbers]
+    layers: Items[LayerNumbers]
 
 
 class OptimizerStateBase(RequestModel):
@@ -284,7 +285,7 @@ class HistoryRequestRow(RequestModel):
 class HistoryRequest(RequestModel):
     """The history of a training."""
 
-    history: list[HistoryRequestRow]
+    history: Items[HistoryRequestRow]
 
 
 Array = SkipValidation[Rows]
