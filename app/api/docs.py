@@ -101,7 +101,7 @@ async def asset(name: str) -> FileResponse:
 
 def extend_openapi(app: FastAPI, has_keys: bool, root_path: str) -> None:
     """Let `app.openapi()` also describe keys, problems and the formats of numbers, as FastAPI's "Extending OpenAPI" shows."""
-    app.openapi = _document_of(app, has_keys, root_path)  # type: ignore[method-assign]
+    app.openapi = _document_of(app, has_keys, root_path)  # type: ignore[method-assign]  # its documented way
 
 
 def _document_of(app: FastAPI, has_keys: bool, root_path: str) -> Callable[[], dict[str, Any]]:

@@ -31,6 +31,33 @@ KIND_OF: dict[type[EngineError], str] = {
 }
 """The kind of problem that each error of the libraries is."""
 
+BODY_PROBLEMS = (
+    "invalid-json",
+    "unauthorized",
+    "too-large",
+    "overloaded",
+    "deadline-exceeded",
+    "unsupported-media-type",
+    "invalid-request",
+    "not-acceptable",
+    "internal",
+)
+"""What can be wrong with any request that has a body."""
+
+EXPRESSION_PROBLEMS = (
+    "unknown-node",
+    "duplicate-node",
+    "graph-cycle",
+    "unknown-primitive",
+    "wrong-arity",
+    "unbound-input",
+    "syntax-error",
+)
+"""What can be wrong with an expression."""
+
+NUMBER_PROBLEMS = ("shape-mismatch", "non-finite")
+"""What can be wrong with numbers."""
+
 OF_THE_EXPRESSION = ("nodes", "output", "outputs")
 """Places that are parts of the expression itself; all others are fields of the request."""
 

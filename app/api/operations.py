@@ -158,10 +158,9 @@ class PrometheusText(Response):
     responses=problems.responses("unauthorized"),
 )
 async def metrics() -> PrometheusText:
-    """Requests and latency by route, the time of decoding, computing and encoding, the pool and its queue, and refused
-    requests.
+    """Requests and latency by route, the time of each phase, the pool and its queue, and refused requests.
 
-    They cover all worker processes.
+    The phases are decoding, computing and encoding. The figures cover all worker processes.
     """
     return PrometheusText(exposition())
 

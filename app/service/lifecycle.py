@@ -26,7 +26,7 @@ log = logging.getLogger("autodiff")
 
 @contextlib.asynccontextmanager
 async def serving(app: FastAPI, warm: Callable[[], None], preload: Callable[[], None]) -> AsyncIterator[None]:
-    """Run the kernels warm in the background: the process is alive at once, and ready when `warm` has returned.
+    """Load the kernels in the background: the process is alive at once, and ready when `warm` has returned.
 
     `preload` then loads what the first requests would otherwise wait for.
     """

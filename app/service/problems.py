@@ -241,7 +241,7 @@ async def answer(request: Request, error: Exception) -> Response:
     for kind in type(error).__mro__:
         handler: Any = request.app.exception_handlers.get(kind)
         if handler is not None:
-            return await handler(request, error)  # type: ignore[no-any-return]
+            return await handler(request, error)  # type: ignore[no-any-return]  # a Response
     request_id = request.state.request_id
     log.error("request %s failed: %s %s", request_id, request.method, request.url.path, exc_info=error)
     return response(internal(request_id))

@@ -252,7 +252,7 @@ class ComputationRoute(APIRoute):
         job = request.job
 
         def events() -> Iterator[tuple[str, Any]]:
-            return endpoint(**arguments)  # type: ignore[no-any-return]
+            return endpoint(**arguments)  # type: ignore[no-any-return]  # whatever function is registered
 
         content = await streaming.start(execution, job, events, request)
         # Ask proxies that buffer responses not to.

@@ -45,7 +45,10 @@ async def start(execution: Execution, job: Job, events: Events, request: Request
 
 
 async def _relay(queue: "asyncio.Queue[Message]", job: Job, request: Request) -> AsyncIterator[bytes]:
-    """The messages as they come. An exception becomes an `error` event with the problem that would be the response."""
+    """The messages as they come.
+
+    An exception becomes an `error` event that holds the problem with which the request would otherwise be answered.
+    """
     try:
         while (message := await queue.get()) is not None:
             if isinstance(message, Exception):

@@ -27,11 +27,11 @@ OTHER_NAMES = {"lr": "learning_rate"}
 """Names under which other libraries know a field."""
 
 
-def invalid_request(error: ValidationError, model: type[BaseModel], prefix: Sequence[str | int] = ()) -> Problem:
-    """The problem for a request that does not fit its model. `prefix` is the path of the validated value in the body."""
+def invalid_request(error: ValidationError, model: type[BaseModel]) -> Problem:
+    """The problem for a request that does not fit its model."""
     entries = error.errors(include_url=False)
     found = [(_place(entry), _message(entry, model)) for entry in entries[:MAX_ERRORS]]
-    errors = [FieldError(pointer=pointer((*prefix, *place)), detail=message) for place, message in found]
+    errors = [FieldError(pointer=pointer(place), detail=message) for place, message in found]
     shapes = all(entry["type"] == "shape-mismatch" for entry in entries)
     first = f"at {errors[0].pointer}: {errors[0].detail}" if errors[0].pointer else errors[0].detail
     more = f" (and {len(entries) - 1} more)" if len(entries) > 1 else ""

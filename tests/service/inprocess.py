@@ -1,6 +1,7 @@
 """Applications in process: the service's machinery around any routers, without a server or a socket."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ from fastapi import APIRouter, FastAPI
 
 from app.api import errors
 from app.service import problems
-from app.service.execution import Execution
+from app.service.execution import Execution, Job
 from app.service.keys import Keys
 from app.service.middleware import RequestContext
 from app.settings import Settings
@@ -27,6 +28,11 @@ def service(*routers: APIRouter, settings: Settings | None = None, dependencies:
     for router in routers:
         app.include_router(router)
     return app
+
+
+def job_with(**limits: Any) -> Job:
+    """A job without a deadline, with other limits than the default ones."""
+    return Job(Settings(**limits), math.inf, {})
 
 
 @asynccontextmanager

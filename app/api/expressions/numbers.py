@@ -51,9 +51,9 @@ class ResponseNumbers:
         # A sum is finite only if all its terms are, and it is a float only if they are.
         if isinstance(next(iter(plain.values()), None), float) and isinstance(total := sum(plain.values()), float):
             if math.isfinite(total):
-                return plain  # type: ignore[no-any-return]
+                return plain  # type: ignore[no-any-return]  # floats by id
         elif all(map(_is_finite, plain.values())):
-            return plain  # type: ignore[no-any-return]
+            return plain  # type: ignore[no-any-return]  # floats and arrays by id
 
         def fault(node: str) -> Callable[[float, int | None], NonFinite]:
             def explained(number: float, point: int | None) -> NonFinite:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter
 
+from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS
 from app.api.expressions import work
 from app.api.expressions.expression import graph_object, graph_of, with_outputs
 from app.api.expressions.models import (
@@ -39,26 +40,7 @@ from app.service import problems
 from app.service.execution import Job
 from app.service.routing import ComputationRoute, computation
 
-PROBLEMS = (
-    "invalid-json",
-    "unauthorized",
-    "too-large",
-    "overloaded",
-    "deadline-exceeded",
-    "unsupported-media-type",
-    "invalid-request",
-    "not-acceptable",
-    "internal",
-    "unknown-node",
-    "duplicate-node",
-    "graph-cycle",
-    "unknown-primitive",
-    "wrong-arity",
-    "unbound-input",
-    "syntax-error",
-    "shape-mismatch",
-    "non-finite",
-)
+PROBLEMS = (*BODY_PROBLEMS, *EXPRESSION_PROBLEMS, *NUMBER_PROBLEMS)
 DOT = "text/vnd.graphviz"
 
 router = APIRouter(prefix="/v1", tags=["expressions"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS))

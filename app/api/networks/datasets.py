@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query
 
 from app.api.networks.models import DatasetQuery, DatasetResponse, DatasetRow, DatasetsResponse
 from app.engine.errors import quote
@@ -47,7 +47,6 @@ async def datasets() -> DatasetsResponse:
 def dataset(
     name: Annotated[str, Path(description="The name of a dataset", examples=["moons"])],
     query: Annotated[DatasetQuery, Query()],
-    response: Response,
 ) -> DatasetResponse:
     """Inputs and targets, ready to be the `data` of a training as they are.
 

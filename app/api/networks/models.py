@@ -30,7 +30,6 @@ from app.service.models import (
     WholeNumber,
     found_text,
     is_number,
-    whole,
 )
 
 Init = Literal["uniform", "he", "xavier"]
@@ -274,7 +273,7 @@ class HistoryRequestRow(RequestModel):
 
     model_config = {"extra": "ignore"}
 
-    step: Annotated[int, Field(ge=0, le=MAX_STEPS), BeforeValidator(whole)]
+    step: WholeNumber = Field(ge=0, le=MAX_STEPS)
     loss: float
     data_loss: float | None = None
     regularization_loss: float | None = None

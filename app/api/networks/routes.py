@@ -8,7 +8,7 @@ import numpy as np
 from fastapi import APIRouter
 from starlette.requests import ClientDisconnect
 
-from app.api.errors import located
+from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS, located
 from app.api.expressions.expression import graph_object
 from app.api.expressions.work import check_nodes, estimate_unknown
 from app.api.networks import translation, work
@@ -41,29 +41,8 @@ from app.service.routing import ComputationRoute, computation
 
 Events = Iterator[tuple[str, HistoryRowResponse | TrainResponse]]
 
-PROBLEMS = (
-    "invalid-json",
-    "unauthorized",
-    "too-large",
-    "overloaded",
-    "deadline-exceeded",
-    "unsupported-media-type",
-    "invalid-request",
-    "not-acceptable",
-    "internal",
-    "shape-mismatch",
-    "non-finite",
-)
-LOSS_PROBLEMS = (
-    *PROBLEMS,
-    "unknown-node",
-    "duplicate-node",
-    "graph-cycle",
-    "unknown-primitive",
-    "wrong-arity",
-    "unbound-input",
-    "syntax-error",
-)
+PROBLEMS = (*BODY_PROBLEMS, *NUMBER_PROBLEMS)
+LOSS_PROBLEMS = (*PROBLEMS, *EXPRESSION_PROBLEMS)
 
 router = APIRouter(
     prefix="/v1/networks", tags=["networks"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS)

@@ -52,12 +52,13 @@ def estimate_training(request: TrainRequest) -> float:
     rows = _rows(request.data)
     if request.batch_size is not None:
         rows = min(rows, request.batch_size)
-    rate = getattr(request.optimizer, "learning_rate", None)
-    rate_seconds = SECONDS_PER_INSTRUCTION * count_nodes(rate) if isinstance(rate, str | ExpressionGraph) else 0.0
     once = _model_seconds(request.model) + _loss_seconds(request.loss)
+    each = _step_seconds(request.model, request.loss, rows)
+    rate = request.optimizer.learning_rate
     if isinstance(rate, str | ExpressionGraph):
         once += reading_seconds(rate)
-    return once + request.steps * (rate_seconds + _step_seconds(request.model, request.loss, rows))
+        each += SECONDS_PER_INSTRUCTION * count_nodes(rate)
+    return once + request.steps * each
 
 
 def _weights(model: NetworkModel | NetworkSpec) -> float:

@@ -1,7 +1,6 @@
 """Expressions on the wire: texts and graph objects, plain and read by compiled code, and what is wrong with them."""
 
 import json
-import math
 from typing import Any
 
 import pytest
@@ -12,17 +11,11 @@ from app.api.expressions.expression import ExpressionGraph, graph_object, graph_
 from app.api.expressions.models import BackwardRequest, ExpressionRequest, JacobianRequest
 from app.engine.graph import Node
 from app.service.bodies import EXPLAINED_BYTES, encode, parse
-from app.service.execution import Job
 from app.service.problems import Problem
-from app.settings import Settings
+from tests.service.inprocess import job_with
 
 X = {"id": "x", "op": "value"}
 Y = {"id": "y", "op": "neg", "args": ["x"]}
-
-
-def job_with(**limits: int) -> Job:
-    """A job without end, with other limits than the default ones."""
-    return Job(Settings(**limits), math.inf, {})  # type: ignore[arg-type]
 
 
 JOB = job_with()

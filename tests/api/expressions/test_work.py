@@ -11,15 +11,10 @@ from app.api.expressions.models import BackwardRequest, HessianRequest, HvpReque
 from app.engine.text import parse
 from app.service.execution import Job
 from app.service.problems import Problem
-from app.settings import Settings
+from tests.service.inprocess import job_with
 
 GRAPH = parse("x*y + x")
 """Four nodes: x, y, their product and the sum."""
-
-
-def job_with(**limits: int) -> Job:
-    """A job with other limits than the default ones."""
-    return Job(Settings(**limits), math.inf, {})  # type: ignore[arg-type]
 
 
 def refusal(job: Job, passes: int, numbers: int, *fields: tuple[str, Any]) -> Problem:

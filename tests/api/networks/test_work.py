@@ -10,14 +10,8 @@ from app.api.networks import work
 from app.api.networks.models import NetworkSpec, TrainRequest
 from app.nn import MLP, losses
 from app.service.bodies import parse
-from app.service.execution import Job
 from app.service.problems import Problem
-from app.settings import Settings
-
-
-def job_with(**limits: int) -> Job:
-    """A job with other limits than the default ones."""
-    return Job(Settings(**limits), math.inf, {})  # type: ignore[arg-type]
+from tests.service.inprocess import job_with
 
 
 def seconds(**fields: Any) -> float:
