@@ -111,7 +111,8 @@ def peak(pid: int) -> int:
 def forget(pid: int) -> int:
     """Starts the count of the most memory anew; what there is now."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
-    return psutil.Process(pid).memory_info().rss
+    now: int = psutil.Process(pid).memory_info().rss
+    return now
 
 
 def round_trips(server: Server, size: int) -> Iterator[Row]:
