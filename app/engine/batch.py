@@ -5,23 +5,50 @@ by the compiled row as at one point. `transforms` cuts the points into blocks.
 """
 
 from collections.abc import Mapping
-from typing import cast
 
 import numpy as np
 
 from app.engine import kernels
 from app.engine.binding import Column
 from app.engine.interruption import Checkpoint, never
-from app.engine.primitives import PRIMITIVES
+from app.engine.primitives import PRIMITIVES, zero
 from app.engine.tape import Bools, Floats, Ints, Tape
 from app.engine.walk import SlotNumbers, pick
+
+
+class _Flow:
+    """Tangents or adjoints on their way through a tape: for each slot a number or an array, or None where nothing arrived.
+
+    In a careful walk, `live` says for each slot at which points something arrived; None stands for all points.
+    """
+
+    def __init__(self, slots: int, seeds: Mapping[int, Column], careful: bool) -> None:
+        self.numbers: list[Column | None] = [None] * slots
+        self.live: list[Bools | None] = [None] * slots
+        for slot, seed in seeds.items():
+            if not _is_zero(seed):
+                self.add(slot, seed, seed != 0.0 if careful and isinstance(seed, np.ndarray) else None)
+
+    def add(self, slot: int, product: Column, live: Bools | None) -> None:
+        """Let a product arrive at a slot, at all points or at those that are `live`."""
+        if live is not None:
+            product = np.where(live, product, 0.0)
+        before = self.numbers[slot]
+        if before is None:
+            self.numbers[slot], self.live[slot] = product, live
+        else:
+            self.numbers[slot], self.live[slot] = before + product, _either(self.live[slot], live)
+
+    def columns(self) -> list[Column]:
+        """The numbers, 0 where nothing arrived."""
+        return [0.0 if column is None else column for column in self.numbers]
 
 
 class BatchWalk:
     """The walks over one block of points. All methods as in `walk.Walk`.
 
-    Only slots that depend on those in `towards` get adjoints. An exact zero passes nothing on; where that may matter, because
-    the result holds a NaN, the caller walks again with `careful`, which looks for zeros in every product.
+    Only slots that depend on those in `towards` get adjoints. What an operation did not select passes nothing on; where that
+    may matter, because a result is NaN, the caller walks again with `careful`, which looks at every point.
     """
 
     def __init__(
@@ -65,58 +92,58 @@ class BatchWalk:
 
     def push(self, tangents: Mapping[int, Column]) -> list[Column]:
         """Forward mode."""
-        base, t = self.tape.leaves, self._seeded(tangents)
-        with np.errstate(all="ignore"):
-            for k, (_, slots) in enumerate(self.arguments):
-                for i, slot in enumerate(slots):
-                    if not _is_zero(t[slot]):
-                        t[base + k] = _plus(t[base + k], self._times(t[slot], self.partial(k, i)))
-        return t
+        return self._push(tangents).columns()
 
     def pull(self, cotangents: Mapping[int, Column]) -> list[Column]:
         """Reverse mode."""
-        base, g = self.tape.leaves, self._seeded(cotangents)
+        return self._pull(cotangents).columns()
+
+    def _push(self, tangents: Mapping[int, Column]) -> _Flow:
+        base, t = self.tape.leaves, self._flow(tangents)
+        with np.errstate(all="ignore"):
+            for k, (_, slots) in enumerate(self.arguments):
+                for i, slot in enumerate(slots):
+                    self._pass_on(k, i, t, slot, base + k)
+        return t
+
+    def _pull(self, cotangents: Mapping[int, Column]) -> _Flow:
+        base, g = self.tape.leaves, self._flow(cotangents)
         with np.errstate(all="ignore"):
             for k in range(len(self.arguments) - 1, -1, -1):
-                adjoint = g[base + k]
-                if _is_zero(adjoint):
-                    continue
                 for i, slot in enumerate(self.arguments[k][1]):
                     if self.towards[slot]:
-                        g[slot] = _plus(g[slot], self._times(adjoint, self.partial(k, i)))
+                        self._pass_on(k, i, g, base + k, slot)
         return g
 
-    def curve(self, adjoints: SlotNumbers) -> None:
-        """Keep the second partials times the adjoints."""
+    def curve(self, cotangents: Mapping[int, Column]) -> list[Column]:
+        """Reverse mode, and keep the second partials times the adjoints: None for those that do not exist."""
         base = self.tape.leaves
-        self.curvature: list[list[Column]] = []
+        self.adjoints = self._pull(cotangents)
+        self.curvature: list[list[Column | None]] = []
         with np.errstate(all="ignore"):
             for k, (row, slots) in enumerate(self.arguments):
-                adjoint = adjoints[base + k]
-                if _is_zero(adjoint):
-                    self.curvature.append([0.0] * len(row.dd))
-                    continue
-                given = [self.values[slot] for slot in slots]
-                out = self.values[base + k]
-                self.curvature.append([self._times(adjoint, rule(*given, out)) for rule in row.dd])
+                adjoint = self.adjoints.numbers[base + k]
+                given = [self.values[slot] for slot in (*slots, base + k)]
+                bends = [None if adjoint is None or rule is zero else adjoint * rule(*given) for rule in row.dd]
+                self.curvature.append(bends)
+        return self.adjoints.columns()
 
-    def pull_tangents(self, tangents: SlotNumbers) -> list[Column]:
+    def pull_tangents(self, tangents: Mapping[int, Column]) -> list[Column]:
         """Forward over reverse; call `curve` first."""
-        base, w = self.tape.leaves, self._seeded({})
+        base, t, w = self.tape.leaves, self._push(tangents), self._flow({})
         with np.errstate(all="ignore"):
             for k in range(len(self.arguments) - 1, -1, -1):
                 slots = self.arguments[k][1]
-                dg = w[base + k]
                 for i, slot in enumerate(slots):
                     if not self.towards[slot]:
                         continue
-                    if not _is_zero(dg):
-                        w[slot] = _plus(w[slot], self._times(dg, self.partial(k, i)))
+                    self._pass_on(k, i, w, base + k, slot)
                     for j, other in enumerate(slots):
                         low, high = sorted((i, j))
-                        second = self.curvature[k][high * (high + 1) // 2 + low]
-                        w[slot] = _plus(w[slot], self._times(second, tangents[other]))
-        return w
+                        second, tangent = self.curvature[k][high * (high + 1) // 2 + low], t.numbers[other]
+                        if second is not None and tangent is not None:
+                            w.add(slot, second * tangent, _both(self.adjoints.live[base + k], t.live[other]))
+        return w.columns()
 
     def push_each(self, slots: Ints, outputs: Ints) -> list[SlotNumbers]:
         """Forward mode for each slot, one after the other."""
@@ -128,7 +155,7 @@ class BatchWalk:
 
     def pull_tangents_each(self, slots: Ints) -> list[SlotNumbers]:
         """Forward over reverse for each slot, one after the other; call `curve` first."""
-        return [pick(self.pull_tangents(self.push(self._unit(slot))), slots) for slot in slots.tolist()]
+        return [pick(self.pull_tangents(self._unit(slot)), slots) for slot in slots.tolist()]
 
     def partial(self, k: int, i: int) -> Column:
         """Return the partial of instruction k by its argument i."""
@@ -140,26 +167,27 @@ class BatchWalk:
             self.partials[k, i] = partial
         return partial
 
-    def _times(self, x: Column, y: Column) -> Column:
-        """The product; with `careful`, an exact zero wins over NaN and infinity at every point."""
-        if _is_zero(x) or _is_zero(y):
-            return 0.0
-        if isinstance(y, float) and y == 1.0:
-            return x
-        if not self.careful or (isinstance(x, float) and isinstance(y, float)):
-            return x * y
-        return cast(Column, np.where((x == 0.0) | (y == 0.0), 0.0, x * y))
+    def _pass_on(self, k: int, i: int, flow: _Flow, source: int, target: int) -> None:
+        """Pass what has arrived at slot `source` on to slot `target`, times the partial of instruction k by its argument i."""
+        numbers, row = flow.numbers[source], self.arguments[k][0]
+        if numbers is None or row.d[i] is zero:
+            return
+        partial = self.partial(k, i)
+        if row.selects and _is_zero(partial):
+            return
+        product = numbers if isinstance(partial, float) and partial == 1.0 else numbers * partial
+        live = flow.live[source]
+        if self.careful and row.selects and isinstance(partial, np.ndarray):
+            live = _both(live, partial != 0.0)
+        flow.add(target, product, live)
+
+    def _flow(self, seeds: Mapping[int, Column]) -> _Flow:
+        return _Flow(self.tape.slots, seeds, self.careful)
 
     def _unit(self, slot: int) -> dict[int, Column]:
         """The seed of one of many walks."""
         self.checkpoint()
         return {slot: 1.0} if slot >= 0 else {}
-
-    def _seeded(self, seeds: Mapping[int, Column]) -> list[Column]:
-        columns: list[Column] = [0.0] * self.tape.slots
-        for slot, seed in seeds.items():
-            columns[slot] = seed
-        return columns
 
 
 def _is_zero(x: Column) -> bool:
@@ -167,8 +195,13 @@ def _is_zero(x: Column) -> bool:
     return isinstance(x, float) and x == 0.0
 
 
-def _plus(x: Column, y: Column) -> Column:
-    """Return the sum, in a new array unless one of the two is zero."""
-    if _is_zero(x):
-        return y
-    return x if _is_zero(y) else x + y
+def _both(a: Bools | None, b: Bools | None) -> Bools | None:
+    """Return where both are true; None is true everywhere."""
+    if a is None:
+        return b
+    return a if b is None else a & b
+
+
+def _either(a: Bools | None, b: Bools | None) -> Bools | None:
+    """Return where one of the two is true; None is true everywhere."""
+    return None if a is None or b is None else a | b

@@ -17,7 +17,7 @@ from app.engine.errors import NonFinite, quote
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
 from app.engine.transforms import Seeds, with_tangents
-from app.engine.walk import PointWalk
+from app.engine.walk import Passed, PointWalk
 
 MAX_ARGUMENTS_SHOWN = 6
 
@@ -100,30 +100,28 @@ def _sentence(fault: Fault, output: str, culprit: str) -> str:
 
 def _culprit(walk: PointWalk, quantity: Quantity, seeds: Seeds, output: int, slot: int, checkpoint: Checkpoint) -> int:
     """Return the first slot at fault for the quantity of `slot`, or -1 if that is finite."""
-    tape = walk.tape
-    p = walk.linearize()
+    code, p = walk.tape.code, walk.linearize()
     checkpoint()
     if quantity is Quantity.VALUE:
-        return int(kernels.blame_forward(tape.code, p, walk.values, True)[slot])
+        everywhere = np.ones(walk.tape.slots, np.bool_)
+        return int(kernels.blame_forward(code, p, walk.values, everywhere, True)[slot])
     if quantity is Quantity.TANGENT:
-        tangents = walk.push(seeds)
-        return int(kernels.blame_forward(tape.code, p, tangents, False)[slot])
+        return int(kernels.blame_forward(code, p, *walk.push_carefully(seeds), False)[slot])
     if quantity is Quantity.GRADIENT:
-        adjoints = walk.pull(seeds or {output: 1.0})
-        none = np.zeros((len(tape.code), 6))
-        return int(kernels.blame_backward(tape.code, p, none, np.zeros(tape.slots), adjoints)[slot])
-    walk.curve(walk.pull({output: 1.0}))
-    tangents = walk.push(seeds)
+        adjoints = walk.pull_carefully(seeds or {output: 1.0})
+        none = Passed(np.zeros(walk.tape.slots), np.zeros(walk.tape.slots, np.bool_))
+        return int(kernels.blame_backward(code, p, np.zeros((len(code), 6)), none.live, *none, *adjoints)[slot])
+    walk.curve({output: 1.0})
+    cotangents, tangents = walk.pull_carefully({output: 1.0}), walk.push_carefully(seeds)
     checkpoint()
-    w = walk.pull_tangents(tangents)
-    culprit = int(kernels.blame_backward(tape.code, p, walk.curvature, tangents, w)[slot])
-    if culprit < tape.leaves:
+    products = walk.pull_tangents_carefully(seeds)
+    culprit = int(kernels.blame_backward(code, p, walk.curvature, cotangents.live, *tangents, *products)[slot])
+    if culprit < walk.tape.leaves:
         return culprit
     # An instruction is not at fault for a tangent that was infinite when it arrived.
-    forward = kernels.blame_forward(tape.code, p, tangents, False)
-    k = culprit - tape.leaves
-    arguments = tape.code[k, 1 : 1 + kernels.ARITY[tape.code[k, 0]]].tolist()
-    return next((int(forward[s]) for s in arguments if forward[s] >= 0), culprit)
+    forward = kernels.blame_forward(code, p, *tangents, False)
+    op, *arguments = code[culprit - walk.tape.leaves].tolist()
+    return next((int(forward[s]) for s in arguments[: kernels.ARITY[op]] if forward[s] >= 0), culprit)
 
 
 def _node_at(bound: Bound, slot: int) -> int:

@@ -3,8 +3,10 @@
 All rows become one function, `if op == 0: row 0, if op == 1: row 1, ...`, which LLVM turns into a jump table. The loops read
 it as a global, because numba caches their machine code on disk only then.
 
-An exact zero passes nothing on: a product with a factor of 0 is 0, even if the other factor is NaN or infinite, in forward
-and in reverse mode. The branch that a `where` did not take therefore does no harm, whatever it holds.
+What an operation did not select passes nothing on: the branch that a `where` did not take does no harm, whatever it holds. All
+other products follow IEEE arithmetic, in which 0 times infinity is NaN. While all numbers are finite both come to the same, so
+the fast loops look at neither: they return whether that was so, and if not, the loops named `..._carefully` walk again. These
+keep a flag per slot, `live`: whether anything was passed on to it.
 
 Throughout, `code` has shape (m, 4), `v`, `t`, `g` and `w` hold one number per slot, `p` holds partials in shape (m, 3), and
 `s` holds second partials in shape (m, 6).
@@ -17,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.engine.jit import inline, jit
-from app.engine.primitives import PRIMITIVES, Primitive
+from app.engine.primitives import PRIMITIVES, Primitive, zero
 
 Ints = npt.NDArray[np.int32]
 Code = npt.NDArray[np.int32]
@@ -25,7 +27,20 @@ Code = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 Function = Callable[..., Any]
 
+Flags = npt.NDArray[np.bool_]
+
 ARITY = np.array([len(row.d) for row in PRIMITIVES], np.int32)
+
+
+def _flags(width: int, holds: Callable[[Primitive, int], bool]) -> Flags:
+    """A flag for each opcode and each of `width` rules."""
+    return np.array([[holds(row, k) for k in range(width)] for row in PRIMITIVES], np.bool_)
+
+
+ZERO_STOPS = _flags(3, lambda row, k: k >= len(row.d) or row.selects or row.d[k] is zero)
+"""Where a partial of exactly 0 passes nothing on, by opcode and argument: a selection, or no such argument."""
+BENDS = _flags(6, lambda row, k: k < len(row.dd) and row.dd[k] is not zero)
+"""Whether an operation has this second partial at all, by opcode and place in (aa, ab, bb, ac, bc, cc)."""
 
 
 def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[Function]], width: int, out: str) -> Function:
@@ -63,12 +78,6 @@ partials_of = switch(PRIMITIVES, lambda row: row.d, 3, ", out")
 second_partials_of = switch(PRIMITIVES, lambda row: row.dd, 6, ", out")
 
 
-@inline
-def times(x: float, y: float) -> float:
-    """Return the product, in which an exact zero wins over NaN and infinity."""
-    return 0.0 if x == 0.0 or y == 0.0 else x * y
-
-
 @jit
 def apply(op: int, x: float, y: float, z: float) -> float:
     """Return the value of one instruction."""
@@ -93,83 +102,150 @@ def gather(numbers: Floats, slots: Ints) -> Floats:
 
 
 @jit
-def linearize(code: Code, v: Floats, p: Floats) -> None:
-    """As `forward`, and compute the partials of each instruction by its arguments into `p`.
+def linearize(code: Code, v: Floats, p: Floats) -> bool:
+    """As `forward`, and compute the partials of each instruction by its arguments into `p`. Return whether they are finite.
 
     One call for both finds the row once, and shares what both need, such as an exponential.
     """
     base = len(v) - len(code)
+    total = 0.0  # not finite if a term is not, and otherwise only in rare cases, which are walked carefully for nothing
     for k in range(len(code)):
-        v[base + k], p[k, 0], p[k, 1], p[k, 2] = value_and_partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]])
+        v[base + k], a, b, c = value_and_partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]])
+        p[k, 0], p[k, 1], p[k, 2] = a, b, c
+        total += a + b + c
+    return bool(np.isfinite(total))
 
 
 @jit
-def push(code: Code, p: Floats, t: Floats) -> None:
-    """Push the tangents in `t` forward. A number already at an instruction's slot is added to its tangent."""
+def push(code: Code, p: Floats, t: Floats) -> bool:
+    """Push the tangents in `t` forward. A number already at an instruction's slot is added to its tangent.
+
+    Return whether all are finite. If so, and if all partials are, they are right; otherwise see `push_carefully`.
+    """
     base = len(t) - len(code)
+    total = 0.0
     for k in range(len(code)):
-        t[base + k] += times(p[k, 0], t[code[k, 1]]) + times(p[k, 1], t[code[k, 2]]) + times(p[k, 2], t[code[k, 3]])
+        t[base + k] += p[k, 0] * t[code[k, 1]] + p[k, 1] * t[code[k, 2]] + p[k, 2] * t[code[k, 3]]
+        total += t[base + k]
+    return bool(np.isfinite(total))
 
 
 @jit
-def pull(code: Code, p: Floats, g: Floats) -> None:
+def pull(code: Code, p: Floats, g: Floats) -> bool:
     """Pull the cotangents in `g` back to the leaves; afterwards g[i] is the adjoint of slot i.
 
     No branch depends on the opcode, so the processor has nothing to mispredict. A third argument is rare.
+    Return whether the adjoints of all instructions are finite. If so, and if all partials are, the result is right.
     """
     base = len(g) - len(code)
+    total = 0.0
     for k in range(len(code) - 1, -1, -1):
         adjoint = g[base + k]
         if adjoint == 0.0:
             continue
-        g[code[k, 1]] += 0.0 if p[k, 0] == 0.0 else adjoint * p[k, 0]
-        g[code[k, 2]] += 0.0 if p[k, 1] == 0.0 else adjoint * p[k, 1]
+        total += adjoint
+        g[code[k, 1]] += adjoint * p[k, 0]
+        g[code[k, 2]] += adjoint * p[k, 1]
         if p[k, 2] != 0.0:
             g[code[k, 3]] += adjoint * p[k, 2]
+    return bool(np.isfinite(total))
 
 
 @jit
-def curve(code: Code, v: Floats, g: Floats) -> Floats:
-    """Return each instruction's second partials (aa, ab, bb, ac, bc, cc) times its adjoint in `g`, in shape (m, 6)."""
-    base = len(v) - len(code)
-    s = np.zeros((len(code), 6))
+def push_carefully(code: Code, p: Floats, t: Floats, live: Flags) -> None:
+    """As `push`, for any numbers. `live` says which slots have a tangent."""
+    base = len(t) - len(code)
     for k in range(len(code)):
-        adjoint = g[base + k]
-        if adjoint == 0.0:
+        for i in range(3):
+            slot = code[k, 1 + i]
+            if live[slot] and not (p[k, i] == 0.0 and ZERO_STOPS[code[k, 0], i]):
+                t[base + k] += p[k, i] * t[slot]
+                live[base + k] = True
+
+
+@jit
+def pull_carefully(code: Code, p: Floats, g: Floats, live: Flags) -> None:
+    """As `pull`, for any numbers. `live` says which slots have an adjoint."""
+    base = len(g) - len(code)
+    for k in range(len(code) - 1, -1, -1):
+        if not live[base + k]:
             continue
+        for i in range(3):
+            if not (p[k, i] == 0.0 and ZERO_STOPS[code[k, 0], i]):
+                g[code[k, 1 + i]] += g[base + k] * p[k, i]
+                live[code[k, 1 + i]] = True
+
+
+@jit
+def curve(code: Code, v: Floats, g: Floats, s: Floats) -> bool:
+    """Compute each instruction's second partials (aa, ab, bb, ac, bc, cc) times its adjoint in `g` into `s`.
+
+    Return whether all are finite.
+    """
+    base = len(v) - len(code)
+    total = 0.0
+    for k in range(len(code)):
         i, j, h = code[k, 1], code[k, 2], code[k, 3]
         aa, ab, bb, ac, bc, cc = second_partials_of(code[k, 0], v[i], v[j], v[h], v[base + k])
-        s[k, 0] = times(adjoint, aa)
-        s[k, 1] = times(adjoint, ab)
-        s[k, 2] = times(adjoint, bb)
-        s[k, 3] = times(adjoint, ac)
-        s[k, 4] = times(adjoint, bc)
-        s[k, 5] = times(adjoint, cc)
-    return s
+        adjoint = g[base + k]
+        s[k, 0], s[k, 1], s[k, 2] = adjoint * aa, adjoint * ab, adjoint * bb
+        s[k, 3], s[k, 4], s[k, 5] = adjoint * ac, adjoint * bc, adjoint * cc
+        total += adjoint * aa + adjoint * ab + adjoint * bb + adjoint * ac + adjoint * bc + adjoint * cc
+    return bool(np.isfinite(total))
 
 
 @jit
-def pull_tangents(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> None:
+def pull_tangents(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> bool:
     """Forward over reverse: add the derivative of `pull` along the tangents `t` of all slots to `w`, which starts at 0.
 
     By the product rule, dg[i] += dg * p[i] + g * sum_j dd[i, j] * t[j]: the derivative of the adjoint passes through the
-    partial, and the adjoint through the partial's derivative. `s` already holds g * dd.
+    partial, and the adjoint through the partial's derivative. `s` already holds g * dd. Return whether the numbers of all
+    instructions are finite.
     """
     base = len(w) - len(code)
+    total = 0.0
     for k in range(len(code) - 1, -1, -1):
         i, j, h = code[k, 1], code[k, 2], code[k, 3]
         dg = w[base + k]
-        w[i] += times(dg, p[k, 0]) + times(s[k, 0], t[i]) + times(s[k, 1], t[j]) + times(s[k, 3], t[h])
-        w[j] += times(dg, p[k, 1]) + times(s[k, 1], t[i]) + times(s[k, 2], t[j]) + times(s[k, 4], t[h])
-        w[h] += times(dg, p[k, 2]) + times(s[k, 3], t[i]) + times(s[k, 4], t[j]) + times(s[k, 5], t[h])
+        total += dg
+        w[i] += dg * p[k, 0] + s[k, 0] * t[i] + s[k, 1] * t[j] + s[k, 3] * t[h]
+        w[j] += dg * p[k, 1] + s[k, 1] * t[i] + s[k, 2] * t[j] + s[k, 4] * t[h]
+        w[h] += dg * p[k, 2] + s[k, 3] * t[i] + s[k, 4] * t[j] + s[k, 5] * t[h]
+    return bool(np.isfinite(total))
+
+
+@inline
+def second(i: int, j: int) -> int:
+    """Return the place of the second partial by arguments i and j in (aa, ab, bb, ac, bc, cc)."""
+    high = max(i, j)
+    return high * (high + 1) // 2 + min(i, j)
 
 
 @jit
-def blame_forward(code: Code, p: Floats, v: Floats, values: bool) -> Ints:
+def pull_tangents_carefully(
+    code: Code, p: Floats, s: Floats, g_live: Flags, t: Floats, t_live: Flags, w: Floats, live: Flags
+) -> None:
+    """As `pull_tangents`, for any numbers; `g_live`, `t_live` and `live` say which slots have an adjoint, a tangent and a `w`."""
+    base = len(w) - len(code)
+    for k in range(len(code) - 1, -1, -1):
+        op = code[k, 0]
+        for i in range(ARITY[op]):
+            to = code[k, 1 + i]
+            if live[base + k] and not (p[k, i] == 0.0 and ZERO_STOPS[op, i]):
+                w[to] += w[base + k] * p[k, i]
+                live[to] = True
+            for j in range(ARITY[op]):
+                if g_live[base + k] and t_live[code[k, 1 + j]] and BENDS[op, second(i, j)]:
+                    w[to] += s[k, second(i, j)] * t[code[k, 1 + j]]
+                    live[to] = True
+
+
+@jit
+def blame_forward(code: Code, p: Floats, v: Floats, live: Flags, values: bool) -> Ints:
     """Return, for each slot whose number in `v` is not finite, the first slot at fault for it, and -1 for the others.
 
     The fault of an argument is inherited, preferably of one that counts: whose partial is not exactly 0. If `v` holds
-    `values`, it is inherited even then, as in NaN times 0; a tangent is not passed on by a partial of 0.
+    `values`, it is inherited even then, as in NaN times 0; of tangents, those that are `live` and passed on.
     """
     base = len(v) - len(code)
     culprit = np.full(len(v), -1, np.int32)
@@ -179,21 +255,25 @@ def blame_forward(code: Code, p: Floats, v: Floats, values: bool) -> Ints:
         culprit[k] = k
         if k < base:
             continue
-        arity = ARITY[code[k - base, 0]]
-        for counts in range(2 if values else 1):  # first by arguments that count, then by any
-            for i in range(arity):
-                fault = culprit[code[k - base, 1 + i]]
-                if culprit[k] == k and fault >= 0 and (counts == 1 or p[k - base, i] != 0.0):
-                    culprit[k] = fault
+        op = code[k - base, 0]
+        for counts in range(2):  # first by arguments that count, then by any
+            for i in range(ARITY[op]):
+                slot = code[k - base, 1 + i]
+                zero = p[k - base, i] == 0.0
+                passes = values or (live[slot] and not (zero and ZERO_STOPS[op, i]))
+                if culprit[k] == k and culprit[slot] >= 0 and passes and (counts == 1 or not zero):
+                    culprit[k] = culprit[slot]
     return culprit
 
 
 @jit
-def blame_backward(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> Ints:
+def blame_backward(
+    code: Code, p: Floats, s: Floats, g_live: Flags, t: Floats, t_live: Flags, w: Floats, live: Flags
+) -> Ints:
     """Return, for each slot whose adjoint in `w` is not finite, the first slot at fault in reverse, and -1 for the others.
 
-    The instruction at fault is the one that makes an adjoint that is not finite of finite ones. If `s` and `t` are zeros, `w`
-    is a gradient; otherwise it is the derivative of one along `t`, as in `pull_tangents`.
+    The instruction at fault is the one that makes an adjoint that is not finite of finite ones. Arguments as in
+    `pull_tangents_carefully`; if no slot has a tangent, `w` is a gradient.
     """
     base = len(w) - len(code)
     culprit = np.full(len(w), -1, np.int32)
@@ -202,15 +282,16 @@ def blame_backward(code: Code, p: Floats, s: Floats, t: Floats, w: Floats) -> In
             culprit[k] = k
         if k < base:
             continue
-        m = k - base
+        op = code[k - base, 0]
         from_here = culprit[k] if culprit[k] >= 0 else k
-        i, j, h = code[m, 1], code[m, 2], code[m, 3]
-        for place in range(3):
-            to = code[m, 1 + place]
-            row = 0 if place == 0 else (1 if place == 1 else 3)
-            passed = times(w[k], p[m, place]) + times(s[m, row], t[i])
-            passed += times(s[m, 1 if place == 0 else (2 if place == 1 else 4)], t[j])
-            passed += times(s[m, 3 if place == 0 else (4 if place == 1 else 5)], t[h])
+        for i in range(ARITY[op]):
+            to = code[k - base, 1 + i]
+            passed = 0.0
+            if live[k] and not (p[k - base, i] == 0.0 and ZERO_STOPS[op, i]):
+                passed += w[k] * p[k - base, i]
+            for j in range(ARITY[op]):
+                if g_live[k] and t_live[code[k - base, 1 + j]] and BENDS[op, second(i, j)]:
+                    passed += s[k - base, second(i, j)] * t[code[k - base, 1 + j]]
             if not np.isfinite(passed) and culprit[to] < 0 and not np.isfinite(w[to]):
                 culprit[to] = from_here
     return culprit

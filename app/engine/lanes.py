@@ -2,31 +2,39 @@
 
 Each slot holds a row of `WIDTH` lanes, one lane per direction, so that an instruction is looked at once for all of them and
 its arithmetic is vectorized. A slot that no direction reaches is not live: its row is undefined, and instructions on such
-slots alone are skipped, which makes sparse matrices cheap. Products are as in `kernels`: an exact zero wins over NaN and
-infinity.
+slots alone are skipped, which makes sparse matrices cheap.
+
+All partials and second partials must be finite. Each loop returns whether no partial of 0 met a number that is not finite;
+only then are its results what the careful loops of `kernels` would give.
 """
 
 import numpy as np
 import numpy.typing as npt
 
 from app.engine.jit import inline_without_refcounts, jit_without_refcounts
-from app.engine.kernels import Code, Ints
+from app.engine.kernels import BENDS, ZERO_STOPS, Code, Flags, Ints, second
 
 Matrix = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 WIDTH = 16
 
 
 @inline_without_refcounts
-def _add(to: Matrix, live: Flags, row: int, factor: float, of: Matrix, other: int) -> None:
-    """Add `factor` times another row to a row, which becomes live."""
+def _add(to: Matrix, live: Flags, row: int, factor: float, passes: bool, of: Matrix, other: int) -> bool:
+    """Add `factor` times another row to a row, which becomes live. Return False for 0 times a number that is not finite.
+
+    Unless it `passes` zeros on, a factor of 0 adds nothing.
+    """
     if factor == 0.0:
-        return
-    if not np.isfinite(factor):
+        if not passes:
+            return True
+        total = 0.0
         for lane in range(WIDTH):
-            product = 0.0 if of[other, lane] == 0.0 else factor * of[other, lane]
-            to[row, lane] = to[row, lane] + product if live[row] else product
+            total += 0.0 * of[other, lane]
+        if total != 0.0:
+            return False
+        if not live[row]:
+            to[row, :] = 0.0
     elif live[row]:
         for lane in range(WIDTH):
             to[row, lane] += factor * of[other, lane]
@@ -34,6 +42,7 @@ def _add(to: Matrix, live: Flags, row: int, factor: float, of: Matrix, other: in
         for lane in range(WIDTH):
             to[row, lane] = factor * of[other, lane]
     live[row] = True
+    return True
 
 
 @inline_without_refcounts
@@ -51,17 +60,15 @@ def _seed(t: Matrix, live: Flags, slots: Ints, first: int) -> None:
 
 
 @inline_without_refcounts
-def _push(code: Code, p: Matrix, t: Matrix, live: Flags) -> None:
+def _push(code: Code, p: Matrix, t: Matrix, live: Flags) -> bool:
     """Push the tangents of the live slots forward."""
     base = len(t) - len(code)
+    fine = True
     for k in range(len(code)):
-        i, j, h = code[k, 1], code[k, 2], code[k, 3]
-        if live[i]:
-            _add(t, live, base + k, p[k, 0], t, i)
-        if live[j]:
-            _add(t, live, base + k, p[k, 1], t, j)
-        if live[h]:
-            _add(t, live, base + k, p[k, 2], t, h)
+        for i in range(3):
+            if live[code[k, 1 + i]]:
+                fine &= _add(t, live, base + k, p[k, i], not ZERO_STOPS[code[k, 0], i], t, code[k, 1 + i])
+    return fine
 
 
 @inline_without_refcounts
@@ -74,61 +81,59 @@ def _keep(rows: Matrix, live: Flags, slots: Ints, into: Matrix, first: int) -> N
 
 
 @jit_without_refcounts
-def push_each(code: Code, p: Matrix, slots: Ints, outputs: Ints, t: Matrix, live: Flags, into: Matrix) -> None:
+def push_each(code: Code, p: Matrix, slots: Ints, outputs: Ints, t: Matrix, live: Flags, into: Matrix) -> bool:
     """Forward mode: row d of `into` gets the derivatives of `outputs` by `slots[d]`. `t` and `live` are work space."""
+    fine = True
     for first in range(0, len(slots), WIDTH):
         _seed(t, live, slots, first)
-        _push(code, p, t, live)
+        fine &= _push(code, p, t, live)
         _keep(t, live, outputs, into, first)
+    return fine
 
 
 @jit_without_refcounts
-def pull_each(code: Code, p: Matrix, outputs: Ints, slots: Ints, g: Matrix, live: Flags, into: Matrix) -> None:
+def pull_each(code: Code, p: Matrix, outputs: Ints, slots: Ints, g: Matrix, live: Flags, into: Matrix) -> bool:
     """Reverse mode: row d of `into` gets the derivatives of `outputs[d]` by `slots`."""
     base = len(g) - len(code)
+    fine = True
     for first in range(0, len(outputs), WIDTH):
         _seed(g, live, outputs, first)
         for k in range(len(code) - 1, -1, -1):
             if live[base + k]:
-                _add(g, live, code[k, 1], p[k, 0], g, base + k)
-                _add(g, live, code[k, 2], p[k, 1], g, base + k)
-                _add(g, live, code[k, 3], p[k, 2], g, base + k)
+                for i in range(3):
+                    fine &= _add(g, live, code[k, 1 + i], p[k, i], not ZERO_STOPS[code[k, 0], i], g, base + k)
         _keep(g, live, slots, into, first)
+    return fine
 
 
 @jit_without_refcounts
 def pull_tangents_each(
     code: Code, p: Matrix, s: Matrix, slots: Ints, t: Matrix, live: Flags, w: Matrix, alive: Flags, curved: Flags, into: Matrix
-) -> None:
+) -> bool:
     """Forward over reverse, as `kernels.pull_tangents`: row d of `into` gets the second derivatives by `slots[d]` and `slots`.
 
     `t`, `live`, `w`, `alive` and `curved` are work space.
     """
     base = len(t) - len(code)
+    fine = True
     for k in range(len(code)):  # most instructions are linear
-        curved[k] = s[k, 0] != 0.0 or s[k, 1] != 0.0 or s[k, 2] != 0.0 or s[k, 3] != 0.0 or s[k, 4] != 0.0 or s[k, 5] != 0.0
+        op = code[k, 0]
+        curved[k] = BENDS[op, 0] or BENDS[op, 1] or BENDS[op, 2] or BENDS[op, 3] or BENDS[op, 4] or BENDS[op, 5]
     for first in range(0, len(slots), WIDTH):
         _seed(t, live, slots, first)
-        _push(code, p, t, live)
+        fine &= _push(code, p, t, live)
         alive[:] = False
         for k in range(len(code) - 1, -1, -1):
-            i, j, h = code[k, 1], code[k, 2], code[k, 3]
+            op = code[k, 0]
             if alive[base + k]:
-                _add(w, alive, i, p[k, 0], w, base + k)
-                _add(w, alive, j, p[k, 1], w, base + k)
-                _add(w, alive, h, p[k, 2], w, base + k)
+                for i in range(3):
+                    fine &= _add(w, alive, code[k, 1 + i], p[k, i], not ZERO_STOPS[op, i], w, base + k)
             if not curved[k]:
                 continue
-            if live[i]:
-                _add(w, alive, i, s[k, 0], t, i)
-                _add(w, alive, j, s[k, 1], t, i)
-                _add(w, alive, h, s[k, 3], t, i)
-            if live[j]:
-                _add(w, alive, i, s[k, 1], t, j)
-                _add(w, alive, j, s[k, 2], t, j)
-                _add(w, alive, h, s[k, 4], t, j)
-            if live[h]:
-                _add(w, alive, i, s[k, 3], t, h)
-                _add(w, alive, j, s[k, 4], t, h)
-                _add(w, alive, h, s[k, 5], t, h)
+            for j in range(3):
+                if live[code[k, 1 + j]]:
+                    for i in range(3):
+                        place = second(i, j)
+                        fine &= _add(w, alive, code[k, 1 + i], s[k, place], BENDS[op, place], t, code[k, 1 + j])
         _keep(w, alive, slots, into, first)
+    return fine

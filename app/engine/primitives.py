@@ -14,12 +14,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.engine.special import (
+    Number,
     digamma,
     erf,
     erfc,
+    hypot_slope,
     lgamma,
     normal_cdf,
     normal_pdf,
+    power_below,
     sigmoid,
     sigmoid_rest,
     tanh_slope,
@@ -40,6 +43,11 @@ POSITIVE: Interval = (0.1, 4.0)
 INSIDE_ONE: Interval = (-0.95, 0.95)
 
 
+def zero(*arguments: Number) -> float:
+    """The rule of a partial that is 0 everywhere. It passes nothing on, not even of what is infinite."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Primitive:
     """One operation.
@@ -52,9 +60,13 @@ class Primitive:
     where the operation is defined. `kink` says what happens where there is no derivative, and `kinks` are such points, each
     with the partials taken there.
 
+    `selects` says that the operation takes some of its arguments and leaves the others: where a partial is 0, nothing behind
+    that argument has any effect, whatever it holds. In all other rows 0 times infinity is NaN.
+
     An operation on any number of arguments is a `fold`, from left to right, of the two-argument operation that it names;
-    with `average`, the result is divided by the number of arguments. `with_number` names the row that is used instead if the
-    last argument is a number and not a node. `wire` is False for rows that only other rows use.
+    with `average`, the result is divided by the number of arguments; with `shift`, the largest of three or more arguments is
+    subtracted from each before, and added to the result. `with_number` names the row that is used instead if the last argument
+    is a number and not a node. `wire` is False for rows that only other rows use.
     """
 
     name: str
@@ -67,8 +79,10 @@ class Primitive:
     domain_note: str = "all numbers"
     kink: str = "none"
     kinks: tuple[tuple[tuple[float, ...], tuple[float, ...]], ...] = ()
+    selects: bool = False
     fold: str | None = None
     average: bool = False
+    shift: bool = False
     with_number: str | None = None
     wire: bool = True
 
@@ -103,43 +117,44 @@ P = Primitive
 PRIMITIVES: tuple[Primitive, ...] = (
     # --- arithmetic
     P("add", lambda x, y: x + y, (lambda x, y, out: 1.0, lambda x, y, out: 1.0),
-      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      (zero, zero, zero),
       "x + y", ("1", "1"), (ANY, ANY)),
     P("sub", lambda x, y: x - y, (lambda x, y, out: 1.0, lambda x, y, out: -1.0),
-      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      (zero, zero, zero),
       "x - y", ("1", "-1"), (ANY, ANY)),
     P("mul", lambda x, y: x * y, (lambda x, y, out: y, lambda x, y, out: x),
-      (lambda x, y, out: 0.0, lambda x, y, out: 1.0, lambda x, y, out: 0.0),
+      (zero, lambda x, y, out: 1.0, zero),
       "x * y", ("y", "x"), (ANY, ANY)),
     P("divide", lambda x, y: x / y, (lambda x, y, out: 1.0 / y, lambda x, y, out: -out / y),
-      (lambda x, y, out: 0.0, lambda x, y, out: -1.0 / (y * y), lambda x, y, out: 2.0 * (out / y) / y),
+      (zero, lambda x, y, out: -1.0 / (y * y), lambda x, y, out: 2.0 * (out / y) / y),
       "x / y", ("1/y", "-x/y**2"), (ANY, POSITIVE), "y != 0"),
     P("pow", lambda x, y: np.power(x, y),
-      (lambda x, y, out: where(y == 0.0, 0.0, y * np.power(x, y - 1.0)),
+      (lambda x, y, out: where(y == 0.0, 0.0, power_below(y, x, y, 1, out)),
        lambda x, y, out: where((x == 0.0) & (y >= 0.0), 0.0, out * np.log(x))),
-      (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, y * (y - 1.0) * np.power(x, y - 2.0)),
-       lambda x, y, out: where((x == 0.0) & (y > 1.0), 0.0, np.power(x, y - 1.0) * (1.0 + y * np.log(x))),
+      (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, power_below(y * (y - 1.0), x, y, 2, out)),
+       lambda x, y, out: where((x == 0.0) & (y > 1.0), 0.0, power_below(1.0 + y * np.log(x), x, y, 1, out)),
        lambda x, y, out: where((x == 0.0) & (y >= 0.0), 0.0, out * np.log(x) * np.log(x))),
       "x ** y", ("y * x**(y - 1)", "x**y * log(x)"), (POSITIVE, ANY),
       "x > 0, or any x (not 0 for y < 0) with an integer y; the derivative by y needs x > 0",
       "0**0 is 1 and its derivative by the base is 0; with a number as exponent, no derivative by the exponent is taken",
       (((0.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 0.0)), ((0.0, 2.0), (0.0, 0.0))), with_number="pow_number"),
     P("pow_number", lambda x, y: np.power(x, y),
-      (lambda x, y, out: where(y == 0.0, 0.0, y * np.power(x, y - 1.0)), lambda x, y, out: 0.0),
-      (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, y * (y - 1.0) * np.power(x, y - 2.0)),
-       lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      (lambda x, y, out: where(y == 0.0, 0.0, power_below(y, x, y, 1, out)), zero),
+      (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, power_below(y * (y - 1.0), x, y, 2, out)),
+       zero, zero),
       "x ** 2.5", ("2.5 * x**1.5", "0"), (POSITIVE, (2.5, 2.5)), wire=False),
-    P("identity", lambda x: x, (lambda x, out: 1.0,), (lambda x, out: 0.0,), "x", ("1",), (ANY,), wire=False),
-    P("neg", lambda x: -x, (lambda x, out: -1.0,), (lambda x, out: 0.0,), "-x", ("-1",), (ANY,)),
+    P("identity", lambda x: x, (lambda x, out: 1.0,), (zero,), "x", ("1",), (ANY,), wire=False),
+    P("neg", lambda x: -x, (lambda x, out: -1.0,), (zero,), "-x", ("-1",), (ANY,)),
     P("reciprocal", lambda x: 1.0 / x, (lambda x, out: -out * out,), (lambda x, out: 2.0 * out * out * out,),
       "1/x", ("-1/x**2",), (POSITIVE,), "x != 0"),
     P("square", lambda x: x * x, (lambda x, out: 2.0 * x,), (lambda x, out: 2.0,), "x**2", ("2*x",), (ANY,)),
     P("sqrt", lambda x: np.sqrt(x), (lambda x, out: 0.5 / out,), (lambda x, out: -0.25 / (x * out),),
       "sqrt(x)", ("1/(2*sqrt(x))",), (POSITIVE,), "x >= 0; the derivative needs x > 0"),
-    P("abs", lambda x: np.abs(x), (lambda x, out: np.sign(x),), (lambda x, out: 0.0,),
+    P("abs", lambda x: np.abs(x), (lambda x, out: np.sign(x),), (zero,),
       "abs(x)", ("sign(x)",), (POSITIVE,), kink="at 0 the derivative is 0", kinks=(((0.0,), (0.0,)),)),
-    P("sign", lambda x: np.sign(x), (lambda x, out: 0.0,), (lambda x, out: 0.0,),
-      "-1, 0 or 1", ("0",), (POSITIVE,), kink="at 0 the value and the derivative are 0", kinks=(((0.0,), (0.0,)),)),
+    P("sign", lambda x: np.sign(x), (zero,), (zero,),
+      "-1, 0 or 1", ("0",), (POSITIVE,), kink="at 0 the value and the derivative are 0", kinks=(((0.0,), (0.0,)),),
+      selects=True),
     # --- exponentials and logarithms
     P("exp", lambda x: np.exp(x), (lambda x, out: out,), (lambda x, out: out,), "exp(x)", ("exp(x)",), (ANY,)),
     P("expm1", lambda x: np.expm1(x), (lambda x, out: np.exp(x),), (lambda x, out: np.exp(x),),
@@ -157,6 +172,12 @@ PRIMITIVES: tuple[Primitive, ...] = (
       (lambda x, y, out: sigmoid(x - y) * sigmoid(y - x), lambda x, y, out: -sigmoid(x - y) * sigmoid(y - x),
        lambda x, y, out: sigmoid(x - y) * sigmoid(y - x)),
       "log(exp(x) + exp(y))", ("1/(1 + exp(y - x))", "1/(1 + exp(x - y))"), (ANY, ANY), wire=False),
+    # The shift of `logsumexp`. The result does not depend on it, so no derivative by it is taken.
+    P("largest", lambda x, y: np.maximum(x, y), (zero, zero), (zero, zero, zero), "max(x, y)", ("0", "0"), (ANY, ANY), wire=False),
+    P("shift_down", lambda x, y: x - y, (lambda x, y, out: 1.0, zero), (zero, zero, zero), "x - y", ("1", "0"), (ANY, ANY),
+      wire=False),
+    P("shift_up", lambda x, y: x + y, (lambda x, y, out: 1.0, zero), (zero, zero, zero), "x + y", ("1", "0"), (ANY, ANY),
+      wire=False),
     # --- circular functions
     P("sin", lambda x: np.sin(x), (lambda x, out: np.cos(x),), (lambda x, out: -out,), "sin(x)", ("cos(x)",), (ANY,)),
     P("cos", lambda x: np.cos(x), (lambda x, out: -np.sin(x),), (lambda x, out: -out,), "cos(x)", ("-sin(x)",), (ANY,)),
@@ -173,7 +194,8 @@ PRIMITIVES: tuple[Primitive, ...] = (
     P("atan2", lambda x, y: np.arctan2(x, y),
       (lambda x, y, out: y / np.hypot(x, y) / np.hypot(x, y), lambda x, y, out: -x / np.hypot(x, y) / np.hypot(x, y)),
       (lambda x, y, out: -2.0 * (x / np.hypot(x, y)) * (y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
-       lambda x, y, out: (x - y) / np.hypot(x, y) * (x / np.hypot(x, y) + y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y),
+       lambda x, y, out: 4.0 * ((0.5 * x - 0.5 * y) / np.hypot(x, y)) * ((0.5 * x + 0.5 * y) / np.hypot(x, y))
+       / np.hypot(x, y) / np.hypot(x, y),
        lambda x, y, out: 2.0 * (x / np.hypot(x, y)) * (y / np.hypot(x, y)) / np.hypot(x, y) / np.hypot(x, y)),
       "the angle of the point (y, x)", ("y/(x**2 + y**2)", "-x/(x**2 + y**2)"), (ANY, POSITIVE), "not both 0"),
     # --- hyperbolic functions
@@ -193,7 +215,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
       (lambda x, out: 2.0 * x / ((1.0 - x) * (1.0 + x) * (1.0 - x) * (1.0 + x)),),
       "atanh(x)", ("1/(1 - x**2)",), (INSIDE_ONE,), "-1 < x < 1"),
     P("hypot", lambda x, y: np.hypot(x, y),
-      (lambda x, y, out: where(out == 0.0, 0.0, x / out), lambda x, y, out: where(out == 0.0, 0.0, y / out)),
+      (lambda x, y, out: hypot_slope(x, y, out), lambda x, y, out: hypot_slope(y, x, out)),
       (lambda x, y, out: (y / out) * (y / out) / out, lambda x, y, out: -(x / out) * (y / out) / out,
        lambda x, y, out: (x / out) * (x / out) / out),
       "sqrt(x**2 + y**2)", ("x/hypot(x, y)", "y/hypot(x, y)"), (ANY, POSITIVE),
@@ -203,11 +225,11 @@ PRIMITIVES: tuple[Primitive, ...] = (
       (lambda x, out: -out * sigmoid_rest(x, out) * np.tanh(0.5 * x),), "1/(1 + exp(-x))", ("sigmoid(x)*sigmoid(-x)",), (ANY,)),
     P("softplus", lambda x: np.maximum(x, 0.0) + np.log1p(np.exp(-np.abs(x))), (lambda x, out: sigmoid(x),),
       (lambda x, out: sigmoid(x) * sigmoid(-x),), "log(1 + exp(x))", ("sigmoid(x)",), (ANY,)),
-    P("relu", lambda x: where(x < 0.0, 0.0, x), (lambda x, out: where(x > 0.0, 1.0, 0.0),), (lambda x, out: 0.0,),
+    P("relu", lambda x: where(x < 0.0, 0.0, x), (lambda x, out: where(x > 0.0, 1.0, 0.0),), (zero,),
       "x if x > 0 else 0", ("1 if x > 0 else 0",), (POSITIVE,), kink="at 0 the derivative is 0",
-      kinks=(((0.0,), (0.0,)), ((-1.0,), (0.0,)))),
+      kinks=(((0.0,), (0.0,)), ((-1.0,), (0.0,))), selects=True),
     P("leaky_relu", lambda x: where(x > 0.0, x, 0.01 * x), (lambda x, out: where(x > 0.0, 1.0, 0.01),),
-      (lambda x, out: 0.0,), "x if x > 0 else 0.01*x", ("1 if x > 0 else 0.01",), (POSITIVE,),
+      (zero,), "x if x > 0 else 0.01*x", ("1 if x > 0 else 0.01",), (POSITIVE,),
       kink="at 0 the derivative is 0.01", kinks=(((0.0,), (0.01,)), ((-1.0,), (0.01,)))),
     P("elu", lambda x: where(x > 0.0, x, np.expm1(x)), (lambda x, out: where(x > 0.0, 1.0, np.exp(x)),),
       (lambda x, out: where(x > 0.0, 0.0, np.exp(x)),), "x if x > 0 else exp(x) - 1", ("1 if x > 0 else exp(x)",),
@@ -221,10 +243,10 @@ PRIMITIVES: tuple[Primitive, ...] = (
       ("sigmoid(x)*(1 + x*sigmoid(-x))",), (ANY,)),
     # --- special functions
     P("erf", lambda x: erf(x), (lambda x, out: TWO_OVER_SQRT_PI * np.exp(-x * x),),
-      (lambda x, out: -2.0 * TWO_OVER_SQRT_PI * x * np.exp(-x * x),), "2/sqrt(pi) times the integral of exp(-t**2), 0 to x",
+      (lambda x, out: -2.0 * TWO_OVER_SQRT_PI * (x * np.exp(-x * x)),), "2/sqrt(pi) times the integral of exp(-t**2), 0 to x",
       ("2/sqrt(pi)*exp(-x**2)",), (ANY,)),
     P("erfc", lambda x: erfc(x), (lambda x, out: -TWO_OVER_SQRT_PI * np.exp(-x * x),),
-      (lambda x, out: 2.0 * TWO_OVER_SQRT_PI * x * np.exp(-x * x),), "1 - erf(x)", ("-2/sqrt(pi)*exp(-x**2)",), (ANY,)),
+      (lambda x, out: 2.0 * TWO_OVER_SQRT_PI * (x * np.exp(-x * x)),), "1 - erf(x)", ("-2/sqrt(pi)*exp(-x**2)",), (ANY,)),
     P("lgamma", lambda x: lgamma(x), (lambda x, out: digamma(x),), (lambda x, out: trigamma(x),),
       "log(abs(gamma(x)))", ("digamma(x)",), (POSITIVE,), "x not 0, -1, -2, ..."),
     P("digamma", lambda x: digamma(x), (lambda x, out: trigamma(x),), (lambda x, out: tetragamma(x),),
@@ -233,31 +255,31 @@ PRIMITIVES: tuple[Primitive, ...] = (
     P("min", lambda x, y: np.minimum(x, y),
       (lambda x, y, out: where(x < y, 1.0, where(x == y, 0.5, 0.0)),
        lambda x, y, out: where(y < x, 1.0, where(x == y, 0.5, 0.0))),
-      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      (zero, zero, zero),
       "the smallest argument", ("1 if x < y else 0", "1 if y < x else 0"), ((-3.0, -0.1), POSITIVE),
       kink="if two are equal, each side gets half; more than two are compared in pairs from the left",
-      kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (0.0, 1.0))), fold="min"),
+      kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (0.0, 1.0))), selects=True, fold="min"),
     P("max", lambda x, y: np.maximum(x, y),
       (lambda x, y, out: where(x > y, 1.0, where(x == y, 0.5, 0.0)),
        lambda x, y, out: where(y > x, 1.0, where(x == y, 0.5, 0.0))),
-      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+      (zero, zero, zero),
       "the largest argument", ("1 if x > y else 0", "1 if y > x else 0"), ((-3.0, -0.1), POSITIVE),
       kink="if two are equal, each side gets half; more than two are compared in pairs from the left",
-      kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (1.0, 0.0))), fold="max"),
+      kinks=(((1.0, 1.0), (0.5, 0.5)), ((2.0, 1.0), (1.0, 0.0))), selects=True, fold="max"),
     P("where", lambda x, y, z: where(x != 0.0, y, z),
-      (lambda x, y, z, out: 0.0, lambda x, y, z, out: where(x != 0.0, 1.0, 0.0),
+      (zero, lambda x, y, z, out: where(x != 0.0, 1.0, 0.0),
        lambda x, y, z, out: where(x != 0.0, 0.0, 1.0)),
-      (lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0,
-       lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0, lambda x, y, z, out: 0.0),
+      (zero, zero, zero,
+       zero, zero, zero),
       "y if x != 0 else z", ("0", "1 if x != 0 else 0", "0 if x != 0 else 1"), (POSITIVE, ANY, ANY),
       kink="the branch that is not taken gets exactly 0, whatever it holds",
-      kinks=(((0.0, 1.0, 2.0), (0.0, 0.0, 1.0)), ((-1.0, 1.0, 2.0), (0.0, 1.0, 0.0)))),
+      kinks=(((0.0, 1.0, 2.0), (0.0, 0.0, 1.0)), ((-1.0, 1.0, 2.0), (0.0, 1.0, 0.0))), selects=True),
 ) + tuple(
     # --- comparisons: 1 or 0, flat on both sides
-    P(name, fun, (lambda x, y, out: 0.0, lambda x, y, out: 0.0),
-      (lambda x, y, out: 0.0, lambda x, y, out: 0.0, lambda x, y, out: 0.0),
+    P(name, fun, (zero, zero),
+      (zero, zero, zero),
       f"1 if x {symbol} y else 0", ("0", "0"), ((-3.0, -0.1), POSITIVE), kink="the derivative is 0 everywhere",
-      kinks=(((1.0, 1.0), (0.0, 0.0)),))
+      kinks=(((1.0, 1.0), (0.0, 0.0)),), selects=True)
     for name, symbol, fun in (
         ("lt", "<", lambda x, y: where(x < y, 1.0, 0.0)),
         ("le", "<=", lambda x, y: where(x <= y, 1.0, 0.0)),
@@ -271,7 +293,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     P("sum", fold="add", formula="x1 + x2 + ...", derivative=("1 for each argument",)),
     P("mean", fold="add", average=True, formula="(x1 + x2 + ... + xn)/n", derivative=("1/n for each argument",)),
     P("prod", fold="mul", formula="x1 * x2 * ...", derivative=("the product of the others, even if one is 0",)),
-    P("logsumexp", fold="logaddexp", formula="log(exp(x1) + exp(x2) + ...)", derivative=("exp(xi - logsumexp(x1, ...))",)),
+    P("logsumexp", fold="logaddexp", shift=True, formula="log(exp(x1) + exp(x2) + ...)", derivative=("exp(xi - logsumexp(x1, ...))",)),
 )
 # fmt: on
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.special
 from numba import types
 from numba.extending import overload, register_jitable
+
+from app.engine.jit import jit
 
 Number = Any
 """A float or an array of float64, the two types of argument that a rule is called with."""
@@ -32,8 +35,19 @@ def erfc(x: Number) -> Number:
 
 
 def lgamma(x: Number) -> Number:
-    """Return log|Gamma(x)| (DLMF 5.2.1); infinite at 0, -1, -2, ..."""
-    return np.where(x == -np.inf, np.inf, scipy.special.gammaln(x))
+    """Return log|Gamma(x)| (DLMF 5.2.1); infinite at 0, -1, -2, ...
+
+    C's function for arrays too: SciPy's `gammaln` loses digits near its zeros at 1 and 2, and is infinite at 1e-310.
+    """
+    return _lgamma_of_each(np.ravel(x)).reshape(np.shape(x))
+
+
+@jit
+def _lgamma_of_each(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    values = np.empty(len(x))
+    for k in range(len(x)):
+        values[k] = math.lgamma(x[k])
+    return values
 
 
 @overload(where, strict=False)
@@ -215,5 +229,39 @@ def _tanh_slope(x: Any, out: Any) -> Callable[..., Any] | None:
 def _sigmoid_rest(x: Any, out: Any) -> Callable[..., Any] | None:
     def number(x: float, out: float) -> Any:
         return 1.0 - out if out < SAFE else sigmoid(-x)
+
+    return number if isinstance(x, types.Float) else None
+
+
+def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -> Number:
+    """Return `factor * x**(y - steps)` for 1 or 2 steps, given `out` = x**y, also where the power alone would overflow."""
+    power = np.power(x, y - steps)
+    divided = factor / x / x if steps == 2 else factor / x
+    return np.where(np.isinf(power) & (x != 0.0), divided * out, factor * power)
+
+
+def hypot_slope(x: Number, y: Number, out: Number) -> Number:
+    """Return x / hypot(x, y), given `out` = hypot(x, y), also where that overflows; 0 at (0, 0)."""
+    half = np.hypot(0.5 * x, 0.5 * y)
+    return np.where(out == 0.0, 0.0, np.where(np.isinf(out), 0.5 * x / half, x / out))
+
+
+@overload(power_below, strict=False)
+def _power_below(factor: Any, x: Any, y: Any, steps: Any, out: Any) -> Callable[..., Any] | None:
+    def number(factor: float, x: float, y: float, steps: int, out: float) -> Any:
+        power = np.power(x, y - steps)
+        if not np.isinf(power) or x == 0.0:
+            return factor * power
+        return (factor / x / x if steps == 2 else factor / x) * out
+
+    return number if isinstance(x, types.Float) else None
+
+
+@overload(hypot_slope, strict=False)
+def _hypot_slope(x: Any, y: Any, out: Any) -> Callable[..., Any] | None:
+    def number(x: float, y: float, out: float) -> Any:
+        if out == 0.0:
+            return 0.0
+        return 0.5 * x / np.hypot(0.5 * x, 0.5 * y) if np.isinf(out) else x / out
 
     return number if isinstance(x, types.Float) else None

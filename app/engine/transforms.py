@@ -183,8 +183,7 @@ def hessian(
 
     def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
         walk.linearize()
-        adjoints = walk.pull({output: 1.0})
-        walk.curve(adjoints)
+        adjoints = walk.curve({output: 1.0})
         return [[walk.values[output]], pick(adjoints, slots), *walk.pull_tangents_each(slots)]
 
     entries = at_points(bound, {}, slots, walks, checkpoint)
@@ -213,9 +212,8 @@ def hvp(
 
     def walks(walk: Walk, tangents: Seeds) -> list[SlotNumbers]:
         walk.linearize()
-        adjoints = walk.pull({output: 1.0})
-        walk.curve(adjoints)
-        products = walk.pull_tangents(walk.push(tangents))
+        adjoints = walk.curve({output: 1.0})
+        products = walk.pull_tangents(tangents)
         return [[walk.values[output]], pick(adjoints, targets.slots), pick(products, targets.slots)]
 
     entries = at_points(bound, seeds, targets.slots, walks, checkpoint)
@@ -418,7 +416,7 @@ def at_points(
     """
     tape, points = bound.tape, bound.points
     if points is None:
-        return _joined(walks(PointWalk(tape, bound.numbers), seeds))
+        return _joined(walks(PointWalk(tape, bound.numbers, checkpoint), seeds))
     if not points:
         zeros = {slot: 0.0 for slot in seeds}
         return np.empty((len(_joined(walks(PointWalk(tape, bound.numbers), zeros))), 0))
@@ -441,7 +439,7 @@ def _one_by_one(bound: Bound, seeds: Seeds, walks: Walks, checkpoint: Checkpoint
     points = []
     for k in range(bound.points or 0):
         checkpoint()
-        points.append(_joined(walks(PointWalk(bound.tape, bound.at(k).numbers), _part(seeds, k))))
+        points.append(_joined(walks(PointWalk(bound.tape, bound.at(k).numbers, checkpoint), _part(seeds, k))))
     return np.column_stack(points)
 
 

@@ -1,12 +1,13 @@
 """Walks over a tape: their interface, and the implementation for one point. The one for many points is in `batch`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from app.engine import kernels, lanes
 from app.engine.binding import Column
+from app.engine.interruption import Checkpoint, never
 from app.engine.tape import Bools, Floats, Ints, Tape
 
 SlotNumbers = Sequence[Column] | Floats
@@ -42,25 +43,37 @@ class Walk(Protocol):
     def pull_each(self, outputs: Ints, slots: Ints) -> list[SlotNumbers]:
         """Reverse mode from each of `outputs` alone: return the adjoints of `slots`."""
 
-    def curve(self, adjoints: SlotNumbers) -> None:
-        """Keep the second partials times the adjoints, for `pull_tangents` and `pull_tangents_each`."""
+    def curve(self, cotangents: Mapping[int, Column]) -> SlotNumbers:
+        """Reverse mode, as `pull`, and keep the second partials for `pull_tangents` and `pull_tangents_each`."""
 
-    def pull_tangents(self, tangents: SlotNumbers) -> SlotNumbers:
-        """Forward over reverse: return the derivative of every slot's adjoint along the tangents of all slots."""
+    def pull_tangents(self, tangents: Mapping[int, Column]) -> SlotNumbers:
+        """Forward over reverse: return the derivative of every slot's adjoint, given the tangents of some slots."""
 
     def pull_tangents_each(self, slots: Ints) -> list[SlotNumbers]:
         """Forward over reverse from each of `slots` alone: return the derivatives of the adjoints of `slots`."""
 
 
-class PointWalk:
-    """The walks at one point: compiled loops over arrays with one number per slot. All methods as in `Walk`."""
+class Passed(NamedTuple):
+    """Tangents or adjoints, one per slot, and which slots have one: where none was passed on, the number is 0 and means none."""
 
-    def __init__(self, tape: Tape, numbers: Floats) -> None:
+    numbers: Floats
+    live: Bools
+
+
+class PointWalk:
+    """The walks at one point: compiled loops over arrays with one number per slot. All methods as in `Walk`.
+
+    A fast loop whose numbers are not all finite is followed by a careful one, as `kernels` says.
+    """
+
+    def __init__(self, tape: Tape, numbers: Floats, checkpoint: Checkpoint = never) -> None:
         self.tape = tape
+        self.checkpoint = checkpoint
         self._values = np.empty(tape.slots)
         self._values[: tape.leaves] = numbers
         self._known = False
         self.partials: Floats | None = None
+        self.finite = False
 
     @property
     def values(self) -> Floats:
@@ -74,7 +87,7 @@ class PointWalk:
         """Keep the partials and return them: an array of shape (instructions, 3)."""
         if self.partials is None:
             self.partials = np.empty((len(self.tape.code), 3))
-            kernels.linearize(self.tape.code, self._values, self.partials)
+            self.finite = kernels.linearize(self.tape.code, self._values, self.partials)
             self._known = True
         return self.partials
 
@@ -84,45 +97,85 @@ class PointWalk:
 
     def push(self, tangents: Mapping[int, Column]) -> Floats:
         """Forward mode."""
-        tape, t = self.tape, self._seeded(tangents)
-        kernels.push(tape.code, self.linearize(), t)
-        return t
+        p, t = self.linearize(), self._seeded(tangents)
+        if self.finite and kernels.push(self.tape.code, p, t):
+            return t
+        return self.push_carefully(tangents).numbers
+
+    def push_carefully(self, tangents: Mapping[int, Column]) -> Passed:
+        """Forward mode, for any numbers. A tangent of 0 is no tangent."""
+        t = self._seeded(tangents)
+        passed = Passed(t, t != 0.0)
+        kernels.push_carefully(self.tape.code, self.linearize(), *passed)
+        return passed
 
     def pull(self, cotangents: Mapping[int, Column]) -> Floats:
         """Reverse mode."""
-        tape, g = self.tape, self._seeded(cotangents)
-        kernels.pull(tape.code, self.linearize(), g)
-        return g
+        p, g = self.linearize(), self._seeded(cotangents)
+        if self.finite and kernels.pull(self.tape.code, p, g):
+            return g
+        return self.pull_carefully(cotangents).numbers
 
-    def curve(self, adjoints: SlotNumbers) -> None:
-        """Keep the second partials times the adjoints."""
-        tape = self.tape
-        self.curvature = kernels.curve(tape.code, self.values, np.asarray(adjoints))
+    def pull_carefully(self, cotangents: Mapping[int, Column]) -> Passed:
+        """Reverse mode, for any numbers. A cotangent of 0 is no cotangent."""
+        g = self._seeded(cotangents)
+        passed = Passed(g, g != 0.0)
+        kernels.pull_carefully(self.tape.code, self.linearize(), *passed)
+        return passed
 
-    def pull_tangents(self, tangents: SlotNumbers) -> Floats:
+    def curve(self, cotangents: Mapping[int, Column]) -> Floats:
+        """Reverse mode, and keep the second partials times the adjoints."""
+        adjoints = self.pull(cotangents)
+        self.cotangents = cotangents
+        self.curvature = np.empty((len(self.tape.code), 6))
+        finite = kernels.curve(self.tape.code, self.values, adjoints, self.curvature)
+        self.all_finite = self.finite and finite
+        return adjoints
+
+    def pull_tangents(self, tangents: Mapping[int, Column]) -> Floats:
         """Forward over reverse; call `curve` first."""
-        tape, w = self.tape, self._seeded({})
-        kernels.pull_tangents(tape.code, self.linearize(), self.curvature, np.asarray(tangents), w)
-        return w
+        if self.all_finite:
+            t, w = self._seeded(tangents), self._seeded({})
+            if kernels.push(self.tape.code, self.linearize(), t) and kernels.pull_tangents(
+                self.tape.code, self.linearize(), self.curvature, t, w
+            ):
+                return w
+        return self.pull_tangents_carefully(tangents).numbers
+
+    def pull_tangents_carefully(self, tangents: Mapping[int, Column]) -> Passed:
+        """Forward over reverse, for any numbers; call `curve` first."""
+        g, t = self.pull_carefully(self.cotangents), self.push_carefully(tangents)
+        passed = Passed(self._seeded({}), np.zeros(self.tape.slots, np.bool_))
+        kernels.pull_tangents_carefully(self.tape.code, self.linearize(), self.curvature, g.live, *t, *passed)
+        return passed
 
     def push_each(self, slots: Ints, outputs: Ints) -> list[SlotNumbers]:
         """Forward mode for each slot, in lanes."""
-        rows = np.empty((len(slots), len(outputs)))
-        lanes.push_each(self.tape.code, self.linearize(), slots, outputs, *self._lanes(), rows)
-        return [rows.ravel()]
+        rows, p = np.empty((len(slots), len(outputs))), self.linearize()
+        if self.finite and lanes.push_each(self.tape.code, p, slots, outputs, *self._lanes(), rows):
+            return [rows.ravel()]
+        return [pick(self.push_carefully(seed).numbers, outputs) for seed in self._units(slots)]
 
     def pull_each(self, outputs: Ints, slots: Ints) -> list[SlotNumbers]:
         """Reverse mode for each output, in lanes."""
-        rows = np.empty((len(outputs), len(slots)))
-        lanes.pull_each(self.tape.code, self.linearize(), outputs, slots, *self._lanes(), rows)
-        return [rows.ravel()]
+        rows, p = np.empty((len(outputs), len(slots))), self.linearize()
+        if self.finite and lanes.pull_each(self.tape.code, p, outputs, slots, *self._lanes(), rows):
+            return [rows.ravel()]
+        return [pick(self.pull_carefully(seed).numbers, slots) for seed in self._units(outputs)]
 
     def pull_tangents_each(self, slots: Ints) -> list[SlotNumbers]:
         """Forward over reverse for each slot, in lanes; call `curve` first."""
-        rows = np.empty((len(slots), len(slots)))
+        rows, p = np.empty((len(slots), len(slots))), self.linearize()
         room = (*self._lanes(), *self._lanes(), np.empty(len(self.tape.code), np.bool_))
-        lanes.pull_tangents_each(self.tape.code, self.linearize(), self.curvature, slots, *room, rows)
-        return [rows.ravel()]
+        if self.all_finite and lanes.pull_tangents_each(self.tape.code, p, self.curvature, slots, *room, rows):
+            return [rows.ravel()]
+        return [pick(self.pull_tangents_carefully(seed).numbers, slots) for seed in self._units(slots)]
+
+    def _units(self, slots: Ints) -> Iterator[dict[int, Column]]:
+        """The seeds of as many careful walks."""
+        for slot in slots.tolist():
+            self.checkpoint()
+            yield {slot: 1.0} if slot >= 0 else {}
 
     def _lanes(self) -> tuple[Floats, Bools]:
         """Work space for the lanes, and for the flags of live slots."""
