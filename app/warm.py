@@ -8,6 +8,7 @@ import numpy as np
 from app.engine import jit, node_table, scanner, transforms
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
+from app.engine.special import lgamma
 from app.engine.text import parse
 from app.engine.value import backward, value
 from app.nn import MLP, datasets, evaluation, losses, optimizers, training
@@ -37,6 +38,10 @@ def warm() -> None:
     found = scanner.scan(b"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]", "token")
     assert found is not None and len(found.bulk) == 1
     backward(value(2.0) ** 2)
+    lgamma(np.ones(2))
+    transforms.backward(graph, {"x": 0.0, "y": 2.0})  # the careful loops, because log'(0) is infinite
+    transforms.jvp(graph, {"x": 0.0, "y": 2.0}, {"x": 1.0})
+    transforms.hvp(graph, inputs, {"x": 1.0})
     for quantity in Quantity:
         explain(graph, inputs, Fault(quantity, "x", float("nan")), {"x": 1.0})
     model, rows, targets = MLP(2, [1]), np.zeros((2, 2)), np.ones((2, 1))

@@ -110,7 +110,7 @@ def _local_gradients(walk: Walk, row: Primitive, last: int, count: int) -> list[
     if row.fold is None or count == 1:
         return [walk.partial(last, i) for i in range(count)]
     through: Column = 1.0
-    if row.average:
+    if row.average or (row.shift and count > 2):  # a last instruction after the fold
         through = walk.partial(last, 0)
         last -= 1
     gradients: list[Column] = []

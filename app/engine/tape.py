@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from app.engine.jit import jit
+from app.engine.jit import inline, jit
 from app.engine.kernels import ARITY
 from app.engine.primitives import LEAF_CODE, OPCODE, PRIMITIVES, Primitive
 
@@ -36,6 +36,8 @@ def _linked_opcodes(field: str) -> Ints:
 FOLD = _linked_opcodes("fold")
 WITH_NUMBER = _linked_opcodes("with_number")
 AVERAGE = np.array([row.average for row in PRIMITIVES] + [False])
+SHIFT = np.array([row.shift for row in PRIMITIVES] + [False])
+LARGEST, SHIFT_DOWN, SHIFT_UP = OPCODE["largest"], OPCODE["shift_down"], OPCODE["shift_up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ def _lower(
             if AVERAGE[op] and arguments > 1:
                 instructions += 1
                 leaves += 1
+            if SHIFT[op] and arguments > 2:
+                instructions += 2 * arguments
         else:
             instructions += 1
 
@@ -160,6 +164,7 @@ def _lower(
         first, last = start[node], start[node + 1]
         fold = FOLD[op]
         left = -1
+        shifted = SHIFT[op] and last - first > 2
         for k in range(first, last):
             if arg[k] < 0:
                 source[leaf] = arg[k]
@@ -168,7 +173,9 @@ def _lower(
                 leaf += 1
             else:
                 here = slot[arg[k]]
-            if fold < 0:
+            if shifted:
+                code[at + last - 1 - 2 * first + k, 1] = here
+            elif fold < 0:
                 code[at, 1 + k - first] = here
             elif left < 0:
                 left = here
@@ -176,7 +183,9 @@ def _lower(
                 code[at, 0], code[at, 1], code[at, 2] = fold, left, here
                 left = leaves + at
                 at += 1
-        if fold < 0:
+        if shifted:
+            at = _complete_shifted(code, leaves, at, last - first, fold)
+        elif fold < 0:
             with_number = WITH_NUMBER[op]
             code[at, 0] = with_number if with_number >= 0 and arg[last - 1] < 0 else op
             at += 1
@@ -191,6 +200,31 @@ def _lower(
             at += 1
         slot[node] = leaves + at - 1
     return code, source, numbers, unbound, slot
+
+
+@inline
+def _complete_shifted(code: Ints, leaves: int, at: int, count: int, fold: int) -> int:
+    """Complete the chain of a shifted fold of `count` arguments, and return the next free instruction.
+
+    It finds the largest argument, subtracts it from each, folds the differences, and adds it again. The arguments' slots are
+    already in the instructions that subtract.
+    """
+    down = at + count - 1
+    largest = code[down, 1]
+    for k in range(1, count):
+        code[at, 0], code[at, 1], code[at, 2] = LARGEST, largest, code[down + k, 1]
+        largest = leaves + at
+        at += 1
+    for _ in range(count):
+        code[at, 0], code[at, 2] = SHIFT_DOWN, largest
+        at += 1
+    left = leaves + down
+    for k in range(1, count):
+        code[at, 0], code[at, 1], code[at, 2] = fold, left, leaves + down + k
+        left = leaves + at
+        at += 1
+    code[at, 0], code[at, 1], code[at, 2] = SHIFT_UP, left, largest
+    return at + 1
 
 
 @jit

@@ -11,7 +11,7 @@ the same numbers to the last bit, since the same compiled row computes both.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 
 import msgspec
@@ -148,16 +148,26 @@ def apply(name: str, *args: Value | float) -> Value:
     kept = tuple([arg if isinstance(arg, Value) else _number(arg) for arg in args])
     numbers = [arg.data if isinstance(arg, Value) else arg for arg in kept]
     if row.fold is not None:
-        code = OPCODE[row.fold]
-        total = numbers[0]
-        for number in numbers[1:]:
-            total = kernels.apply(code, total, number, 0.0)
-        data = kernels.apply(OPCODE["divide"], total, float(count), 0.0) if row.average else total
+        if row.shift and count > 2:
+            largest = _folded("largest", numbers)
+            data = _folded(row.fold, [number - largest for number in numbers]) + largest
+        else:
+            total = _folded(row.fold, numbers)
+            data = kernels.apply(OPCODE["divide"], total, float(count), 0.0) if row.average else total
     else:
         code = (OPCODE if isinstance(kept[-1], Value) else NUMBER_OPCODE)[row.name]
         x, y, z = (*numbers, 0.0, 0.0)[:3]
         data = kernels.apply(code, x, y, z)
     return Value(data, row.name, kept)
+
+
+def _folded(name: str, numbers: Sequence[float]) -> float:
+    """Return the numbers as one, by an operation on two, from left to right."""
+    code = OPCODE[name]
+    total = numbers[0]
+    for number in numbers[1:]:
+        total = kernels.apply(code, total, number, 0.0)
+    return total
 
 
 def _two(name: str, left: Value | float, right: Value | float) -> Value:

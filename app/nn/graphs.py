@@ -68,8 +68,10 @@ def _loss_nodes(scores: list[str], target: Floats, loss: Loss) -> list[Node]:
         if target.shape != (1,):
             raise NetworkMismatch(f"{loss.name} needs one class as target, not {target.size} numbers", ("target",))
         _check_target(loss, target, len(scores))
-        score = scores[int(target[0])]
-        return [Node("loss.norm", "logsumexp", tuple(scores)), Node("loss", "sub", ("loss.norm", score))]
+        right = int(target[0])  # its score is subtracted first: from a large sum, the loss would be lost
+        margins = {j: Node(f"loss.margins.{j}", "sub", (name, scores[right])) for j, name in enumerate(scores) if j != right}
+        arguments = tuple(margins[j].id if j in margins else 0.0 for j in range(len(scores)))
+        return [*margins.values(), Node("loss", "logsumexp", arguments)]
     if target.shape != (len(scores),):
         detail = f"the model has {len(scores)} outputs, but the target has {target.size} numbers"
         raise NetworkMismatch(detail, ("target",))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from app.engine import kernels as walks
 from app.engine.jit import inline, inline_without_refcounts, jit
-from app.engine.kernels import Code, Floats, Function, times
+from app.engine.kernels import ZERO_STOPS, Code, Floats, Function
 from app.engine.primitives import OPCODE, PRIMITIVES, Primitive
 from app.nn.optimizers import OPTIMIZERS, OptimizerRow, Step
 
@@ -109,6 +109,12 @@ loop takes a tenth of a second to compile.
 """
 
 
+@inline
+def _passed(adjoint: float, partial: float, zero_stops: bool) -> float:
+    """Return what an instruction passes on to an argument."""
+    return 0.0 if zero_stops and partial == 0.0 else adjoint * partial
+
+
 def _loops(name: str, arguments: str, otherwise: Function, statements: Callable[[Primitive], Sequence[str]]) -> Function:
     """Compile a function of an opcode and arrays: a loop over all entries i for each of `LOOPS`, else `otherwise`.
 
@@ -120,7 +126,7 @@ def _loops(name: str, arguments: str, otherwise: Function, statements: Callable[
         row = PRIMITIVES[code]
         assert row.fun is not None
         given = ", ".join(f"{x}[i]" for x in "xy"[: len(row.d)])
-        own: dict[str, Any] = {"times": times, "fun": inline(row.fun)}
+        own: dict[str, Any] = {"passed": _passed, "selects": row.selects, "fun": inline(row.fun)}
         own |= {f"rule{k}": inline(rule) for k, rule in enumerate(row.d)}
         lines = [f"def loop({arguments}):", "    for i in range(len(out)):"]
         for statement in statements(row):
@@ -147,9 +153,9 @@ def _backward_otherwise(
 ) -> None:
     for i in range(len(out)):
         d0, d1, d2 = walks.partials_of(np.int32(op), x[i], y[i], z[i], out[i])
-        gx[i] += times(g[i], d0)
-        gy[i] += times(g[i], d1)
-        gz[i] += times(g[i], d2)
+        gx[i] += _passed(g[i], d0, ZERO_STOPS[op, 0])
+        gy[i] += _passed(g[i], d1, ZERO_STOPS[op, 1])
+        gz[i] += _passed(g[i], d2, ZERO_STOPS[op, 2])
 
 
 forward_block = _loops("forward_block", "x, y, z, out", _forward_otherwise, lambda row: ["out[i] = value(i)"])
@@ -157,7 +163,7 @@ backward_block = _loops(
     "backward_block",
     "x, y, z, out, g, gx, gy, gz",
     _backward_otherwise,
-    lambda row: [f"g{x}[i] += times(g[i], d{k}(i))" for k, x in enumerate("xy"[: len(row.d)])],
+    lambda row: [f"g{x}[i] += passed(g[i], d{k}(i), selects)" for k, x in enumerate("xy"[: len(row.d)])],
 )
 
 
@@ -269,7 +275,17 @@ def _backward(network: Network, x: Matrix, gradient: Floats, gx: Matrix) -> None
         end = start
 
 
-@inline_without_refcounts
+@inline
+def _careful_slope(code: Code, v: Floats, score: int, adjoint: float) -> float:
+    """Return the derivative by the score of one entry, in which 0 met infinity: NaN unless a selection stopped it."""
+    p, g = np.empty((len(code), 3)), np.zeros(len(v))
+    g[-1] = adjoint
+    walks.linearize(code, v, p)
+    walks.pull_carefully(code, p, g, g != 0.0)
+    return float(g[score])
+
+
+@inline
 def _tape_loss(objective: Objective, s: Matrix, t: Matrix, ds: Floats, total: float, scores: int) -> float:
     """Add the losses of a block to `total`, and write the derivatives of the mean over all `scores` scores into `ds`."""
     code, v, g, score, target = objective.code, objective.values, objective.adjoints, objective.score, objective.target
@@ -295,6 +311,8 @@ def _tape_loss(objective: Objective, s: Matrix, t: Matrix, ds: Floats, total: fl
         )  # fmt: skip
     for i in range(count):
         ds[i] = g[score, i] if score >= 0 else 0.0
+        if np.isnan(ds[i]):
+            ds[i] = _careful_slope(code, v[:, i].copy(), score, 1.0 / scores)
     for i in range(count):
         total += v[len(v) - 1, i]
     return total
@@ -304,18 +322,21 @@ def _tape_loss(objective: Objective, s: Matrix, t: Matrix, ds: Floats, total: fl
 def _cross_entropy(s: Matrix, t: Matrix, ds: Floats, total: float, rows: int) -> float:
     """Add logsumexp(scores) - score of the class to `total` for each row of a block, and write the derivatives into `ds`.
 
-    The derivative of the mean over all `rows` rows is (softmax - one hot)/rows.
+    The derivative of the mean over all `rows` rows is (softmax - one hot)/rows. The largest score is subtracted first, and the
+    other terms are kept apart from the largest and from that of the class, so that nothing cancels however large scores are.
     """
     outputs = s.shape[1]
     for i in range(len(s)):
-        top = s[i].max()
-        norm = 0.0
+        top, right = s[i].argmax(), int(t[i, 0])
+        rest, wrong = 0.0, 0.0
         for j in range(outputs):
-            norm += np.exp(s[i, j] - top)
-        right = int(t[i, 0])
-        total += top + np.log(norm) - s[i, right]
+            term = np.exp(s[i, j] - s[i, top])
+            ds[i * outputs + j] = term
+            rest += term if j != top else 0.0
+            wrong += term if j != right else 0.0
+        total += (s[i, top] - s[i, right]) + np.log1p(rest)
         for j in range(outputs):
-            ds[i * outputs + j] = (np.exp(s[i, j] - top) / norm - (1.0 if j == right else 0.0)) / rows
+            ds[i * outputs + j] = (ds[i * outputs + j] if j != right else -wrong) / (1.0 + rest) / rows
     return total
 
 
