@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, repeat
 from typing import Literal, NamedTuple
+from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +149,10 @@ class Graph:
 
 def unknown_node(name: str, graph: Graph, place: Place) -> UnknownNode:
     """Return the error for a name of no node, with the nearest name that exists."""
+    normal = normalize("NFKC", name)
     hint = nearest(name, graph.index)
+    if normal != name and normal in graph.index and graph.source == "text":
+        hint = f" Names in a text are normalised (NFKC); write {quote(normal)} here too."
     if not hint and len(graph.names) <= MAX_NAMES_SHOWN:
         hint = f" The nodes are {', '.join(map(quote, graph.names))}." if graph.names else " The expression has no names."
     return UnknownNode(f"there is no node {quote(name)}.{hint}", place)

@@ -1,7 +1,7 @@
 """Parse expression text, in Python's arithmetic syntax, to a graph.
 
 Python's own parser gives up beyond 200 nested parentheses and recurses on long sums. This one keeps a stack, takes text of
-any length and depth, and says what it expected.
+any length and depth, and says what it expected. A line ends with LF, CR LF or CR, and names are normalised (NFKC), as in Python.
 
     statement   = [name "="] expression        one per line, or separated by ";"; the last is the output
     expression  = expression "if" expression "else" expression
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import NamedTuple, TypeVar
+from unicodedata import normalize
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, quote
 from app.engine.graph import ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
@@ -26,14 +27,18 @@ CONSTANTS = {"pi": math.pi, "e": math.e}
 OUTPUT = "output"
 
 TOKEN = re.compile(
-    r"(?P<space>[ \t\f\r]+|\#[^\n]*)"
+    r"(?P<space>[ \t\f]+|\#[^\r\n]*)"
     r"|(?P<number>(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)?)"
     r"|(?P<name>[^\W\d](?:\w|[^\x00-\x7f])*)"
     r"|(?P<operator>\*\*|<=|>=|==|!=|[-+*/<>])"
-    r"|(?P<mark>[=(),;\n])"
+    r"|(?P<line>\r\n?|\n)"
+    r"|(?P<mark>[=(),;])"
     r"|(?P<other>.)",
     re.DOTALL,
 )
+
+LEADING_ZEROS = re.compile(r"0[0_]*[1-9][0-9_]*\Z")
+"""Integers that mean eight-based numbers elsewhere; Python refuses them too. Decimal fractions may begin with zeros."""
 
 COMPARISON, SUM, PRODUCT, UNARY, POWER = 1, 2, 3, 4, 5
 BINARY = {
@@ -178,6 +183,8 @@ class _Parser:
         """Take a token where an operand can begin; return whether one is still expected."""
         text = token.text
         if token.kind == "number":
+            if LEADING_ZEROS.match(text):
+                raise self._syntax_error(f"{quote(text)} is not a number; write it without leading zeros", token.at)
             try:
                 number = float(text)
             except ValueError:
@@ -341,9 +348,13 @@ class _Parser:
 
     def _tokens(self) -> Iterator[_Token]:
         for match in TOKEN.finditer(self.text):
-            kind = match.lastgroup or "other"
+            kind, text = match.lastgroup or "other", match.group()
+            if kind == "line":
+                text = "\n"
+            elif kind == "name" and not text.isascii() and text.isidentifier():
+                text = normalize("NFKC", text)
             if kind != "space":
-                yield _Token(kind, match.group(), match.start())
+                yield _Token(kind, text, match.start())
         while True:
             yield _Token("end", "", len(self.text))
 
@@ -367,4 +378,5 @@ class _Parser:
 
     def _error_at(self, kind: type[E], message: str, at: int) -> E:
         """Return an error of this kind for the character at index `at`."""
-        return kind(message, line=self.text.count("\n", 0, at) + 1, column=at - self.text.rfind("\n", 0, at))
+        before = self.text[:at].replace("\r\n", "\n").replace("\r", "\n")
+        return kind(message, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))

@@ -37,6 +37,8 @@ MIN_BLOCK_POINTS = 64
 EPSILON = float(np.finfo(np.float64).eps)
 HALVINGS = 30
 """Steps of the difference quotient."""
+RESOLUTION = 1e8
+"""A hundred times the uncertainty of a difference quotient is a relative error of 1e-6, the usual tolerance."""
 
 Table = Gradients[str, Column]
 Seeds = Mapping[int, Column]
@@ -84,7 +86,11 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gradient, computed in three ways, and the largest difference between them relative to max(1, |gradient|)."""
+    """One gradient, computed in three ways, and the largest difference from the first, relative to the largest of them.
+
+    Close to 0 all digits of a difference quotient are lost to rounding. There the difference is relative to what the quotient
+    can resolve, at most 1; see `check_gradients`.
+    """
 
     reverse: Column
     forward: Column
@@ -225,7 +231,10 @@ def hvp(
 def check_gradients(
     graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
 ) -> dict[str, Check]:
-    """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves)."""
+    """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves).
+
+    The relative error divides by no less than `RESOLUTION` times the uncertainty of the quotient, or by 1 if that is less.
+    """
     given = inputs or {}
     bound = bind(graph, given)
     targets = _targets(bound, graph.leaves if wrt is None else wrt)
@@ -233,20 +242,21 @@ def check_gradients(
     checks = {}
     for name, slot in zip(targets.names, targets.slots.tolist(), strict=True):
         forward = jvp(graph, given, {name: 1.0}, checkpoint=checkpoint).tangent
-        numeric = _numeric(bound, name, slot, checkpoint)
+        numeric, uncertainty = _numeric(bound, name, slot, checkpoint)
         gradient = reverse[name]
-        with np.errstate(invalid="ignore"):
+        with np.errstate(all="ignore"):
             apart = np.maximum(np.abs(gradient - forward), np.abs(gradient - numeric))
-            error = apart / np.maximum(1.0, np.abs(gradient))
+            scale = np.maximum(np.maximum(np.abs(gradient), np.abs(forward)), np.abs(numeric))
+            error = np.where(apart == 0.0, 0.0, apart / np.maximum(scale, np.minimum(RESOLUTION * uncertainty, 1.0)))
         checks[name] = Check(gradient, forward, numeric, error if np.ndim(error) else float(error))
     return checks
 
 
-def _numeric(bound: Bound, name: str, slot: int, checkpoint: Checkpoint) -> Column:
-    """The difference quotient of the output by one node. An operation becomes a leaf first."""
+def _numeric(bound: Bound, name: str, slot: int, checkpoint: Checkpoint) -> tuple[Column, Column]:
+    """The difference quotient of the output by one node, and its uncertainty. An operation becomes a leaf first."""
     shape = np.zeros(bound.points) if bound.points is not None else 0.0
     if slot < 0:
-        return shape
+        return shape, shape
     if slot >= bound.tape.leaves:
         position = bound.graph.index[name]
         bound = _cut_off(bound, position, slot, checkpoint)
@@ -285,8 +295,8 @@ def agrees(check: Check, tolerance: float) -> bool:
     return bool(np.all(np.asarray(check.relative_error) <= tolerance))
 
 
-def difference_quotient(function: Callable[[Column], Column], x: Column) -> Column:
-    """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method.
+def difference_quotient(function: Callable[[Column], Column], x: Column) -> tuple[Column, Column]:
+    """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method; its uncertainty.
 
     Steps are halved 30 times, once from a tenth of |x| and once from a tenth of max(|x|, 1/8). The result is, at each point,
     the entry of Richardson's tables that its neighbours confirm best, allowing for rounding.
@@ -313,7 +323,7 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> Colu
                     best, least = np.where(better, fresh[-1], best), np.where(better, error, least)
                 row = fresh
                 h = 0.5 * h
-    return best if isinstance(x, np.ndarray) else float(best)
+    return (best, least) if isinstance(x, np.ndarray) else (float(best), float(least))
 
 
 # --- from names to slots

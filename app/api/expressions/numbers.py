@@ -64,12 +64,13 @@ class ResponseNumbers:
 
         return {node: self._with_nulls(quantity, node, column, fault(node)) for node, column in plain.items()}
 
-    def named(self, what: str, quantity: Quantity, node: str, column: Column) -> Written:
-        """A number that belongs to no node alone, such as a local gradient; `what` names it in an error at `node`."""
+    def named(self, what: str, quantity: Quantity, node: str, column: Column, at: str | None = None) -> Written:
+        """A number that belongs to no node alone, such as a local gradient; `what` names it in an error at node `at`."""
+        at = at or node
 
         def fault(number: float, point: int | None) -> NonFinite:
             where = "" if point is None else f" at point {point} (counted from 0)"
-            place: Place = ("nodes", self.graph.index[node]) if node in self.graph.index else ()
+            place: Place = ("nodes", self.graph.index[at]) if at in self.graph.index else ()
             return NonFinite(f"{what} is {number_text(number)}{where}", place)
 
         return self._with_nulls(quantity, node, column, fault)

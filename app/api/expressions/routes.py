@@ -157,14 +157,17 @@ def check(request: CheckRequest, job: Job) -> CheckResponse:
     """Each gradient three times: in reverse mode, in forward mode, and as the limit of `(f(x + h) - f(x - h)) / 2h` (Ridders'
     method).
 
-    `relative_error` is the largest distance from the first, divided by `max(1, |gradient|)`. `ok` means that none exceeds
-    `tolerance`. At a kink the three need not agree.
+    `relative_error` is the largest distance from the first, divided by the largest of the three; close to 0, where the
+    difference quotient has no digit right, by what it can resolve, at most 1. `ok` means that the value is finite and no error
+    exceeds `tolerance`. At a kink the three need not agree.
     """
     graph = graph_of(request.expression, job)
     n = len(graph.leaves if request.wrt is None else request.wrt)
-    work.check(job, graph, 2 + 122 * n, 4 * n, ("inputs", request.inputs))
+    work.check(job, graph, 3 + 122 * n, 4 * n, ("inputs", request.inputs))
     checks = transforms.check_gradients(graph, request.inputs, request.wrt, checkpoint=job.check)
+    value = transforms.evaluate(graph, request.inputs, checkpoint=job.check)[graph.output]
     numbers = ResponseNumbers(request, graph, job.check)
+    numbers.one(Quantity.VALUE, value)
     reverse = numbers.table(Quantity.GRADIENT, {x: c.reverse for x, c in checks.items()})
     forward = numbers.table(Quantity.GRADIENT, {x: c.forward for x, c in checks.items()})
     rows = {}
@@ -172,7 +175,7 @@ def check(request: CheckRequest, job: Job) -> CheckResponse:
         numeric = numbers.named(f"the difference quotient by {quote(x)}", Quantity.VALUE, x, c.numeric)
         error = numbers.named(f"the relative error by {quote(x)}", Quantity.VALUE, x, c.relative_error)
         rows[x] = CheckedGradient(reverse=reverse[x], forward=forward[x], numeric=numeric, relative_error=error)
-    ok = all(transforms.agrees(c, request.tolerance) for c in checks.values())
+    ok = bool(np.all(np.isfinite(value))) and all(transforms.agrees(c, request.tolerance) for c in checks.values())
     return CheckResponse(ok=ok, checks=rows, **numbers.fields)
 
 
@@ -211,12 +214,26 @@ def graph(request: GraphRequest, job: Job) -> GraphResponse:
     node_rows, edge_rows = drawing.rows(graph, request.inputs, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     data = numbers.table(Quantity.VALUE, {row.id: row.data for row in node_rows})
-    grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows}) if request.gradients else {}
+    grads = _gradients(numbers, node_rows, edge_rows) if request.gradients else {}
     return GraphResponse(
         nodes=[_graph_node(row, data[row.id], {"grad": grads[row.id]} if request.gradients else {}) for row in node_rows],
         edges=[_graph_edge(row, _local_gradient(numbers, row) if request.gradients else {}) for row in edge_rows],
         **numbers.fields,
     )
+
+
+def _gradients(
+    numbers: ResponseNumbers, node_rows: list[drawing.NodeRow], edge_rows: list[drawing.EdgeRow]
+) -> dict[str, Any]:
+    """The gradients of all nodes, and of the numbers among their arguments, which are no nodes of the graph."""
+    nodes = numbers.graph.index
+    grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows if row.id in nodes})
+    users = {row.origin: row.to for row in edge_rows if row.origin not in nodes}
+    for row in node_rows:
+        if row.id not in nodes:
+            what = f"the gradient by the number {row.data:g} in {quote(users[row.id])}"
+            grads[row.id] = numbers.named(what, Quantity.GRADIENT, row.id, row.grad, users[row.id])
+    return grads
 
 
 def _graph_node(row: drawing.NodeRow, data: Any, grad: dict[str, Any]) -> GraphNode:
