@@ -225,7 +225,7 @@ def second(i: int, j: int) -> int:
 def pull_tangents_carefully(
     code: Code, p: Floats, s: Floats, g_live: Flags, t: Floats, t_live: Flags, w: Floats, live: Flags
 ) -> None:
-    """As `pull_tangents`, for any numbers; `g_live`, `t_live` and `live` say which slots have an adjoint, a tangent and a `w`."""
+    """As `pull_tangents`, for any numbers. `g_live` says which slots have an adjoint, `t_live` a tangent, and `live` a `w`."""
     base = len(w) - len(code)
     for k in range(len(code) - 1, -1, -1):
         op = code[k, 0]
@@ -267,9 +267,7 @@ def blame_forward(code: Code, p: Floats, v: Floats, live: Flags, values: bool) -
 
 
 @jit
-def blame_backward(
-    code: Code, p: Floats, s: Floats, g_live: Flags, t: Floats, t_live: Flags, w: Floats, live: Flags
-) -> Ints:
+def blame_backward(code: Code, p: Floats, s: Floats, g_live: Flags, t: Floats, t_live: Flags, w: Floats, live: Flags) -> Ints:
     """Return, for each slot whose adjoint in `w` is not finite, the first slot at fault in reverse, and -1 for the others.
 
     The instruction at fault is the one that makes an adjoint that is not finite of finite ones. Arguments as in

@@ -173,7 +173,8 @@ PRIMITIVES: tuple[Primitive, ...] = (
        lambda x, y, out: sigmoid(x - y) * sigmoid(y - x)),
       "log(exp(x) + exp(y))", ("1/(1 + exp(y - x))", "1/(1 + exp(x - y))"), (ANY, ANY), wire=False),
     # The shift of `logsumexp`. The result does not depend on it, so no derivative by it is taken.
-    P("largest", lambda x, y: np.maximum(x, y), (zero, zero), (zero, zero, zero), "max(x, y)", ("0", "0"), (ANY, ANY), wire=False),
+    P("largest", lambda x, y: np.maximum(x, y), (zero, zero), (zero, zero, zero), "max(x, y)", ("0", "0"), (ANY, ANY),
+      wire=False),
     P("shift_down", lambda x, y: x - y, (lambda x, y, out: 1.0, zero), (zero, zero, zero), "x - y", ("1", "0"), (ANY, ANY),
       wire=False),
     P("shift_up", lambda x, y: x + y, (lambda x, y, out: 1.0, zero), (zero, zero, zero), "x + y", ("1", "0"), (ANY, ANY),
@@ -293,7 +294,8 @@ PRIMITIVES: tuple[Primitive, ...] = (
     P("sum", fold="add", formula="x1 + x2 + ...", derivative=("1 for each argument",)),
     P("mean", fold="add", average=True, formula="(x1 + x2 + ... + xn)/n", derivative=("1/n for each argument",)),
     P("prod", fold="mul", formula="x1 * x2 * ...", derivative=("the product of the others, even if one is 0",)),
-    P("logsumexp", fold="logaddexp", shift=True, formula="log(exp(x1) + exp(x2) + ...)", derivative=("exp(xi - logsumexp(x1, ...))",)),
+    P("logsumexp", fold="logaddexp", shift=True, formula="log(exp(x1) + exp(x2) + ...)",
+      derivative=("exp(xi - logsumexp(x1, ...))",)),
 )
 # fmt: on
 

@@ -1,7 +1,8 @@
 """Parse expression text, in Python's arithmetic syntax, to a graph.
 
 Python's own parser gives up beyond 200 nested parentheses and recurses on long sums. This one keeps a stack, takes text of
-any length and depth, and says what it expected. A line ends with LF, CR LF or CR, and names are normalised (NFKC), as in Python.
+any length and depth, and says what it expected. Lines end with LF, CR LF or CR, and names are normalised (NFKC), as in
+Python.
 
     statement   = [name "="] expression        one per line, or separated by ";"; the last is the output
     expression  = expression "if" expression "else" expression

@@ -54,7 +54,7 @@ class Walk(Protocol):
 
 
 class Passed(NamedTuple):
-    """Tangents or adjoints, one per slot, and which slots have one: where none was passed on, the number is 0 and means none."""
+    """Tangents or adjoints, one per slot, and which slots have one: where nothing was passed on, the number is 0."""
 
     numbers: Floats
     live: Bools

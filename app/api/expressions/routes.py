@@ -222,9 +222,7 @@ def graph(request: GraphRequest, job: Job) -> GraphResponse:
     )
 
 
-def _gradients(
-    numbers: ResponseNumbers, node_rows: list[drawing.NodeRow], edge_rows: list[drawing.EdgeRow]
-) -> dict[str, Any]:
+def _gradients(numbers: ResponseNumbers, node_rows: list[drawing.NodeRow], edge_rows: list[drawing.EdgeRow]) -> dict[str, Any]:
     """The gradients of all nodes, and of the numbers among their arguments, which are no nodes of the graph."""
     nodes = numbers.graph.index
     grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows if row.id in nodes})
