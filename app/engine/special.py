@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.special
 from numba import types
 from numba.extending import overload, register_jitable
 
@@ -24,29 +23,31 @@ def where(condition: Number, a: Number, b: Number) -> Number:
     return np.where(condition, a, b)
 
 
+# C's functions, for arrays too: SciPy's erfc loses digits in its tail, and its gammaln near the zeros at 1 and 2.
+ERF, ERFC, LGAMMA = 0, 1, 2
+
+
 def erf(x: Number) -> Number:
     """Return the error function (DLMF 7.2.1)."""
-    return scipy.special.erf(x)
+    return _of_each(ERF, np.ravel(x)).reshape(np.shape(x))
 
 
 def erfc(x: Number) -> Number:
     """Return 1 - erf(x) without cancellation (DLMF 7.2.2)."""
-    return scipy.special.erfc(x)
+    return _of_each(ERFC, np.ravel(x)).reshape(np.shape(x))
 
 
 def lgamma(x: Number) -> Number:
-    """Return log|Gamma(x)| (DLMF 5.2.1); infinite at 0, -1, -2, ...
-
-    C's function for arrays too: SciPy's `gammaln` loses digits near its zeros at 1 and 2, and is infinite at 1e-310.
-    """
-    return _lgamma_of_each(np.ravel(x)).reshape(np.shape(x))
+    """Return log|Gamma(x)| (DLMF 5.2.1); infinite at 0, -1, -2, ..."""
+    return _of_each(LGAMMA, np.ravel(x)).reshape(np.shape(x))
 
 
 @jit
-def _lgamma_of_each(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _of_each(function: int, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Apply one of C's functions to each number."""
     values = np.empty(len(x))
     for k in range(len(x)):
-        values[k] = math.lgamma(x[k])
+        values[k] = math.erf(x[k]) if function == ERF else math.erfc(x[k]) if function == ERFC else math.lgamma(x[k])
     return values
 
 
@@ -76,7 +77,12 @@ def _lgamma(x: Any) -> Callable[..., Any] | None:
 
 SHIFT = 8
 PI = math.pi
-# The zero of digamma on the positive axis, in two doubles (DLMF 5.4.20), and polygamma(k, ROOT) / k! for k = 1..15.
+SPLITTER = 134217729.0  # 2**27 + 1
+SQRT_HALF = math.sqrt(0.5)
+# The same in two parts: 26 bits, and the rest.
+SQRT_HALF_HEAD = 0.7071067839860916
+SQRT_HALF_TAIL = -2.799544089368687e-09
+# The zero of digamma on the positive axis, in two doubles (DLMF 5.4.20), and polygamma(k, ROOT) / k! for k = 1..30.
 ROOT = 1.4616321449683622
 ROOT_REST = 9.549995429965697e-17
 TAYLOR = (
@@ -95,6 +101,21 @@ TAYLOR = (
     0.004926781395729853,
     -0.003369801655439328,
     0.002305126326734928,
+    -0.0015769367714301972,
+    0.0010788252019162967,
+    -0.0007380709389960052,
+    0.000504953265834602,
+    -0.0003454680251063077,
+    0.00023635601564027053,
+    -0.00016170622091974803,
+    0.0001106337276874741,
+    -7.569179582195066e-05,
+    5.178575795222081e-05,
+    -3.5430070947659604e-05,
+    2.424006611860132e-05,
+    -1.6584242271854135e-05,
+    1.134638458466385e-05,
+    -7.762817668462094e-06,
 )
 
 
@@ -109,12 +130,15 @@ def _digamma_positive(x: Number) -> Number:
     total = np.log(y) - 0.5 / y - series
     for k in range(SHIFT):
         total = total - 1.0 / (x + k)
-    # Close to the zero of digamma the sum above cancels; Taylor's series about the zero keeps every digit.
+    # Close to its zero on the positive axis the sum above cancels; Taylor's series about the zero keeps every digit. Close to
+    # the zeros on the negative axis only an absolute error of some 1e-15 is reached.
     h = (x - ROOT) - ROOT_REST
+    close = np.abs(h) < 0.35
+    h = where(close, h, 0.0)
     near = 0.0 * x
     for coefficient in TAYLOR[::-1]:
         near = (near + coefficient) * h
-    return where(np.abs(h) < 0.1, near, total)
+    return where(close, near, total)
 
 
 @register_jitable
@@ -145,11 +169,14 @@ def _tetragamma_positive(x: Number) -> Number:
 
 @register_jitable
 def _half_turns(x: Number) -> tuple[Number, Number]:
-    """Return sin(pi x) and cos(pi x), with x first reduced to [-1/2, 1/2] so that no digit of a large x is lost."""
+    """Return sin(pi x) and cos(pi x), with x first reduced to [-1/2, 1/2] so that no digit of a large x is lost.
+
+    The cosine is taken as a sine of what is left to a quarter turn, which keeps its digits close to its zeros.
+    """
     n = np.floor(x + 0.5)
     r = x - n
     sign = 1.0 - 2.0 * np.abs(n - 2.0 * np.floor(0.5 * n))
-    return sign * np.sin(PI * r), sign * np.cos(PI * r)
+    return sign * np.sin(PI * r), sign * np.sin(PI * (0.5 - np.abs(r)))
 
 
 @register_jitable
@@ -193,15 +220,43 @@ def sech2(x: Number) -> Number:
 
 @register_jitable
 def normal_cdf(x: Number) -> Number:
-    """Return the standard normal distribution function, accurate in the lower tail too."""
-    return 0.5 * erfc(-math.sqrt(0.5) * x)
+    """Return the standard normal distribution function, accurate in the lower tail too.
+
+    There erfc would magnify the rounding error of its argument, so that is computed and made good, in first order.
+    """
+    near = where(np.abs(x) > 60.0, where(x > 0.0, 60.0, -60.0), x)
+    z, head = SQRT_HALF * near, _head(near)
+    error = ((head * SQRT_HALF_HEAD - z) + head * SQRT_HALF_TAIL) + (near - head) * SQRT_HALF
+    return 0.5 * erfc(-z) + error * gauss(z) / math.sqrt(math.pi)
+
+
+@register_jitable
+def _head(x: Number) -> Number:
+    """Return the leading 26 bits of a number, whose products with others are exact (Dekker, Numer. Math. 18 (1971) 224-242)."""
+    scaled = SPLITTER * x
+    return scaled - (scaled - x)
+
+
+@register_jitable
+def gauss(x: Number, factor: float = 1.0) -> Number:
+    """Return exp(-factor * x**2) for a `factor` of 1 or 1/2.
+
+    The exponential would magnify the rounding error of the square, so that is computed and made good.
+    """
+    near = where(np.abs(x) > 60.0, 60.0, x)  # beyond, the result is 0
+    head, square = _head(near), near * near
+    error = (head * head - square) + (near - head) * (near + head)
+    return np.exp(-factor * square) * (1.0 - factor * error)
 
 
 @register_jitable
 def normal_pdf(x: Number) -> Number:
     """Return the standard normal density."""
-    return np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+    return gauss(x, 0.5) / math.sqrt(2.0 * math.pi)
 
+
+SMALLEST = 1e-290
+"""Smaller numbers may have lost digits to underflow, or lose them when divided."""
 
 SAFE = 0.9
 """Up to here, 1 minus a number loses no more than one digit."""
@@ -234,10 +289,15 @@ def _sigmoid_rest(x: Any, out: Any) -> Callable[..., Any] | None:
 
 
 def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -> Number:
-    """Return `factor * x**(y - steps)` for 1 or 2 steps, given `out` = x**y, also where the power alone would overflow."""
-    power = np.power(x, y - steps)
+    """Return `factor * x**(y - steps)` for 1 or 2 steps, given `out` = x**y.
+
+    Where y - steps is rounded, which a large x would magnify, or the power alone would overflow, it divides `out` instead.
+    """
+    below = y - steps
+    power = np.power(x, below)
     divided = factor / x / x if steps == 2 else factor / x
-    return np.where(np.isinf(power) & (x != 0.0), divided * out, factor * power)
+    usable = (x != 0.0) & (np.abs(out) > SMALLEST) & np.isfinite(out)
+    return np.where(usable & ((below + steps != y) | np.isinf(power)), divided * out, factor * power)
 
 
 def hypot_slope(x: Number, y: Number, out: Number) -> Number:
@@ -249,10 +309,14 @@ def hypot_slope(x: Number, y: Number, out: Number) -> Number:
 @overload(power_below, strict=False)
 def _power_below(factor: Any, x: Any, y: Any, steps: Any, out: Any) -> Callable[..., Any] | None:
     def number(factor: float, x: float, y: float, steps: int, out: float) -> Any:
-        power = np.power(x, y - steps)
-        if not np.isinf(power) or x == 0.0:
-            return factor * power
-        return (factor / x / x if steps == 2 else factor / x) * out
+        below = y - steps
+        if x != 0.0 and abs(out) > SMALLEST and np.isfinite(out):
+            divided = factor / x / x if steps == 2 else factor / x
+            if below + steps != y:
+                return divided * out
+            power = np.power(x, below)
+            return divided * out if np.isinf(power) else factor * power
+        return factor * np.power(x, below)
 
     return number if isinstance(x, types.Float) else None
 

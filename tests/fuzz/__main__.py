@@ -1,0 +1,63 @@
+"""Compare random expressions with mpmath: `python -m tests.fuzz --count 300000 --processes 2`."""
+
+import argparse
+import random
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from tests.fuzz.cases import check, draw, shrink
+
+CHUNK = 250
+
+
+def run(seed: int, count: int) -> tuple[Counter[str], list[str]]:
+    """Check `count` cases; return what was seen, and the failures with their cases."""
+    tally: Counter[str] = Counter()
+    failures = []
+    for k in range(count):
+        rng = random.Random(f"{seed} {k}")
+        case = draw(rng)
+        tally["cases"] += 1
+        try:
+            wrong = check(case, random.Random(f"{seed} {k}"), tally)
+        except Exception as error:
+            wrong = [f"{type(error).__name__}: {error}"]
+        if wrong:
+            smaller = shrink(case, lambda c: bool(_problems(c)))
+            failures.append("\n  ".join([f"case {seed} {k}:", str(smaller), *(_problems(smaller) or wrong)]))
+    return tally, failures
+
+
+def _problems(case: object) -> list[str]:
+    try:
+        return check(case, random.Random(0), Counter())  # type: ignore[arg-type]
+    except Exception as error:
+        return [f"{type(error).__name__}: {error}"]
+
+
+def main() -> int:
+    """Run the command; the exit status is 1 if a case failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    tally: Counter[str] = Counter()
+    failed = 0
+    seeds = [options.seed * 1_000_000 + k for k in range(-(-options.count // CHUNK))]
+    with ProcessPoolExecutor(options.processes) as pool:
+        for seen, failures in pool.map(partial(run, count=CHUNK), seeds):
+            tally += seen
+            failed += len(failures)
+            for failure in failures:
+                print(failure, flush=True)
+    print(f"{dict(tally)}, {failed} failed, {time.perf_counter() - began:.0f} s")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

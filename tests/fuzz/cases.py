@@ -1,0 +1,291 @@
+"""Random expressions at nasty points, and the check of one against mpmath."""
+
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+from mpmath import mp, mpf
+
+from app.engine import drawing, transforms
+from app.engine.graph import Graph, Node
+from app.engine.primitives import WIRE
+from app.engine.text import parse
+from tests.fuzz.jets import Jet, Noise, Unknown, apply, constant, leaf
+
+DIGITS, NOISY_DIGITS = 50, 34
+UNITS = 4.0
+"""What a rule may be wrong by, in units in the last place, before it counts."""
+RUNS = 3
+FACTOR = 6.0
+"""The bound is this many times the largest deviation of the noisy runs."""
+SUBNORMAL = mpf(2) ** -1022
+"""The smallest number with all its digits. An error below it is none."""
+MANY = 70
+"""Points enough for arrays: below 64, each point is walked alone."""
+
+NASTY = [
+    *(0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 3.0, -2.0, 1e-8, 1 - 1e-8, 1 + 1e-8, 1e8, -1e8, 1e15, -1e16, 1e154, 1e160, -1e160),
+    *(1e300, 1e-160, 1e-300, 1e-310, 1.7e308, 5e-324, 709.5, -745.0, 36.7, -36.7, math.pi, 1e-17, 5.5, 6.5, -8.0, 40.0),
+    *(1.4616321449683622, 1.0 + 1e-15, -1.0 + 1e-15, -0.5, 1.5, -3.0, 0.9, 19.0, 1e5, 0.1, -1e-12),
+]
+JUMPS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "where", "sign"))
+OPERATIONS = list(WIRE.values())
+SIMPLE = [WIRE[name] for name in ("add", "sub", "mul", "divide", "pow", "mul", "add")]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An expression as a graph and as text, and the numbers of its leaves."""
+
+    nodes: tuple[Node, ...]
+    inputs: Mapping[str, float]
+
+    @property
+    def output(self) -> str:
+        """The last node."""
+        return self.nodes[-1].id
+
+    @property
+    def text(self) -> str:
+        """The same as assignments."""
+        lines = []
+        for node in self.nodes:
+            if node.op != "value":
+                lines.append(f"{node.id} = {node.op}({', '.join(a if isinstance(a, str) else repr(a) for a in node.args)})")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return f"{self.text}\n  at {dict(self.inputs)}"
+
+
+def draw(rng: random.Random) -> Case:
+    """A case: 1 to 3 leaves and up to 8 operations."""
+    leaves = [f"x{k}" for k in range(rng.randint(1, 3))]
+    nasty = rng.random() < 0.5
+
+    def number() -> float:
+        if nasty and rng.random() < 0.5:
+            return rng.choice(NASTY)
+        if rng.random() < 0.3:
+            return float(rng.randint(-3, 3))
+        return rng.choice((-1.0, 1.0)) * 10 ** rng.uniform(-3, 2) if rng.random() < 0.4 else rng.gauss(0.0, 1.5)
+
+    nodes = [Node(name, "value") for name in leaves]
+    names = list(leaves)
+    for k in range(rng.choice((1, 1, 2, 3, 4, 5, 6, 8))):
+        row = rng.choice(OPERATIONS if rng.random() < 0.75 else SIMPLE)
+        count = row.min_arity if row.max_arity == row.min_arity else rng.randint(row.min_arity, 4)
+        args: list[str | float] = []
+        for _ in range(count):
+            recent = names[-1] if rng.random() < 0.5 else rng.choice(names)
+            args.append(number() if rng.random() < 0.12 else recent)
+        if not any(isinstance(a, str) for a in args):
+            args[0] = names[-1]
+        nodes.append(Node(f"n{k}", row.name, tuple(args)))
+        names.append(f"n{k}")
+    return Case(tuple(nodes), {name: number() for name in leaves})
+
+
+def exact(case: Case, noise: Noise, moved: Mapping[str, Any] | None = None) -> Jet:
+    """The jet of a case's output. Raises Unknown."""
+    known: dict[str, Jet] = {}
+    for node in case.nodes:
+        if node.op == "value":
+            number = mpf(case.inputs[node.id]) if moved is None else moved[node.id]
+            known[node.id] = leaf(number, len(known), noise.leaves)
+            continue
+        try:
+            args = [known[a] if isinstance(a, str) else constant(mpf(a), noise.leaves) for a in _needed(node, known)]
+            known[node.id] = apply(node.op, args, noise)
+        except (KeyError, Unknown):
+            continue
+    if case.output not in known:
+        raise Unknown
+    return known[case.output]
+
+
+def _needed(node: Node, known: Mapping[str, Jet]) -> Sequence[str | float]:
+    """The arguments; of `where`, the branch that is not taken is replaced by the one that is, which may be unknown."""
+    if node.op != "where":
+        return node.args
+    condition, a, b = node.args
+    taken = a if (known[condition].value if isinstance(condition, str) else condition) != 0 else b
+    return (condition, taken, taken)
+
+
+def sizes(case: Case) -> tuple[float, float]:
+    """How far the numbers of a case are from 1, in decimal digits, summed upwards and downwards."""
+    up = down = 0.0
+    with np.errstate(all="ignore"):
+        graph = Graph(case.nodes, (case.output,))
+        values = transforms.evaluate(graph, case.inputs, everything=True)
+        partials = [row.local_gradient for row in drawing.rows(graph, case.inputs)[1]]
+    for number in [*values.values(), *partials]:
+        x = abs(float(number))
+        if math.isnan(x) or math.isinf(x):
+            up = math.inf
+        elif x:
+            up += max(math.log10(x), 0.0)
+            down += max(-math.log10(x), 0.0)
+    return up, down
+
+
+Answers = dict[str, dict[str, float]]
+"""By way of computing (`one`, `text`, `3`, `70`): the numbers, by what they are."""
+
+
+def answers(case: Case, tangents: Mapping[str, float], rng: random.Random) -> Answers:
+    """Everything the engine says of a case."""
+    names = list(case.inputs)
+    ways: Answers = {}
+    graph = Graph(case.nodes, (case.output,))
+    text = parse(case.text)
+    others = [float(x) for x in rng.sample(NASTY, 2)] + [rng.gauss(0.0, 2.0) for _ in range(MANY)]
+    for way, points in (("one", 0), ("text", 0), ("3", 3), ("70", MANY)):
+        here = text if way == "text" else graph
+        inputs: dict[str, Any] = {n: x for n, x in case.inputs.items() if n in here.index}
+        if points:
+            inputs = {n: [x, *others[k : k + points - 1]] for k, (n, x) in enumerate(inputs.items())}
+        ways[way] = numbers_of(here, inputs, {n: t for n, t in tangents.items() if n in here.index}, names)
+    return ways
+
+
+def numbers_of(
+    graph: Graph, inputs: Mapping[str, Any], tangents: Mapping[str, float], names: Sequence[str]
+) -> dict[str, float]:
+    """The value, gradients, tangent and second derivatives at the first point."""
+
+    def at_first(x: Any) -> float:
+        return float(np.ravel(x)[0])
+
+    wrt = [n for n in names if n in graph.index]
+    back = transforms.backward(graph, inputs, wrt)
+    second = transforms.hessian(graph, inputs, wrt)
+    found = {"value": at_first(back.value), "tangent": at_first(transforms.jvp(graph, inputs, tangents).tangent)}
+    for i, a in enumerate(names):
+        found[f"d{i}"] = at_first(back.gradients[a]) if a in graph.index else 0.0
+        for j in range(i + 1):
+            both = a in graph.index and names[j] in graph.index
+            found[f"d{i}{j}"] = at_first(second.hessian[a][names[j]]) if both else 0.0
+            if both:
+                found[f"d{j}{i}'"] = at_first(second.hessian[names[j]][a])
+    return found
+
+
+def expected(jet: Jet, tangents: Sequence[float]) -> dict[str, Any]:
+    """The same numbers of a jet; None where they are not known."""
+    n = len(tangents)
+    found: dict[str, Any] = {"value": jet.value}
+    first, second = jet.first, jet.second
+    found["tangent"] = None if first is None else mpmath.fsum(t * d for t, d in zip(tangents, first, strict=True))
+    at = 0
+    for i in range(n):
+        found[f"d{i}"] = None if first is None else first[i]
+        for j in range(i + 1):
+            found[f"d{i}{j}"] = found[f"d{j}{i}'"] = None if second is None else second[at]
+            at += 1
+    return found
+
+
+def check(case: Case, rng: random.Random, tally: Counter[str]) -> list[str]:
+    """Compare one case, everything with everything; return what is wrong."""
+    tangents = dict(zip(case.inputs, (rng.choice((1.0, -2.0, 0.5)) for _ in case.inputs), strict=True))
+    with np.errstate(all="ignore"):
+        ways = answers(case, tangents, rng)
+    wrong = [
+        f"text and graph differ in {key}: {ways['text'][key]!r} and {ways['one'][key]!r}"
+        for key in ways["one"]
+        if key in ways["text"] and not _same(ways["one"][key], ways["text"][key])
+    ]
+    leaves = len(case.inputs)
+    try:
+        with mp.workdps(DIGITS):
+            still = Noise(leaves, 0.0, 0)
+            truth = expected(exact(case, still), list(tangents.values()))
+        with mp.workdps(NOISY_DIGITS):
+            seeds = [rng.getrandbits(32) for _ in range(RUNS)]
+            noisy = [expected(exact(case, Noise(leaves, UNITS, seed)), list(tangents.values())) for seed in seeds]
+    except Unknown:
+        tally["undefined"] += 1
+        return wrong + _beside(case, ways["one"], tangents, tally)
+    up, down = sizes(case)
+    tally["compared"] += 1
+    for way, found in ways.items():
+        for key, got in found.items():
+            want = truth[key]
+            if want is None or any(run[key] is None for run in noisy):
+                tally["slope unknown"] += 1
+                continue
+            bound = FACTOR * max(abs(run[key] - want) for run in noisy) + 4 * abs(want) * mpf(2) ** -53
+            if abs(want) < mpf(10) ** -300:
+                bound += SUBNORMAL
+            if not math.isfinite(got):
+                if not still.steep and up < 290 and down < 290 and abs(want) < mpf(10) ** 300:
+                    wrong.append(f"{way}: {key} is {got}, and should be {mpmath.nstr(want, 17)}")
+                tally["refused"] += 1
+            elif abs(got - want) > bound and down < 290:
+                wrong.append(f"{way}: {key} is {got!r}, {mpmath.nstr(want, 17)} +- {mpmath.nstr(bound, 3)}")
+    if truth["tangent"] is None or truth["d0"] is None:
+        wrong += _beside(case, ways["one"], tangents, tally)
+    return wrong
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+def _beside(case: Case, found: Mapping[str, float], tangents: Mapping[str, float], tally: Counter[str]) -> list[str]:
+    """Where something is infinite or not defined: a number that is answered must be the limit from a side, if there is one."""
+    if not math.isfinite(found["value"]) or any(node.op in JUMPS for node in case.nodes):
+        return []  # which the value says, or there need be no limit
+    limits: dict[str, list[Any]] = {key: [] for key in found}
+    leaves = len(case.inputs)
+    with mp.workdps(120):
+        for signs in ((1, 1, 1), (-1, -1, -1), (1, -1, 1), (-1, 1, -1)):
+            near = []
+            for step in (mpf(10) ** -40, mpf(10) ** -50):
+                moved = {
+                    n: mpf(x) + s * step * max(1, abs(mpf(x))) for (n, x), s in zip(case.inputs.items(), signs, strict=False)
+                }
+                try:
+                    near.append(expected(exact(case, Noise(leaves, 0.0, 0), moved), list(tangents.values())))
+                except Unknown:
+                    break
+            if len(near) < 2:
+                continue
+            for key in found:
+                a, b = near[0][key], near[1][key]
+                if a is not None and b is not None:
+                    converges = abs(a - b) <= mpf(10) ** -9 * (1 + abs(b))
+                    limits[key].append(b if converges else None)
+    wrong = []
+    if any(x is None or abs(found["value"] - x) > mpf(10) ** -6 * (1 + abs(x)) for x in limits["value"]):
+        return []  # the value jumps
+    for key, got in found.items():
+        if math.isfinite(got) and limits[key] and all(limit is not None for limit in limits[key]):
+            tally["limit"] += 1
+            if all(abs(got - limit) > mpf(10) ** -6 * (1 + abs(limit)) for limit in limits[key]):
+                wrong.append(f"{key} is {got!r}, but the limits are {[mpmath.nstr(x, 6) for x in limits[key]]}")
+    return wrong
+
+
+def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:
+    """A smaller case that still fails: without the last operations, or without those that nothing uses."""
+    better = True
+    while better:
+        better = False
+        for k, node in enumerate(case.nodes):
+            rest = (*case.nodes[:k], *case.nodes[k + 1 :])
+            if any(node.id in other.args for other in rest) or not any(n.op != "value" for n in rest):
+                continue
+            inputs = {n: x for n, x in case.inputs.items() if n != node.id}
+            smaller = Case(rest, inputs)
+            if inputs and rest[-1].op != "value" and fails(smaller):
+                case, better = smaller, True
+                break
+    return case
