@@ -5,7 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
 
 # Rules too long for LLVM to inline, so that kernels call them by their symbols. Only their numbers tell the symbols apart.
 KERNELS = """

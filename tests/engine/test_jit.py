@@ -57,6 +57,7 @@ def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
+@pytest.mark.slow
 def test_an_edited_rule_is_recompiled(tmp_path: Path) -> None:
     """Two processes share a cache folder; in between, the rule of sin is doubled."""
     root, cache = copied(tmp_path), str(tmp_path / "cache")
@@ -151,6 +152,7 @@ COUNT = """
 """
 
 
+@pytest.mark.slow
 def test_after_warming_up_nothing_is_compiled(complete: Path) -> None:
     """No use of the engine calls a kernel with types that it was not warmed up with."""
     before, after = run(EVERYTHING + COUNT, AUTODIFF_CACHE_DIR=str(complete))
@@ -193,6 +195,7 @@ def use(root: Path, cache: Path) -> Any:
     return run(program, root, AUTODIFF_CACHE_DIR=str(cache), PROGRAM=program)
 
 
+@pytest.mark.slow
 def test_a_complete_read_only_folder_is_used_without_compiling(complete: Path) -> None:
     """As in an image with a read-only file system: everything comes from disk, and nothing is written or compiled."""
     found = use(ROOT, complete)
@@ -203,6 +206,7 @@ def test_a_complete_read_only_folder_is_used_without_compiling(complete: Path) -
     assert len(found["loaded"]) >= 10
 
 
+@pytest.mark.slow
 def test_the_same_sources_elsewhere_share_the_machine_code(complete: Path, tmp_path: Path) -> None:
     """The name of the folder depends on the text of the sources, not on where or when they were written."""
     found = use(copied(tmp_path), complete)
@@ -215,6 +219,7 @@ def test_the_same_sources_elsewhere_share_the_machine_code(complete: Path, tmp_p
 # --- which folder
 
 
+@pytest.mark.slow
 def test_importing_the_engine_makes_no_folder_and_computing_does(tmp_path: Path) -> None:
     code = """
         import json, os

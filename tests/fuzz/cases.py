@@ -33,7 +33,7 @@ NASTY = [
     *(1e300, 1e-160, 1e-300, 1e-310, 1.7e308, 5e-324, 709.5, -745.0, 36.7, -36.7, math.pi, 1e-17, 5.5, 6.5, -8.0, 40.0),
     *(1.4616321449683622, 1.0 + 1e-15, -1.0 + 1e-15, -0.5, 1.5, -3.0, 0.9, 19.0, 1e5, 0.1, -1e-12),
 ]
-JUMPS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "where", "sign"))
+JUMPS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "where", "sign", "atan2"))
 OPERATIONS = list(WIRE.values())
 SIMPLE = [WIRE[name] for name in ("add", "sub", "mul", "divide", "pow", "mul", "add")]
 
@@ -213,6 +213,9 @@ def check(case: Case, rng: random.Random, tally: Counter[str]) -> list[str]:
     except Unknown:
         tally["undefined"] += 1
         return wrong + _beside(case, ways["one"], tangents, tally)
+    if still.out_of_range:
+        tally["out of range"] += 1
+        return wrong
     up, down = sizes(case)
     tally["compared"] += 1
     for way, found in ways.items():
@@ -221,7 +224,11 @@ def check(case: Case, rng: random.Random, tally: Counter[str]) -> list[str]:
             if want is None or any(run[key] is None for run in noisy):
                 tally["slope unknown"] += 1
                 continue
-            bound = FACTOR * max(abs(run[key] - want) for run in noisy) + 4 * abs(want) * mpf(2) ** -53
+            deviation = max(abs(run[key] - want) for run in noisy)
+            if deviation > abs(want) / 1000 or (still.bends_out_of_range and len(key.strip("'")) > 2 and key[0] == "d"):
+                tally["not known to doubles"] += 1
+                continue
+            bound = FACTOR * deviation + 4 * abs(want) * mpf(2) ** -53
             if abs(want) < mpf(10) ** -300:
                 bound += SUBNORMAL
             if not math.isfinite(got):

@@ -15,6 +15,7 @@ from mpmath import mp, mpf
 
 UNIT = mpf(2) ** -53
 TINY = mpf(2) ** -1074
+SMALLEST, LARGEST = mpf(2) ** -1022, mpf(1.7976931348623157e308)
 DEEPEST = mpf(10) ** 7
 """exp of more is not computed: it overflows in doubles long before."""
 
@@ -44,6 +45,8 @@ class Noise:
     def __init__(self, leaves: int, units: float, seed: int) -> None:
         self.leaves = leaves
         self.steep = False  # whether any slope on the way was infinite, even by what does not depend on a leaf
+        self.out_of_range = False  # whether any value on the way is infinite, or has lost digits, as a double
+        self.bends_out_of_range = False  # the same for second partials
         self.units = units
         self.draw = random.Random(seed).uniform
 
@@ -92,6 +95,11 @@ def _gamma_argument(x: Any) -> Any:
 def _digamma(x: Any) -> Any:
     """On the negative axis two terms of the reflection formula cancel near the zeros, which doubles cannot avoid cheaply."""
     return mpmath.digamma(x) if x > 0 else Sum((mpmath.digamma(1 - x), -mp.pi * mpmath.cot(mp.pi * x)))
+
+
+def _tetragamma(x: Any) -> Any:
+    turn = mp.pi * x
+    return mpmath.psi(2, x) if x > 0 else Sum((mpmath.psi(2, 1 - x), -2 * mp.pi**3 * mpmath.cos(turn) / mpmath.sin(turn) ** 3))
 
 
 def _positive(x: Any) -> Any:
@@ -174,13 +182,13 @@ UNARY: dict[str, tuple[Rule, Rule, Rule]] = {
     ),
     "gelu": (
         lambda x: x * _cdf(_small(x)),
-        lambda x: _cdf(x) + x * _pdf(x),
-        lambda x: (2 - x * x) * _pdf(x),
+        lambda x: Sum((_cdf(x), x * _pdf(x))),
+        lambda x: Sum((2 * _pdf(x), -x * x * _pdf(x))),
     ),
     "silu": (
         lambda x: x * _sigmoid(_small(x)),
-        lambda x: _sigmoid(x) + x * _sigmoid(x) * _sigmoid(-x),
-        lambda x: _sigmoid(x) * _sigmoid(-x) * (2 + x * (_sigmoid(-x) - _sigmoid(x))),
+        lambda x: Sum((_sigmoid(x), x * _sigmoid(x) * _sigmoid(-x))),
+        lambda x: Sum((2 * _sigmoid(x) * _sigmoid(-x), x * (_sigmoid(-x) - _sigmoid(x)) * _sigmoid(x) * _sigmoid(-x))),
     ),
     "erf": (
         lambda x: mpmath.erf(_small(x)),
@@ -200,7 +208,7 @@ UNARY: dict[str, tuple[Rule, Rule, Rule]] = {
     "digamma": (
         lambda x: _digamma(_gamma_argument(x)),
         lambda x: mpmath.psi(1, x),
-        lambda x: mpmath.psi(2, x),
+        lambda x: _tetragamma(x),
     ),
 }
 """Value, derivative and second derivative of each operation on one argument."""
@@ -265,6 +273,12 @@ def _choose(sign: int) -> Rule:
     return rule
 
 
+def _apart(x: Any, y: Any) -> bool:
+    """Numbers that are equal, or differ by more than doubles may."""
+    _defined(x == y or abs(x - y) > 1000 * UNIT * max(abs(x), abs(y)))
+    return True
+
+
 def _compare(holds: Callable[[Any, Any], bool]) -> Rule:
     return lambda x, y: (mpf(bool(holds(x, y))), (mpf(0),) * 2, (mpf(0),) * 3)
 
@@ -284,8 +298,8 @@ BINARY: dict[str, Rule] = {
     "le": _compare(lambda x, y: x <= y),
     "gt": _compare(lambda x, y: x > y),
     "ge": _compare(lambda x, y: x >= y),
-    "eq": _compare(lambda x, y: x == y),
-    "ne": _compare(lambda x, y: x != y),
+    "eq": _compare(lambda x, y: _apart(x, y) and x == y),
+    "ne": _compare(lambda x, y: _apart(x, y) and x != y),
 }
 """Value, derivatives and second derivatives (xx, xy, yy) of each operation on two arguments."""
 
@@ -367,7 +381,14 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     noise.steep = noise.steep or None in partials or None in seconds
     partials = [None if p is None else noise(p) for p in partials]
     seconds = [None if s is None else noise(s) for s in seconds]
-    return _combine(value if op in COMPARISONS else noise(value), partials, seconds, args, op in SELECTING, noise.leaves)
+    noise.bends_out_of_range = noise.bends_out_of_range or not all(map(_in_range, seconds))
+    value = value if op in COMPARISONS else noise(value)
+    noise.out_of_range = noise.out_of_range or not _in_range(value)
+    return _combine(value, partials, seconds, args, op in SELECTING, noise.leaves)
+
+
+def _in_range(x: Any) -> bool:
+    return x is None or x == 0 or bool(SMALLEST <= abs(x) <= LARGEST)
 
 
 def _many(op: str, args: Sequence[Jet], noise: Noise) -> Jet:

@@ -142,6 +142,7 @@ NEW_ROWS = (
 )
 
 
+@pytest.mark.slow
 def test_a_new_optimizer_is_a_new_row_and_nothing_else() -> None:
     """The switch hands each rule its own parameters and buffers; the rows before are not affected."""
     from app.engine.jit import jit

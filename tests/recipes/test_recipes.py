@@ -14,6 +14,8 @@ import pytest
 
 from tests.conftest import ROOT, Server
 
+pytestmark = pytest.mark.slow
+
 CONTRIBUTING = (ROOT / ".github" / "CONTRIBUTING.md").read_text("utf-8")
 RECIPES = ("Add a primitive", "Add an optimizer", "Add a dataset", "Add an endpoint")
 

@@ -5,8 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.nn.networks import OPTIMIZERS
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_thousand_concurrent_trainings_give_the_bytes_of_lone_ones(client: httpx.Client) -> None:

@@ -86,6 +86,7 @@ def test_diverging_training_ends_with_a_result(client: httpx.Client, post: Post)
     assert found[-1][1] == json_of(post("networks/train", **body))
 
 
+@pytest.mark.alone
 def test_progress_arrives_every_100_to_200_ms(client: httpx.Client) -> None:
     """The bounds on the number of events allow for a slow machine."""
     body = LONG | {"steps": 100_000}
@@ -103,6 +104,7 @@ def test_progress_arrives_every_100_to_200_ms(client: httpx.Client) -> None:
     assert gaps[len(gaps) // 2] < 0.3, gaps
 
 
+@pytest.mark.alone
 def test_progress_arrives_even_if_log_every_is_large(client: httpx.Client) -> None:
     """`log_every` thins the history, not the progress."""
     began = time.perf_counter()
@@ -112,6 +114,7 @@ def test_progress_arrives_even_if_log_every_is_large(client: httpx.Client) -> No
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.alone
 def test_curl_shows_events_as_they_arrive(base_url: str) -> None:
     command = ["curl", "-sN", "-H", "Content-Type: application/json", "-d", "@-", f"{base_url}{PATH}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

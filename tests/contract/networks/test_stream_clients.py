@@ -18,6 +18,8 @@ from tests.contract.service.processes import warm_up
 from tests.contract.sockets import connect, json_request
 from tests.contract.wire import LOCAL, json_of, problem
 
+pytestmark = pytest.mark.alone
+
 
 def assert_prompt(client: httpx.Client) -> None:
     """Assert that small trainings are answered at once: no thread works for a client that has left."""

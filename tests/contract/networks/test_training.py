@@ -139,6 +139,7 @@ def test_accuracy_is_absent_for_regression(post: Post) -> None:
 
 
 @pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
+@pytest.mark.alone
 def test_training_at_the_deadline_equals_as_many_steps(start: Start) -> None:
     server = start(AUTODIFF_COMPUTE_TIMEOUT_S="1")
     warm_up(server)

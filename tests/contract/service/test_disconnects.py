@@ -13,6 +13,8 @@ from tests.contract.service.processes import LONG_TRAINING, pool_size, wait_unti
 from tests.contract.sockets import connect, head, json_request, send_and_leave
 from tests.contract.wire import LOCAL, json_of
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("path", ["/v1/networks/train", "/v1/networks/train/stream"])
 @pytest.mark.skipif(not LOCAL, reason="starts servers of its own")

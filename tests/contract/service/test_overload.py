@@ -14,6 +14,8 @@ from tests.contract.service.processes import LONG_TRAINING, SMALL_REQUEST, pool_
 from tests.contract.sockets import send_and_leave
 from tests.contract.wire import LOCAL, json_of, problem
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
 def test_full_queue_is_refused_at_once_with_retry_after(start: Start) -> None:
