@@ -9,7 +9,7 @@ from tests.contract.conftest import Start
 from tests.contract.service.processes import LONG_TRAINING, warm_up
 from tests.contract.wire import LOCAL, problem
 
-pytestmark = pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not LOCAL, reason="starts servers of its own")]
 
 
 def test_training_at_the_deadline_returns_the_model_so_far(start: Start) -> None:

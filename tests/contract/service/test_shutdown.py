@@ -12,7 +12,7 @@ from tests.contract.service.processes import LONG_TRAINING, running, wait_until,
 from tests.contract.sockets import connect, json_request, status_of
 from tests.contract.wire import LOCAL, strict
 
-pytestmark = pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not LOCAL, reason="starts servers of its own")]
 
 
 def test_sigterm_lets_trainings_and_streams_end(start: Start) -> None:

@@ -21,7 +21,7 @@ from tests.contract.service.processes import SMALL_REQUEST, wait_until
 from tests.contract.wire import LOCAL, POSTS, graph, leaf, node, smallest
 from tests.nn.networks import OPTIMIZERS, SPEC
 
-pytestmark = pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(not LOCAL, reason="starts servers of its own")]
 
 
 def test_killed_worker_is_replaced(start: Start) -> None:
