@@ -86,10 +86,10 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One gradient, computed in three ways, and the largest difference from the first, relative to the largest of them.
+    """One gradient, computed in three ways, and the largest difference from the first, relative to their size.
 
-    Close to 0 all digits of a difference quotient are lost to rounding. There the difference is relative to what the quotient
-    can resolve, at most 1; see `check_gradients`.
+    The size is the largest of the three. Where all are close to 0, it is at least the slope to the points beside, or what the
+    quotient can resolve, but at most 1: see `check_gradients`.
     """
 
     reverse: Column
@@ -231,32 +231,38 @@ def hvp(
 def check_gradients(
     graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
 ) -> dict[str, Check]:
-    """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves).
-
-    The relative error divides by no less than `RESOLUTION` times the uncertainty of the quotient, or by 1 if that is less.
-    """
+    """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves)."""
     given = inputs or {}
     bound = bind(graph, given)
     targets = _targets(bound, graph.leaves if wrt is None else wrt)
-    reverse = backward(graph, given, targets.names, checkpoint=checkpoint).gradients
+    back = backward(graph, given, targets.names, checkpoint=checkpoint)
     checks = {}
     for name, slot in zip(targets.names, targets.slots.tolist(), strict=True):
         forward = jvp(graph, given, {name: 1.0}, checkpoint=checkpoint).tangent
-        numeric, uncertainty = _numeric(bound, name, slot, checkpoint)
-        gradient = reverse[name]
+        numeric, uncertainty, beside = _numeric(bound, name, slot, back.value, checkpoint)
+        gradient = back.gradients[name]
         with np.errstate(all="ignore"):
             apart = np.maximum(np.abs(gradient - forward), np.abs(gradient - numeric))
-            scale = np.maximum(np.maximum(np.abs(gradient), np.abs(forward)), np.abs(numeric))
-            error = np.where(apart == 0.0, 0.0, apart / np.maximum(scale, np.minimum(RESOLUTION * uncertainty, 1.0)))
+            size = np.maximum(np.maximum(np.abs(gradient), np.abs(forward)), np.abs(numeric))
+            size = np.maximum(size, np.minimum(np.fmax(RESOLUTION * uncertainty, beside), 1.0))
+            error = np.where(apart == 0.0, 0.0, apart / size)
         checks[name] = Check(gradient, forward, numeric, error if np.ndim(error) else float(error))
     return checks
 
 
-def _numeric(bound: Bound, name: str, slot: int, checkpoint: Checkpoint) -> tuple[Column, Column]:
-    """The difference quotient of the output by one node, and its uncertainty. An operation becomes a leaf first."""
+class Quotient(NamedTuple):
+    """A difference quotient, its uncertainty, and the largest slope to a point beside."""
+
+    value: Column
+    uncertainty: Column
+    beside: Column
+
+
+def _numeric(bound: Bound, name: str, slot: int, value: Column, checkpoint: Checkpoint) -> Quotient:
+    """The difference quotient of the output, which has this value, by one node. An operation becomes a leaf first."""
     shape = np.zeros(bound.points) if bound.points is not None else 0.0
     if slot < 0:
-        return shape, shape
+        return Quotient(shape, shape, shape)
     if slot >= bound.tape.leaves:
         position = bound.graph.index[name]
         bound = _cut_off(bound, position, slot, checkpoint)
@@ -268,7 +274,7 @@ def _numeric(bound: Bound, name: str, slot: int, checkpoint: Checkpoint) -> tupl
         checkpoint()
         return _value_in(bound.changed(slot, x), output, checkpoint)
 
-    return difference_quotient(value_at, start)
+    return difference_quotient(value_at, start, value)
 
 
 def _cut_off(bound: Bound, position: int, slot: int, checkpoint: Checkpoint) -> Bound:
@@ -295,15 +301,14 @@ def agrees(check: Check, tolerance: float) -> bool:
     return bool(np.all(np.asarray(check.relative_error) <= tolerance))
 
 
-def difference_quotient(function: Callable[[Column], Column], x: Column) -> tuple[Column, Column]:
-    """The derivative of `function` at x as the limit of central differences, extrapolated by Ridders' method; its uncertainty.
+def difference_quotient(function: Callable[[Column], Column], x: Column, value: Column) -> Quotient:
+    """The derivative of `function`, which has this value at x, as the limit of central differences, by Ridders' method.
 
     Steps are halved 30 times, once from a tenth of |x| and once from a tenth of max(|x|, 1/8). The result is, at each point,
     the entry of Richardson's tables that its neighbours confirm best, allowing for rounding.
     C. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
-    best = np.full(np.shape(x), np.nan)
-    least = np.full(np.shape(x), np.inf)
+    best, least, beside = np.full(np.shape(x), np.nan), np.full(np.shape(x), np.inf), np.zeros(np.shape(x))
     with np.errstate(all="ignore"):
         for start in (0.1 * np.abs(x), 0.1 * np.maximum(np.abs(x), 0.125)):
             h: Column = start
@@ -311,6 +316,8 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> tupl
             for _ in range(HALVINGS):
                 up, down = x + h, x - h
                 above, below = function(up), function(down)
+                if h is start:
+                    beside = np.fmax(beside, np.fmax(np.abs((above - value) / h), np.abs((value - below) / h)))
                 fresh: list[Column] = [(above - below) / (up - down)]
                 rounding = EPSILON * (np.abs(above) + np.abs(below)) / (up - down)
                 factor = 1.0
@@ -323,7 +330,7 @@ def difference_quotient(function: Callable[[Column], Column], x: Column) -> tupl
                     best, least = np.where(better, fresh[-1], best), np.where(better, error, least)
                 row = fresh
                 h = 0.5 * h
-    return (best, least) if isinstance(x, np.ndarray) else (float(best), float(least))
+    return Quotient(best, least, beside) if isinstance(x, np.ndarray) else Quotient(float(best), float(least), float(beside))
 
 
 # --- from names to slots

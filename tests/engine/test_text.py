@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownPrimitive, WrongArity
+from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownNode, UnknownPrimitive, WrongArity
 from app.engine.graph import Graph, Node
 from app.engine.text import CONSTANTS, parse
 from app.engine.transforms import backward, evaluate
@@ -334,6 +334,11 @@ SYNTAX: list[tuple[str, int, int, str]] = [
     ("1e999", 1, 1, "'1e999' is too large for a double"),
     ("x + 1__0", 1, 5, "'1__0' is not a number"),
     ("1.2.3", 1, 4, "found '.3'"),
+    ("x + 05", 1, 5, "'05' is not a number; write it without leading zeros"),
+    ("0_7*x", 1, 1, "'0_7' is not a number; write it without leading zeros"),
+    ("a = 1\rb = $", 2, 5, "found '$'"),
+    ("a = 1\r\nb = $", 2, 5, "found '$'"),
+    ("a = 1\r\r\n\rb = $", 4, 5, "found '$'"),
     ("0x10", 1, 2, "found 'x10'"),
     ("x; y", 1, 1, "only the last statement can be without a name; write name = expression"),
     ("a = 1\nx + y\nb = 2", 2, 1, "only the last statement can be without a name"),
@@ -360,6 +365,35 @@ def test_syntax_errors_have_line_column_and_expectation(text: str, line: int, co
     assert caught.value.detail.startswith(f"line {line}, column {column}: ")
     assert message in caught.value.detail
     assert (caught.value.line, caught.value.column, caught.value.place) == (line, column, ())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", ";"], ids=["LF", "CR", "CR LF", "semicolon"])
+def test_a_statement_ends_with_its_line(end: str) -> None:
+    assert evaluate(parse(f"a = 2{end}b = 3*a{end}b + 1"))["output"] == 7.0
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"], ids=["LF", "CR", "CR LF"])
+def test_a_comment_ends_with_its_line(end: str) -> None:
+    assert evaluate(parse(f"a = 1 # a note{end}b = 2 # more{end}a + b"))["output"] == 3.0
+
+
+@pytest.mark.parametrize("text", ["ｘ + 1", "𝑥 + 1", "𝐱 + 1"])
+def test_names_are_normalised_as_in_python(text: str) -> None:
+    names: dict[str, float] = {"x": 2.0}
+    assert eval(text, names) == 3.0  # Python's rule, on the texts above
+    assert evaluate(parse(text), {"x": 2.0})["output"] == 3.0
+
+
+def test_two_spellings_of_a_name_are_one_leaf() -> None:
+    composed, decomposed = "\u00e9", "e\u0301"
+    graph = parse(f"{composed}*{decomposed} + ﬁ*fi")
+    assert graph.names == (composed, "fi")
+    with pytest.raises(UnknownNode, match="normalised"):
+        evaluate(graph, {decomposed: 1.0, "fi": 1.0})
+
+
+def test_zeros_before_a_point_or_alone_are_numbers() -> None:
+    assert evaluate(parse("00 + 0_0 + 05.5 + 01e1 + 0.5"))["output"] == 16.0
 
 
 def test_a_comma_is_expected_only_in_a_call() -> None:
@@ -484,8 +518,8 @@ def test_parse_accepts_what_python_accepts() -> None:
     taken = 0
     for text in mutilated(7):
         text = "\n".join(line.strip() for line in text.split("\n"))  # what stands first in a line means nothing to us
-        if re.search(r"[\d.][a-z]|(^|\n|;)\s*;|²|٣|\b0\d|\\", text):
-            continue  # 1else and \ at an end only Python takes; 01, other digits and nothing before a ";" only we
+        if re.search(r"[\d.][a-z]|(^|\n|;)\s*;|²|٣|\\", text):
+            continue  # 1else and \ at an end only Python takes; other digits and nothing before a ";" only we
         try:
             tree = ast.parse(text)
         except (SyntaxError, ValueError, UnicodeError):

@@ -1,5 +1,6 @@
 """Predictions and gradients: against mpmath to 40 digits, and against laws that hold for any network."""
 
+import math
 import random
 import tracemalloc
 from collections.abc import Callable
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 from mpmath import mp
 
+from app.engine import transforms
+from app.engine.text import parse
 from app.nn import MLP, Layer, Model, evaluation, losses, optimizers, training
 from app.nn.errors import InvalidNetwork, NetworkMismatch
+from app.nn.graphs import network_graph
 from app.nn.model import ACTIVATIONS as KNOWN
 from tests.nn.networks import ACTIVATIONS
 
@@ -167,6 +171,39 @@ def test_cross_entropy_of_large_scores_does_not_overflow(target: float, expected
     found = evaluation.gradients(two, np.array([[1000.0]]), np.array([[target]]), losses.named("cross_entropy"))
     assert found.data_loss == expected
     assert np.isfinite(found.gradients.flat()).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e8, 1e16, 1e300])
+@pytest.mark.parametrize("outputs", [2, 3, 5])
+def test_cross_entropy_of_equal_scores_is_the_logarithm_of_their_number(scale: float, outputs: int) -> None:
+    """However large the scores; so it is as a graph."""
+    model = Model((Layer(np.full((outputs, 1), scale), np.zeros(outputs)),))
+    row, target, loss = np.array([1.0]), np.array([1.0]), losses.named("cross_entropy")
+    found = evaluation.gradients(model, row[None, :], target[None, :], loss)
+    assert found.data_loss == pytest.approx(math.log(outputs), rel=1e-15)
+    slopes = [1.0 / outputs - (k == 1) for k in range(outputs)]
+    np.testing.assert_allclose(found.gradients.layers[0].biases, slopes, rtol=1e-15)
+    graph = network_graph(model, row, target, loss)
+    table = transforms.backward(graph)
+    assert table.value == pytest.approx(math.log(outputs), rel=1e-15)
+    np.testing.assert_allclose([table.gradients[f"layers.0.biases.{k}"] for k in range(outputs)], slopes, rtol=1e-15)
+
+
+def test_cross_entropy_of_a_sure_and_right_score_keeps_its_digits() -> None:
+    """log(1 + exp(-50)) is exp(-50) to double precision, and so are the slopes."""
+    model = Model((Layer(np.array([[50.0], [0.0]]), np.zeros(2)),))
+    found = evaluation.gradients(model, np.array([[1.0]]), np.array([[0.0]]), losses.named("cross_entropy"))
+    assert found.data_loss == pytest.approx(math.exp(-50.0), rel=1e-15)
+    np.testing.assert_allclose(found.gradients.layers[0].biases, [-math.exp(-50.0), math.exp(-50.0)], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("expression", "slope"), [("where(score > 0, log(score), 2*score)", 2.0), ("sqrt(score)**2", math.nan)]
+)
+def test_only_a_selection_in_a_loss_stops_what_is_infinite(expression: str, slope: float) -> None:
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    found = evaluation.gradients(one, np.array([[0.0]]), np.array([[0.0]]), losses.of_expression(parse(expression)))
+    np.testing.assert_array_equal(found.gradients.layers[0].biases, [slope])
 
 
 def test_cross_entropy_equals_that_of_mpmath() -> None:

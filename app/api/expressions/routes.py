@@ -157,9 +157,9 @@ def check(request: CheckRequest, job: Job) -> CheckResponse:
     """Each gradient three times: in reverse mode, in forward mode, and as the limit of `(f(x + h) - f(x - h)) / 2h` (Ridders'
     method).
 
-    `relative_error` is the largest distance from the first, divided by the largest of the three; close to 0, where the
-    difference quotient has no digit right, by what it can resolve, at most 1. `ok` means that the value is finite and no error
-    exceeds `tolerance`. At a kink the three need not agree.
+    `relative_error` is the largest distance from the first, divided by the largest of the three. Where all are close to 0, it
+    is divided by the slope to the points beside, or by what the difference quotient can resolve, but at most by 1. `ok` means
+    that the value is finite and no error exceeds `tolerance`. At a kink the three need not agree.
     """
     graph = graph_of(request.expression, job)
     n = len(graph.leaves if request.wrt is None else request.wrt)

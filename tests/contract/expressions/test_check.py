@@ -30,6 +30,31 @@ def test_check_fails_at_a_kink(post: Post) -> None:
     assert json_of(post("check", expression="relu(x)", inputs={"x": 0}, tolerance=0.6))["ok"] is True
 
 
+@pytest.mark.parametrize("scale", ["1e-7", "1e-20", "1e-200", "1e5"])
+def test_check_fails_at_a_kink_of_any_size(post: Post, scale: str) -> None:
+    """|x| in disguise: the gradient by the convention is 0, and the difference quotient is not."""
+    found = json_of(post("check", expression=f"{scale}*(relu(x) - relu(-x))", inputs={"x": 0}))
+    assert found["ok"] is False
+    assert found["checks"]["x"]["reverse"] == 0.0 and found["checks"]["x"]["relative_error"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "text", ["sin(x)**2 + cos(x)**2", "(x + 1e6) - x", "exp(x)/exp(x) + 1e3", "0*x", "logsumexp(x, x) - x"]
+)
+def test_check_passes_where_the_gradient_is_zero_but_for_rounding(post: Post, text: str) -> None:
+    for x in (0.3, 1.7, -250.5):
+        assert json_of(post("check", expression=text, inputs={"x": x}))["ok"] is True
+
+
+def test_check_is_not_ok_where_the_value_is_not_finite(post: Post) -> None:
+    """The derivatives by x agree, since x only chooses."""
+    request = {"expression": "y + where(x == 0, log(-1), 0)", "inputs": {"x": 0, "y": 1}, "wrt": ["x"]}
+    assert post("check", **request).json()["type"].endswith("/non-finite")
+    found = json_of(post("check", **request, nonfinite="null"))
+    assert found["ok"] is False
+    assert found["nonfinite"][0] == {"node": "output", "pass": "forward", "value": "NaN"}
+
+
 def test_check_fails_if_the_tolerance_is_tiny(post: Post) -> None:
     assert json_of(post("check", expression="exp(sin(x))", inputs={"x": 1.1}, tolerance=1e-300))["ok"] is False
 

@@ -76,6 +76,20 @@ def dot(client: httpx.Client, request: dict[str, Any]) -> str:
     return response.text
 
 
+@pytest.mark.parametrize(
+    ("text", "number", "gradient"),
+    [("acos(-1)*r**2", -1, "-Infinity"), ("r + sqrt(0)", 0, "Infinity"), ("0**r", 0, "Infinity")],
+)
+def test_infinite_gradient_of_a_constant_is_refused_or_null(post: Post, text: str, number: int, gradient: str) -> None:
+    refused = post("graph", expression=text, inputs={"r": 0.5})
+    assert refused.status_code == 422 and refused.json()["type"].endswith("/non-finite")
+    assert f"the gradient by the number {number} in " in refused.json()["detail"]
+    found = json_of(post("graph", expression=text, inputs={"r": 0.5}, nonfinite="null"))
+    (constant,) = [row for row in found["nodes"] if row["grad"] is None]
+    assert constant["op"] == "value" and constant["data"] == number
+    assert found["nonfinite"][0] == {"node": constant["id"], "pass": "backward", "value": gradient}
+
+
 def test_dot_is_chosen_by_accept(client: httpx.Client) -> None:
     text = dot(client, {"expression": "y = x*x", "inputs": {"x": 3}})
     assert text.lstrip().startswith("digraph") and text.rstrip().endswith("}")
