@@ -73,9 +73,7 @@ class Operation(NamedTuple):
 
 def header_lines(headers: HeaderLines) -> list[tuple[bytes, bytes]]:
     """The headers as a server passes them on: lower-case names, and bytes."""
-    return [
-        (name.lower().encode(), value if isinstance(value, bytes) else value.encode("latin-1")) for name, value in headers
-    ]
+    return [(name.lower().encode(), value if isinstance(value, bytes) else value.encode("latin-1")) for name, value in headers]
 
 
 async def exchange(
@@ -135,7 +133,13 @@ async def exchange(
 
 
 def ask(
-    app: FastAPI, method: str, path: str, headers: HeaderLines = (), *, setup: Callable[[Execution], object] = id, **options: Any
+    app: FastAPI,
+    method: str,
+    path: str,
+    headers: HeaderLines = (),
+    *,
+    setup: Callable[[Execution], object] = id,
+    **options: Any,
 ) -> Response:
     """The response of an application that is ready, or in the state that `setup` makes. The options are those of `exchange`."""
 

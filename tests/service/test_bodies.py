@@ -2,25 +2,30 @@
 
 import asyncio
 import gzip
+import itertools
 import json
 import math
 import zlib
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import Request
-from hypothesis import given
+from fastapi import FastAPI, Request
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from app.main import create_app
 from app.service import bodies
 from app.service.bodies import EXPLAINED_BYTES, compress, decompress, encode, parse, read
 from app.service.models import ABSENT, RequestModel, ResponseModel, Vector
 from app.service.negotiation import JSON, negotiate
 from app.service.problems import Problem
+from app.settings import Settings
+from tests.service.asgi import POSTS, Operation, Response, ask, label, perform
 
 
 class Body(RequestModel):
@@ -151,6 +156,243 @@ def test_decompression_stops_when_the_work_must_end() -> None:
 def test_compressed_response_can_be_read_and_is_always_the_same(content: bytes) -> None:
     assert gzip.decompress(compress(content)) == content
     assert compress(content) == compress(content)
+
+
+# --- bodies on the way to the service
+
+SENT = b'{"expression": "x*y + 10", "inputs": {"x": 3, "y": 4}}'
+VALUE = 22.0
+GZIP = ("Content-Encoding", "gzip")
+
+
+@cache
+def app_with(**settings: Any) -> FastAPI:
+    """The application with some settings. Each is made once."""
+    return create_app(Settings(**settings))
+
+
+def forward(parts: Iterable[bytes], *headers: tuple[str, str], **settings: Any) -> Response:
+    """The response to a POST whose body arrives in parts."""
+    return ask(app_with(**settings), "POST", "/v1/forward", [("Content-Type", JSON), *headers], parts=parts)
+
+
+def assert_value(response: Response) -> None:
+    """Assert that the body was read as `SENT`."""
+    assert response.status == 200, response.body
+    assert json.loads(response.body)["value"] == VALUE
+
+
+def assert_problem(response: Response, name: str, status: int, detail: str = "") -> None:
+    """Assert that the request was refused so."""
+    assert (response.status, response.problem) == (status, name), response.body
+    assert detail in json.loads(response.body)["detail"]
+
+
+def split(body: bytes, size: int) -> list[bytes]:
+    """The body in parts of this size."""
+    return [body[at : at + size] for at in range(0, len(body), size)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 50, 10_000], ids=lambda size: f"of {size}")
+@pytest.mark.parametrize("coding", ["plain", "padded", "gzip"])
+def test_body_in_parts(size: int, coding: str) -> None:
+    """The order of the parts is that of the body."""
+    if coding == "gzip":
+        assert_value(forward(split(gzip.compress(SENT), size), GZIP))
+    else:
+        assert_value(forward(split(SENT.ljust(9000) if coding == "padded" else SENT, size)))
+
+
+@pytest.mark.parametrize("places", ["first", "last", "between"])
+def test_empty_parts_do_not_end_a_body(places: str) -> None:
+    half = len(SENT) // 2
+    parts = {
+        "first": [b"", b"", SENT],
+        "last": [SENT, b"", b""],
+        "between": [SENT[:half], b"", b"", SENT[half:]],
+    }[places]
+    response = forward(parts)
+    assert_value(response)
+    assert response.parts_read == len(parts)
+
+
+@given(st.lists(st.integers(0, len(SENT)), max_size=6))
+@example([5, 5, 30])
+def test_body_cut_anywhere(cuts: list[int]) -> None:
+    at = [0, *sorted(cuts), len(SENT)]
+    parts = [SENT[begin:end] for begin, end in itertools.pairwise(at)]
+    assert read_body(received(parts)) == SENT
+
+
+def test_message_without_a_body_is_empty() -> None:
+    """ASGI: `body` and `more_body` may be left out."""
+    request = received([])
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    assert asyncio.run(read(Request(request.scope, receive), None, 100)) == b""
+
+
+LIMIT = 100
+SIZES = pytest.mark.parametrize(
+    ("size", "status"), [(LIMIT - 1, 200), (LIMIT, 200), (LIMIT + 1, 413), (2 * LIMIT, 413)], ids=lambda value: str(value)
+)
+PARTS = pytest.mark.parametrize("parts", [1, 10, LIMIT], ids=lambda parts: f"in {parts} parts")
+
+
+@SIZES
+@PARTS
+@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+def test_limit_of_a_body(size: int, status: int, parts: int, declared: bool) -> None:
+    body = SENT.ljust(size)
+    headers = [("Content-Length", str(size))] if declared else []
+    response = forward(split(body, -(-size // parts)), *headers, max_body_bytes=LIMIT)
+    if status == 200:
+        assert_value(response)
+    else:
+        assert_problem(response, "too-large", 413, "AUTODIFF_MAX_BODY_BYTES")
+        assert response.values("connection") == ["close"]
+
+
+@SIZES
+def test_limit_of_a_declared_length(size: int, status: int) -> None:
+    """What is declared is believed if it is too long: nothing is read."""
+    response = forward([SENT], ("Content-Length", str(size)), max_body_bytes=LIMIT)
+    assert response.status == status
+    assert response.parts_read == (1 if status == 200 else 0)
+
+
+@pytest.mark.parametrize("declared", ["0", "1", str(len(SENT)), str(LIMIT), "-1", "x", ""])
+def test_declared_length_within_the_limit_does_not_raise_it(declared: str) -> None:
+    """An endless body is read up to the limit."""
+    parts = [b" " * 30] * 1000
+    response = forward(parts, ("Content-Length", declared), max_body_bytes=LIMIT)
+    assert_problem(response, "too-large", 413)
+    assert response.parts_read == 4
+
+
+@pytest.mark.parametrize("spelled", ["101", "0101", "1000000000000000000000"])
+def test_declared_length_is_a_number(spelled: str) -> None:
+    assert_problem(forward([SENT], ("Content-Length", spelled), max_body_bytes=LIMIT), "too-large", 413)
+
+
+@pytest.mark.parametrize(("size", "status"), [(9_999, 200), (10_000, 200), (10_001, 413), (200_000, 413)])
+def test_limit_after_decompression(size: int, status: int) -> None:
+    """The README: bytes are counted after decompression."""
+    packed = gzip.compress(SENT.ljust(size))
+    assert len(packed) < 1000
+    response = forward([packed], GZIP, ("Content-Length", str(len(packed))), max_body_bytes=10_000)
+    if status == 200:
+        assert_value(response)
+    else:
+        assert_problem(response, "too-large", 413, "AUTODIFF_MAX_BODY_BYTES")
+
+
+def test_limit_counts_all_members() -> None:
+    packed = gzip.compress(SENT.ljust(60)) + gzip.compress(b" " * 30)
+    assert_value(forward([packed], GZIP, max_body_bytes=max(90, len(packed))))
+    with pytest.raises(Problem, match="the decompressed body is longer"):
+        decompress(packed, 89, go_on)
+    assert len(decompress(packed, 90, go_on)) == 90
+
+
+def test_limit_counts_compressed_bytes_too() -> None:
+    """A body that grows by compression."""
+    noise = np.random.default_rng(1).integers(0, 256, 300, np.uint8).tobytes()
+    assert_problem(forward([gzip.compress(noise)], GZIP, max_body_bytes=300), "too-large", 413)
+
+
+NOT_GZIP = {
+    "nothing": (b"", "empty"),
+    "plain JSON": (SENT, "is not"),
+    "zlib": (zlib.compress(SENT), "is not"),
+    "raw deflate": (zlib.compress(SENT, wbits=-15), "is not"),
+    "a zip file": (b"PK\x03\x04" + bytes(40), "is not"),
+    "zeros": (bytes(100), "is not"),
+    "magic number only": (b"\x1f\x8b", "cut off"),
+    "header only": (gzip.compress(SENT)[:10], "cut off"),
+    "half": (gzip.compress(SENT)[:30], "cut off"),
+    "without the check sum": (gzip.compress(SENT)[:-8], "cut off"),
+    "without the last byte": (gzip.compress(SENT)[:-1], "cut off"),
+    "second member cut off": (gzip.compress(SENT) + gzip.compress(b" ")[:-1], "cut off"),
+    "wrong check sum": (gzip.compress(SENT)[:-8] + b"\0\0\0\0" + gzip.compress(SENT)[-4:], "is not"),
+    "wrong length": (gzip.compress(SENT)[:-4] + b"\0\0\0\0", "is not"),
+    "unknown method": (b"\x1f\x8b\x07" + gzip.compress(SENT)[3:], "is not"),
+    "JSON behind it": (gzip.compress(SENT) + SENT, "is not"),
+    "a byte behind it": (gzip.compress(SENT) + b"x", ""),
+    "a byte before it": (b"x" + gzip.compress(SENT), "is not"),
+    "compressed twice": (gzip.compress(gzip.compress(SENT)), "UTF-8"),
+    "an empty member": (gzip.compress(b""), "empty"),
+    "text that is not JSON": (gzip.compress(b"expression=x"), "not JSON"),
+}
+
+
+@pytest.mark.parametrize(("body", "detail"), NOT_GZIP.values(), ids=NOT_GZIP)
+@pytest.mark.parametrize("size", [1, 10_000], ids=["in single bytes", "in one part"])
+def test_body_that_is_labelled_gzip_and_is_not(body: bytes, detail: str, size: int) -> None:
+    """The request is at fault, so the status is 400, with a reason that names the coding unless the text is at fault."""
+    response = forward(split(body, size) or [b""], GZIP)
+    assert_problem(response, "invalid-json", 400, detail)
+    assert "gzip" in json.loads(response.body)["detail"] or detail in ("empty", "UTF-8", "not JSON")
+
+
+def test_members_add_up_to_a_body() -> None:
+    members = b"".join(gzip.compress(part) for part in split(SENT, 5))
+    assert_value(forward([members], GZIP))
+    assert_value(forward([gzip.compress(b"") + members + gzip.compress(b"")], GZIP))
+
+
+@pytest.mark.parametrize("size", [bodies.CHUNK_BYTES - 1, bodies.CHUNK_BYTES, bodies.CHUNK_BYTES + 1, 3 * bodies.CHUNK_BYTES])
+@pytest.mark.parametrize("level", [0, 9], ids=["stored", "compressed"])
+def test_pieces_of_decompression_meet(size: int, level: int) -> None:
+    """Sizes around that of a piece, of what goes in and of what comes out."""
+    content = bytes(k * k % 251 for k in range(size))
+    assert decompress(gzip.compress(content, level), size, go_on) == content
+    with pytest.raises(Problem, match="the decompressed body is longer"):
+        decompress(gzip.compress(content, level), size - 1, go_on)
+
+
+# --- clients that leave
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What has been computed or streamed so far."""
+    done: list[object] = []
+    parse_body = bodies.parse
+
+    def noted(*arguments: Any) -> Any:
+        done.append(arguments)
+        return parse_body(*arguments)
+
+    monkeypatch.setattr(bodies, "parse", noted)
+    return done
+
+
+@pytest.mark.parametrize("operation", POSTS, ids=label)
+@pytest.mark.parametrize("left", ["nothing", "half", "all but the end", "large", "gzip"])
+def test_client_that_leaves_while_it_sends(computed: list[object], operation: Operation, left: str) -> None:
+    """Nothing is computed, whatever has arrived. Nobody reads the response, and it is no failure of the service."""
+    body, headers = operation.body, []
+    parts = {"nothing": [], "half": [body[: len(body) // 2]], "all but the end": [body], "large": [body.ljust(20_000)]}
+    if left == "gzip":
+        parts, headers = {"gzip": [gzip.compress(body)]}, [GZIP]
+    response = perform(app_with(), operation, headers, parts=parts[left], leaves=True)
+    assert response.status == 499 and response.body == b""
+    assert computed == []
+    assert response.parts_read == len(parts[left])
+
+
+def test_client_that_stays_is_answered(computed: list[object]) -> None:
+    """Or the test above would show nothing."""
+    assert_value(forward([SENT]))
+    assert len(computed) == 1
+
+
+def test_body_over_the_limit_is_refused_even_if_the_client_leaves() -> None:
+    response = ask(app_with(max_body_bytes=10), "POST", "/v1/forward", parts=[SENT], leaves=True)
+    assert_problem(response, "too-large", 413)
 
 
 # --- what is not JSON

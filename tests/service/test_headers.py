@@ -74,7 +74,9 @@ def policy(response: Response) -> dict[str, str]:
     return {name: " ".join(value.split()) for name, value in directives}
 
 
-def assert_headers(response: Response, status: int, content_type: str = PROBLEM, *, docs: bool = False, **expected: str) -> None:
+def assert_headers(
+    response: Response, status: int, content_type: str = PROBLEM, *, docs: bool = False, **expected: str
+) -> None:
     """Assert what holds for every response, and that of the optional headers it has exactly the expected ones, each once."""
     assert response.status == status, response.body[:300]
     found = {name: response.values(name) for name in SECURITY_HEADERS}
@@ -346,7 +348,9 @@ async def fail(*_: Any) -> None:
     raise RuntimeError("a secret")
 
 
-@pytest.mark.parametrize("path", [*dict.fromkeys(operation.path for operation in OPERATIONS), "/docs", "/openapi.json", "/nope"])
+@pytest.mark.parametrize(
+    "path", [*dict.fromkeys(operation.path for operation in OPERATIONS), "/docs", "/openapi.json", "/nope"]
+)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 def test_500_of_any_path(monkeypatch: pytest.MonkeyPatch, method: str, path: str) -> None:
     app = app_to_break()
@@ -523,9 +527,7 @@ def test_request_id_of_the_client_is_returned(
     [None, b"", b"x" * 129, b"a b", b"a\tb", b"a\x00", b"a\x7f", b"\xc3\xa9", b"a\n", b"a\r\nSet-Cookie: b"],
     ids=["none", "empty", "129 characters", "space", "tab", "null", "delete", "not ASCII", "new line", "second header"],
 )
-def test_request_id_is_made(
-    method: str, path: str, headers: list[tuple[str, str]], status: int, given: bytes | None
-) -> None:
+def test_request_id_is_made(method: str, path: str, headers: list[tuple[str, str]], status: int, given: bytes | None) -> None:
     lines = [*headers, *([] if given is None else [("X-Request-ID", given)])]
     first, second = (ask(app_with(api_keys=SecretStr("k")), method, path, lines) for _ in range(2))
     assert first.status == second.status == status

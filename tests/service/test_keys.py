@@ -124,7 +124,21 @@ def test_open_page_needs_no_key(path: str, root_path: str, method: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/nope", "/v1", "/v1/nope", "/v2/forward", "/livezz", "/livez%2f..", "/LIVEZ", "/docs.", "//livez", "/v1/livez", "/.", "*", "x"],
+    [
+        "/nope",
+        "/v1",
+        "/v1/nope",
+        "/v2/forward",
+        "/livezz",
+        "/livez%2f..",
+        "/LIVEZ",
+        "/docs.",
+        "//livez",
+        "/v1/livez",
+        "/.",
+        "*",
+        "x",
+    ],
 )
 def test_unknown_path_needs_a_key(path: str) -> None:
     """What is added to the service is closed until it is listed as open."""
@@ -138,7 +152,14 @@ def test_dots_do_not_lead_past_the_keys(path: str) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/autodiffx/livez", "/other/livez", "/autodiff/autodiff/livez", "/autodiff/v1/info", "/x/autodiff/livez", "/Autodiff/livez"],
+    [
+        "/autodiffx/livez",
+        "/other/livez",
+        "/autodiff/autodiff/livez",
+        "/autodiff/v1/info",
+        "/x/autodiff/livez",
+        "/Autodiff/livez",
+    ],
 )
 def test_only_the_prefix_of_the_proxy_is_left_out(path: str) -> None:
     assert_unauthorized(ask(app_with(root_path="/autodiff"), "GET", path))
