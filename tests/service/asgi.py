@@ -41,8 +41,7 @@ class Response(NamedTuple):
     @property
     def problem(self) -> str:
         """The name of the kind of problem."""
-        kind: str = json.loads(self.body)["type"]
-        return kind.removeprefix("/problems/")
+        return str(json.loads(self.body)["type"]).removeprefix("/problems/")
 
 
 class Operation(NamedTuple):
@@ -63,7 +62,7 @@ class Operation(NamedTuple):
     @property
     def media_type(self) -> str:
         """The first documented media type of the successful response."""
-        return next(iter(self.description["responses"]["200"]["content"]))
+        return str(next(iter(self.description["responses"]["200"]["content"])))
 
     @property
     def headers(self) -> HeaderLines:
