@@ -145,7 +145,8 @@ def ask(
     async def respond() -> Response:
         execution = app.state.execution = Execution(app.state.settings)
         execution.ready.set()
-        setup(execution)
+        if setup is not None:
+            setup(execution)
         try:
             response = await exchange(app, method, path, headers, **options)
             assert execution.requests_in_flight == 0
