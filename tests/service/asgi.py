@@ -137,7 +137,7 @@ def ask(
     path: str,
     headers: HeaderLines = (),
     *,
-    setup: Callable[[Execution], object] = id,
+    setup: Callable[[Execution], object] | None = None,
     **options: Any,
 ) -> Response:
     """The response of an application that is ready, or in the state that `setup` makes. The options are those of `exchange`."""
