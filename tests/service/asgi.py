@@ -127,6 +127,7 @@ async def exchange(
         "client": ("127.0.0.1", 123),
     }
     await app(scope, receive, send)
+    assert scope["method"] == method, "a server reads here whether the response to a HEAD leaves its body out"
     assert started is not None and finished.is_set(), "the application sent no whole response"
     return Response(started["status"], httpx.Headers(started["headers"]), content, read)
 
