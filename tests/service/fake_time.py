@@ -42,7 +42,7 @@ class Clock:
         self.now += seconds
         await settle()
 
-    async def pass_in_steps(self, seconds: float, step: float = 0.01) -> None:
+    async def pass_in_steps(self, seconds: float, step: float = 0.02) -> None:
         """Move the clock in small steps, for code that looks at it again and again."""
         end = self.now + seconds
         while self.now < end - step / 2:

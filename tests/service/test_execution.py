@@ -713,12 +713,11 @@ class App:
         router = APIRouter(route_class=ComputationRoute)
         loop = asyncio.get_running_loop()
 
-        def dependency(request: Request) -> None:
-            if request.query_params.get("refuse") or request.url.path.endswith("/refused"):
-                raise Problem("not-found", "refused by a dependency")
+        def refuse() -> None:
+            raise Problem("not-found", "refused by a dependency")
 
+        @router.post("/refused", dependencies=[Depends(refuse)])
         @router.post("/item")
-        @router.post("/refused", dependencies=[Depends(dependency)])
         @computation(estimate_seconds=lambda request: request.seconds)
         def item(request: Item, job: Job) -> Thread:
             self.jobs.append(job)
@@ -800,7 +799,7 @@ def test_job_is_released_whatever_happens(
             assert connection.json()["thread"].startswith("compute") != inline
         if outcome in ("refused", "invalid"):
             assert not app.jobs
-        assert_idle(execution)
+        await idle(execution)
         execution.close()
 
     run_on(clock, main())

@@ -1,17 +1,22 @@
 """Server-sent events: their form, their pace, and what goes wrong before and after the first one."""
 
 import asyncio
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
 
+from app.service import streaming
+from app.service.execution import Execution, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem, problem_at
 from app.service.routing import ComputationRoute, computation
+from app.settings import Settings
+from tests.service.fake_time import PATIENCE, Clock, Connection, idle, in_pool, run_on, settle, thread_end
 from tests.service.inprocess import running, send, service
 
 
@@ -147,3 +152,364 @@ def test_events_come_from_a_thread_of_the_pool() -> None:
 
     assert send(service(router), "POST", "/names", json={}).status_code == 200
     assert [name.startswith("compute") for name in names] == [True]
+
+
+# --- under a clock that stands still
+
+
+class Gate:
+    """A step of a stream: it begins, and goes on when the test says so."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.reached = asyncio.Event()
+        self.may_go_on = threading.Event()
+
+    def wait(self) -> None:
+        """Say that the step has begun, and wait for the test."""
+        self.loop.call_soon_threadsafe(self.reached.set)
+        assert self.may_go_on.wait(PATIENCE), "nobody let the stream go on"
+
+
+class Stream:
+    """An app with one stream, whose events a test gives as a function of the job, on a pool of one thread."""
+
+    def __init__(self, events: Callable[[Job], Events], settings: Settings | None = None) -> None:
+        self.jobs: list[Job] = []
+        router = APIRouter(route_class=ComputationRoute)
+
+        @router.post("/stream")
+        @computation(streams=True)
+        def stream(request: Steps, job: Job) -> Events:
+            self.jobs.append(job)
+            return events(job)
+
+        self.settings = settings or Settings(max_concurrency=1, max_queue=1)
+        self.app = service(router, settings=self.settings)
+        self.execution = self.app.state.execution = Execution(self.settings)
+        self.execution.ready.set()
+
+    def open(self) -> Connection:
+        """Ask for the stream."""
+        return Connection(self.app, "/stream", {}, content_type="application/json")
+
+    async def finish(self) -> None:
+        """Assert that nothing is left."""
+        await idle(self.execution)
+        self.execution.close()
+
+
+def names_and_steps(content: bytes) -> list[tuple[str, int]]:
+    """The events of a body as (name, step)."""
+    found = []
+    for event in content.decode().removesuffix("\n\n").split("\n\n"):
+        name, data = event.split("\n")
+        found.append((name.removeprefix("event: "), json.loads(data.removeprefix("data: ")).get("step", -1)))
+    return found
+
+
+def test_progress_comes_at_most_every_100_ms() -> None:
+    """As the description of the endpoint says."""
+    assert streaming.PROGRESS_SECONDS == 0.1
+
+
+@pytest.mark.parametrize(
+    ("pause", "expected"),
+    [
+        (0.0, [0]),
+        (0.03125, [0, 4, 8]),
+        (0.0625, [0, 2, 4, 6, 8]),
+        (0.109375, [0, 2, 4, 6, 8]),
+        (0.125, list(range(10))),
+        (0.25, list(range(10))),
+        (0.046875, [0, 3, 6, 9]),
+    ],
+    ids=["none", "a quarter", "a half", "seven eighths", "exactly", "twice", "three eighths"],
+)
+def test_progress_is_throttled(clock: Clock, monkeypatch: pytest.MonkeyPatch, pause: float, expected: list[int]) -> None:
+    """Ten steps, each a fraction of the least time between two events later. The first is sent, and so is the result."""
+    monkeypatch.setattr(streaming, "PROGRESS_SECONDS", 0.125)
+    clock.now = 0.0
+
+    def events(job: Job) -> Events:
+        for step in range(10):
+            yield "progress", Step(step=step)
+            clock.now += pause
+        clock.now -= pause
+        yield "result", Step(step=10)
+
+    async def main() -> None:
+        stream = Stream(events)
+        connection = stream.open()
+        await connection.task
+        assert names_and_steps(connection.content) == [("progress", step) for step in expected] + [("result", 10)]
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_events_of_other_names_are_all_sent_in_order(clock: Clock) -> None:
+    """The clock stands still, and yet none is left out."""
+
+    def events(job: Job) -> Events:
+        for step in range(500):
+            yield "note", Step(step=step)
+        yield "result", Step(step=500)
+
+    async def main() -> None:
+        stream = Stream(events)
+        connection = stream.open()
+        await connection.task
+        assert names_and_steps(connection.content) == [("note", step) for step in range(500)] + [("result", 500)]
+        assert connection.is_complete
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_first_event_is_sent_before_the_second_is_computed(clock: Clock) -> None:
+    async def main() -> None:
+        gates = [Gate(), Gate()]
+
+        def events(job: Job) -> Events:
+            gates[0].wait()
+            yield "progress", Step(step=0)
+            gates[1].wait()
+            yield "result", Step(step=1)
+
+        stream = Stream(events)
+        connection = stream.open()
+        await gates[0].reached.wait()
+        await settle()
+        assert connection.status == 200 and connection.content == b"", "the request is valid, so the response begins"
+        assert connection.headers["content-type"].startswith("text/event-stream")
+        gates[0].may_go_on.set()
+        await gates[1].reached.wait()
+        await settle()
+        assert names_and_steps(connection.content) == [("progress", 0)] and not connection.is_complete
+        assert stream.execution.admitted == set(stream.jobs) and in_pool() == (1, 0)
+        assert stream.execution.requests_in_flight == 1
+        gates[1].may_go_on.set()
+        await connection.task
+        assert names_and_steps(connection.content) == [("progress", 0), ("result", 1)] and connection.is_complete
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+ERRORS: dict[str, tuple[Exception, int, str]] = {
+    "problem": (Problem("non-finite", "the loss is NaN"), 422, "non-finite"),
+    "defect": (RuntimeError("s3cret"), 500, "internal"),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "name"), ERRORS.values(), ids=ERRORS)
+def test_error_within_a_stream_is_its_last_event(
+    clock: Clock, caplog: pytest.LogCaptureFixture, error: Exception, status: int, name: str
+) -> None:
+    def events(job: Job) -> Events:
+        yield "progress", Step(step=0)
+        raise error
+
+    async def main() -> None:
+        stream = Stream(events)
+        connection = stream.open()
+        await connection.task
+        first, last = connection.content.decode().removesuffix("\n\n").split("\n\n")
+        assert first == 'event: progress\ndata: {"step":0}'
+        line, data = last.split("\n")
+        problem = json.loads(data.removeprefix("data: "))
+        assert line == "event: error" and (problem["type"], problem["status"]) == (f"/problems/{name}", status)
+        assert connection.status == 200 and connection.is_complete and "s3cret" not in data
+        await stream.finish()
+
+    run_on(clock, main())
+    assert ("s3cret" in caplog.text) == (name == "internal")
+
+
+@pytest.mark.parametrize(("error", "status", "name"), ERRORS.values(), ids=ERRORS)
+def test_error_before_the_first_event_is_an_ordinary_problem(
+    clock: Clock, caplog: pytest.LogCaptureFixture, error: Exception, status: int, name: str
+) -> None:
+    def events(job: Job) -> Events:
+        raise error
+
+    async def main() -> None:
+        stream = Stream(events)
+        connection = stream.open()
+        await connection.task
+        assert (connection.status, connection.problem()) == (status, name) and b"event" not in connection.content
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before the first event", "after the first event"])
+def test_deadline_of_a_stream(clock: Clock, begun: bool) -> None:
+    """Before the first event it is a 503 that says when to come again, and after it an `error` event."""
+
+    def checked(job: Job) -> None:
+        clock.now += 31.0
+        job.check()
+
+    def later(job: Job) -> Events:
+        yield "progress", Step(step=0)
+        checked(job)
+
+    def events(job: Job) -> Events:
+        if not begun:
+            checked(job)
+        return later(job)
+
+    async def main() -> None:
+        stream = Stream(events)
+        connection = stream.open()
+        await connection.task
+        if begun:
+            assert connection.status == 200
+            assert b"event: error\n" in connection.content and b"/problems/deadline-exceeded" in connection.content
+        else:
+            assert connection.problem() == "deadline-exceeded" and int(connection.headers["retry-after"]) >= 1
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_client_that_leaves_a_stream_stops_it(clock: Clock) -> None:
+    """The request is over at once, the thread at its next event, and only then is its place free."""
+    produced: list[int] = []
+
+    async def main() -> None:
+        gate = Gate()
+
+        def events(job: Job) -> Events:
+            for step in range(1000):
+                produced.append(step)
+                yield "note", Step(step=step)
+                if step == 2:
+                    gate.wait()
+
+        stream = Stream(events)
+        connection, behind = stream.open(), stream.open()
+        await gate.reached.wait()
+        await settle()
+        assert names_and_steps(connection.content) == [("note", 0), ("note", 1), ("note", 2)]
+        assert stream.execution.requests_in_flight == 2 and in_pool() == (1, 1)
+        connection.left.set()
+        await settle()
+        assert connection.task.done() and stream.execution.requests_in_flight == 1
+        job = stream.jobs[0]
+        assert job.cancelled and job in stream.execution.admitted and in_pool() == (1, 1)
+        behind.left.set()
+        await settle()
+        assert behind.task.done() and in_pool() == (1, 0) and len(stream.jobs) == 1
+        sent = len(connection.messages)
+        gate.may_go_on.set()
+        await thread_end(job)
+        assert produced == [0, 1, 2, 3] and len(connection.messages) == sent
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_client_that_leaves_before_the_first_event_stops_the_stream(clock: Clock) -> None:
+    """Its check ends the work, and there is no response for anybody."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        def events(job: Job) -> Events:
+            gate.wait()
+            job.check()
+            raise AssertionError("the work goes on, though nobody waits for it")
+
+        stream = Stream(events)
+        connection = stream.open()
+        await gate.reached.wait()
+        connection.left.set()
+        await settle()
+        assert stream.jobs[0].cancelled and in_pool() == (1, 0)
+        gate.may_go_on.set()
+        await connection.task
+        assert connection.status == 499
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_handler_of_a_stream_that_is_cancelled_stops_it(clock: Clock) -> None:
+    """As by a server whose time to shut down has run out."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        def events(job: Job) -> Events:
+            yield "progress", Step(step=0)
+            gate.wait()
+            yield "progress", Step(step=1)
+            raise AssertionError("the work goes on, though nobody waits for it")
+
+        stream = Stream(events)
+        connection = stream.open()
+        await gate.reached.wait()
+        await settle()
+        connection.task.cancel()
+        await asyncio.wait((connection.task,))
+        await settle()
+        assert stream.jobs[0].cancelled and stream.execution.requests_in_flight == 0
+        gate.may_go_on.set()
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_stream_that_waits_past_its_deadline_is_an_ordinary_problem(clock: Clock) -> None:
+    async def main() -> None:
+        gate = Gate()
+
+        def events(job: Job) -> Events:
+            yield "progress", Step(step=0)
+            gate.wait()
+
+        stream = Stream(events)
+        connection, late = stream.open(), stream.open()
+        await gate.reached.wait()
+        await settle()
+        refused = stream.open()
+        await settle()
+        assert refused.problem() == "overloaded" and int(refused.headers["retry-after"]) >= 1
+        await clock.advance(30.0)
+        assert late.problem() == "deadline-exceeded" and int(late.headers["retry-after"]) >= 1
+        assert in_pool() == (1, 0) and len(stream.jobs) == 1
+        gate.may_go_on.set()
+        await connection.task
+        await stream.finish()
+
+    run_on(clock, main())
+
+
+def test_streams_of_a_shutdown_end_with_what_they_have(clock: Clock) -> None:
+    """A stream that is open when SIGTERM comes can look at the deadline that is left, and goes on to its result."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        def events(job: Job) -> Events:
+            gate.wait()
+            for step in range(100):
+                yield "note", Step(step=step)
+                clock.now += 1.0
+                if clock.now > job.deadline:
+                    break
+            yield "result", Step(step=step)
+
+        stream = Stream(events, Settings(max_concurrency=1, shutdown_s=12.0))
+        connection = stream.open()
+        await gate.reached.wait()
+        stream.execution.drain()
+        gate.may_go_on.set()
+        await connection.task
+        assert names_and_steps(connection.content)[-1] == ("result", 10)
+        await stream.finish()
+
+    run_on(clock, main())

@@ -1,0 +1,653 @@
+"""How a process starts and ends: readiness, SIGTERM, the grace period, and the count of requests under way."""
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from fastapi import APIRouter, FastAPI, Request
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
+
+from app import __main__ as command
+from app.api import operations
+from app.service import logs, middleware
+from app.service.execution import Execution, Job
+from app.service.lifecycle import GRACE_SECONDS, QUIET_SECONDS, drained, serving
+from app.service.models import RequestModel, ResponseModel
+from app.service.problems import Problem
+from app.service.routing import ComputationRoute, computation
+from app.settings import Settings
+from tests.service.fake_time import PATIENCE, Clock, Connection, Work, assert_idle, idle, run_on, settle
+from tests.service.inprocess import service
+
+POLL = 0.05
+"""How early or late the end of the grace period may be noticed, since the count of requests is looked at now and then."""
+
+
+class Exited(BaseException):
+    """Raised in place of the end of the process."""
+
+
+class Kernels:
+    """What `serving` loads: each part waits for the test, unless it is told to fail."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.warm = Work(error=error)
+        self.preload = Work()
+        self.threads: list[str] = []
+        self.frozen: list[bool] = []
+
+    def load(self) -> None:
+        """Stand in for the warm-up."""
+        self.threads.append(threading.current_thread().name)
+        self.warm()
+
+    def load_more(self) -> None:
+        """Stand in for what is loaded after it."""
+        self.threads.append(threading.current_thread().name)
+        self.preload()
+
+
+@pytest.fixture
+def freezes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The calls of `gc.freeze`, which are not carried out."""
+    calls: list[str] = []
+    monkeypatch.setattr(gc, "freeze", lambda: calls.append("freeze"))
+    return calls
+
+
+@pytest.fixture
+def terminations() -> Iterator[list[int]]:
+    """The calls of the server's own handler of SIGTERM, which a test can send to this process."""
+    calls: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: calls.append(number))
+    yield calls
+    signal.signal(signal.SIGTERM, before)
+
+
+def terminate() -> None:
+    """Send this process SIGTERM. The handler has run when this returns."""
+    signal.raise_signal(signal.SIGTERM)
+
+
+class Item(RequestModel):
+    """A request that says how to end."""
+
+    outcome: str = "success"
+    seconds: float = 0.0
+
+
+class Answer(ResponseModel):
+    """An answer."""
+
+    value: float = 1.0
+
+
+def app_of(settings: Settings | None = None, before_the_end: Callable[[], object] = lambda: None) -> FastAPI:
+    """An app with the health checks and one computation."""
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/item")
+    @computation(estimate_seconds=lambda request: request.seconds)
+    def item(request: Item, job: Job) -> Answer:
+        before_the_end()
+        job.check()
+        if request.outcome == "problem":
+            raise Problem("non-finite", "no number")
+        if request.outcome == "defect":
+            raise RuntimeError("s3cret")
+        return Answer()
+
+    return service(router, operations.router, settings=settings or Settings(max_concurrency=1, max_queue=1))
+
+
+def connected() -> Request:
+    """A request, already read, of a client that stays."""
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+def post(app: FastAPI, **body: Any) -> Connection:
+    """Ask for the computation."""
+    return Connection(app, "/item", body, content_type="application/json")
+
+
+async def get(app: FastAPI, path: str) -> Connection:
+    """Return the response to a GET."""
+    connection = Connection(app, path, method="GET")
+    await connection.task
+    return connection
+
+
+# --- the start
+
+
+def test_process_is_ready_when_its_kernels_are(
+    clock: Clock, freezes: list[str], caplog: pytest.LogCaptureFixture, terminations: list[int]
+) -> None:
+    """It is alive before. What is loaded after that does not delay readiness."""
+    caplog.set_level(logging.INFO, "autodiff")
+
+    async def main() -> None:
+        app, kernels = app_of(), Kernels()
+        async with serving(app, kernels.load, kernels.load_more):
+            await kernels.warm.begun.wait()
+            await clock.advance(60.0)
+            readiness = await get(app, "/readyz")
+            assert readiness.problem() == "overloaded" and readiness.status == 503
+            assert int(readiness.headers["retry-after"]) >= 1
+            assert "not ready" in readiness.json()["detail"]
+            assert (await get(app, "/livez")).status == 200
+            waiting = post(app)
+            await settle()
+            assert not waiting.messages and not caplog.records and kernels.preload.outcome is None
+            kernels.warm.may_end.set()
+            await kernels.preload.begun.wait()
+            await settle()
+            assert (await get(app, "/readyz")).status == 200
+            await waiting.task
+            assert waiting.status == 200 and [record.message for record in caplog.records] == ["ready"]
+            assert freezes == [], "what is still being loaded is not frozen"
+            kernels.preload.may_end.set()
+            while not freezes:
+                await asyncio.sleep(0)
+            await settle()
+            assert freezes == ["freeze"] and all(name.startswith("compute") for name in kernels.threads)
+            execution = app.state.execution
+        assert_idle(execution)
+
+    run_on(clock, main())
+
+
+def test_failed_warm_up_ends_the_process_with_status_1(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, freezes: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """An orchestrator starts it again. The reason is logged before, and the process never says that it is ready."""
+    caplog.set_level(logging.INFO, "autodiff")
+    exits: list[tuple[int, bool]] = []
+    logged: list[str] = []
+    app = app_of()
+
+    def end(status: int) -> None:
+        exits.append((status, app.state.execution.ready.is_set()))
+        logged.extend(record.levelname for record in caplog.records)
+        raise Exited
+
+    monkeypatch.setattr(os, "_exit", end)
+
+    async def main() -> None:
+        kernels = Kernels(ValueError("no compiler"))
+        async with serving(app, kernels.load, kernels.load_more):
+            await kernels.warm.begun.wait()
+            before = asyncio.all_tasks()
+            kernels.warm.may_end.set()
+            done, _ = await asyncio.wait(before - {asyncio.current_task()}, return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+            assert [type(task.exception()) for task in done] == [Exited]
+            assert (await get(app, "/readyz")).status == 503
+            assert not kernels.preload.begun.is_set()
+
+    run_on(clock, main())
+    assert exits == [(1, False)] and logged == ["ERROR"]
+    assert "kernels" in caplog.text and "no compiler" in caplog.text and freezes == []
+
+
+def test_process_that_ends_during_its_warm_up_waits_for_it(clock: Clock, freezes: list[str]) -> None:
+    """A thread that compiles cannot be stopped. The process does not become ready any more."""
+
+    async def main() -> None:
+        app, kernels = app_of(), Kernels()
+        async with serving(app, kernels.load, kernels.load_more):
+            await kernels.warm.begun.wait()
+            threading.Timer(0.01, kernels.warm.may_end.set).start()
+        assert kernels.warm.outcome == "done"
+        await settle()
+        assert not app.state.execution.ready.is_set() and not kernels.preload.begun.is_set() and freezes == []
+
+    run_on(clock, main())
+
+
+def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) -> None:
+    """It waits for the thread, which ends at its next check."""
+
+    async def main() -> None:
+        begun, ended = asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+        app = app_of(Settings(max_concurrency=2))
+
+        def work(job: Job) -> str:
+            loop.call_soon_threadsafe(begun.set)
+            try:
+                while not ended.wait(0.001):
+                    job.check()
+            finally:
+                ended.set()
+            return "never"
+
+        async with serving(app, lambda: None, lambda: None):
+            execution = app.state.execution
+            await execution.ready.wait()
+            job = Job(execution.settings, clock.now + 30.0, {})
+            await execution.admit(job, connected())
+            task = asyncio.create_task(execution.run(job, lambda: work(job)))
+            await begun.wait()
+        assert job.cancelled and ended.is_set()
+        with pytest.raises(ClientDisconnect):
+            await task
+        execution.release(job)
+        await settle()
+        assert_idle(execution)
+
+    run_on(clock, main())
+
+
+# --- the end
+
+
+@dataclass
+class Draining:
+    """A process that serves and can be told to end."""
+
+    clock: Clock
+    terminations: list[int]
+    app: FastAPI = field(default_factory=app_of)
+
+    def __post_init__(self) -> None:
+        self.execution = self.app.state.execution = Execution(self.app.state.settings)
+        self.execution.ready.set()
+        self.contexts = ExitStack()
+        self.contexts.enter_context(drained(self.execution))
+        self.contexts.callback(self.execution.close)
+
+    def __enter__(self) -> "Draining":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.contexts.close()
+
+    async def assert_stops_after(self, seconds: float) -> None:
+        """Assert that the server is told to stop about so many seconds from now, and only once."""
+        await self.clock.pass_in_steps(seconds - POLL)
+        assert self.terminations == [], f"told to stop before {seconds} s"
+        await self.clock.pass_in_steps(2 * POLL)
+        assert self.terminations == [signal.SIGTERM], f"not told to stop after {seconds} s"
+        await self.clock.pass_in_steps(1.0)
+        assert self.terminations == [signal.SIGTERM], "told to stop again"
+
+
+def test_grace_period_is_as_long_as_the_documentation_says() -> None:
+    """The README: for up to a second, new requests are still accepted."""
+    assert GRACE_SECONDS == 1.0 and 0.0 < QUIET_SECONDS < GRACE_SECONDS
+
+
+def test_grace_period_ends_early_when_it_is_quiet(
+    clock: Clock, terminations: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "autodiff")
+
+    async def main() -> None:
+        with Draining(clock, terminations) as process:
+            await clock.advance(5.0)
+            assert not process.execution.draining and not caplog.records
+            terminate()
+            assert process.execution.draining, "before the handler of the signal returns"
+            await settle()
+            assert [record.message for record in caplog.records] == ["draining"]
+            await process.assert_stops_after(QUIET_SECONDS)
+
+    run_on(clock, main())
+
+
+def test_grace_period_ends_at_the_latest_after_its_time(clock: Clock, terminations: list[int]) -> None:
+    """However long the requests under way take, which the server then waits for."""
+
+    async def main() -> None:
+        with Draining(clock, terminations) as process:
+            process.execution.requests_in_flight = 1
+            terminate()
+            await settle()
+            await process.assert_stops_after(GRACE_SECONDS)
+
+    run_on(clock, main())
+
+
+@pytest.mark.parametrize("busy", [0.3, 0.7])
+def test_grace_period_ends_when_it_has_become_quiet(clock: Clock, terminations: list[int], busy: float) -> None:
+    async def main() -> None:
+        with Draining(clock, terminations) as process:
+            process.execution.requests_in_flight = 2
+            terminate()
+            await clock.pass_in_steps(busy)
+            process.execution.requests_in_flight = 0
+            await process.assert_stops_after(QUIET_SECONDS)
+
+    run_on(clock, main())
+
+
+def test_request_within_the_grace_period_prolongs_it(clock: Clock, terminations: list[int]) -> None:
+    """A client that did not know yet has time to learn that its connection closes."""
+
+    async def main() -> None:
+        with Draining(clock, terminations) as process:
+            terminate()
+            await clock.pass_in_steps(QUIET_SECONDS - POLL)
+            process.execution.requests_in_flight = 1
+            await clock.pass_in_steps(POLL)
+            process.execution.requests_in_flight = 0
+            await process.assert_stops_after(QUIET_SECONDS)
+
+    run_on(clock, main())
+
+
+def test_second_sigterm_stops_the_server_at_once(clock: Clock, terminations: list[int]) -> None:
+    """The deadlines stay those of the first."""
+
+    async def main() -> None:
+        with Draining(clock, terminations) as process:
+            process.execution.requests_in_flight = 1
+            terminate()
+            deadline = process.execution.last_deadline
+            await clock.pass_in_steps(0.5)
+            assert terminations == []
+            terminate()
+            assert terminations == [signal.SIGTERM], "before the handler of the signal returns"
+            assert process.execution.draining and process.execution.last_deadline == deadline
+            await settle()
+            process.execution.requests_in_flight = 0
+
+    run_on(clock, main())
+
+
+def test_sigint_is_left_to_the_server(clock: Clock, terminations: list[int]) -> None:
+    async def main() -> None:
+        calls: list[int] = []
+        before = signal.signal(signal.SIGINT, lambda number, frame: calls.append(number))
+        try:
+            with Draining(clock, terminations) as process:
+                signal.raise_signal(signal.SIGINT)
+                await clock.pass_in_steps(2.0)
+                assert calls == [signal.SIGINT] and terminations == [] and not process.execution.draining
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    run_on(clock, main())
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["in order", "by an exception"])
+def test_handler_of_the_server_is_put_back_at_the_end(clock: Clock, terminations: list[int], fails: bool) -> None:
+    async def main() -> None:
+        execution = Execution(Settings(max_concurrency=1))
+        server = signal.getsignal(signal.SIGTERM)
+        try:
+            with drained(execution):
+                assert signal.getsignal(signal.SIGTERM) is not server
+                if fails:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            assert fails
+        assert signal.getsignal(signal.SIGTERM) is server
+        terminate()
+        assert terminations == [signal.SIGTERM] and not execution.draining
+        execution.close()
+
+    run_on(clock, main())
+
+
+def test_server_without_a_handler_can_drain(clock: Clock, terminations: list[int]) -> None:
+    async def main() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with Draining(clock, terminations) as process:
+            terminate()
+            await clock.pass_in_steps(2.0)
+            terminate()
+            assert process.execution.draining
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+            assert not tasks, "the draining has ended"
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+    run_on(clock, main())
+
+
+def test_service_in_another_thread_leaves_signals_alone(clock: Clock, terminations: list[int]) -> None:
+    """As in a test client: only the main thread may handle signals."""
+    server = signal.getsignal(signal.SIGTERM)
+    found: list[object] = []
+
+    def serve() -> None:
+        async def main() -> None:
+            execution = Execution(Settings(max_concurrency=1))
+            with drained(execution):
+                found.append(signal.getsignal(signal.SIGTERM))
+            execution.close()
+
+        run_on(clock, main())
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    thread.join(PATIENCE)
+    assert found == [server]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/item", {}, 200),
+        ("/item", {"outcome": "problem"}, 422),
+        ("/item", {"outcome": "defect"}, 500),
+        ("/livez", None, 200),
+        ("/readyz", None, 200),
+        ("/nowhere", None, 404),
+    ],
+    ids=["computation", "problem", "defect", "liveness", "readiness", "not found"],
+)
+def test_every_response_closes_its_connection_while_draining(
+    clock: Clock, terminations: list[int], caplog: pytest.LogCaptureFixture, path: str, body: Any, status: int
+) -> None:
+    """And only then. Readiness is a 503 by then that says when to come again; the process is still alive."""
+
+    async def main() -> None:
+        with Draining(clock, terminations) as process:
+
+            async def ask() -> Connection:
+                method = "GET" if body is None else "POST"
+                connection = Connection(process.app, path, body, method, content_type="application/json")
+                await connection.task
+                return connection
+
+            before = await ask()
+            assert "connection" not in before.headers and before.status == status
+            terminate()
+            after = await ask()
+            assert after.headers["connection"] == "close"
+            assert after.status == (503 if path == "/readyz" else status)
+            if path == "/readyz":
+                assert after.problem() == "overloaded" and int(after.headers["retry-after"]) >= 1
+                assert "shutting down" in after.json()["detail"]
+            await idle(process.execution)
+
+    run_on(clock, main())
+
+
+def test_computations_before_and_after_sigterm_get_what_time_is_left(clock: Clock, terminations: list[int]) -> None:
+    """Two seconds before the end they are answered with a 503 that says to try again."""
+
+    async def main() -> None:
+        work: list[Work] = []
+        app = app_of(Settings(max_concurrency=2, shutdown_s=8.0), lambda: work.pop()())
+        with Draining(clock, terminations, app) as process:
+            gates = [Work(), Work()]
+            work.extend(gates)
+            before = post(app, seconds=1.0)
+            await gates[1].begun.wait()
+            terminate()
+            await clock.pass_in_steps(0.5)
+            after = post(app, seconds=1.0)
+            await gates[0].begun.wait()
+            assert process.execution.requests_in_flight == 2
+            await clock.advance(5.6)
+            for gate in gates:
+                gate.may_end.set()
+            for connection in (before, after):
+                await connection.task
+                assert connection.problem() == "deadline-exceeded" and "shutting down" in connection.json()["detail"]
+                assert int(connection.headers["retry-after"]) >= 1 and connection.headers["connection"] == "close"
+            await idle(process.execution)
+
+    run_on(clock, main())
+
+
+# --- requests under way
+
+
+@dataclass
+class Logged:
+    """A logger that keeps its lines."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Keep a line."""
+        self.lines.append(facts)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "problem"),
+    [
+        (b'{"seconds": 1}', 200, None),
+        (b'{"seconds": 1, "outcome": "problem"}', 422, "non-finite"),
+        (b'{"seconds": 1, "outcome": "defect"}', 500, None),
+        (b'{"seconds": 1, "outcome": "disconnect"}', 499, None),
+    ],
+    ids=["success", "problem", "defect", "disconnect"],
+)
+def test_requests_under_way_are_counted_until_they_end(
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    body: bytes,
+    status: int,
+    problem: str | None,
+) -> None:
+    """The grace period depends on the count. Each request leaves one line in the log, with its time by the clock."""
+    logged = Logged()
+    monkeypatch.setattr(middleware, "access_log", logged)
+
+    async def main() -> None:
+        gate = Work()
+        app = app_of(before_the_end=gate)
+        execution = app.state.execution = Execution(app.state.settings)
+        execution.ready.set()
+        connection = Connection(app, "/item", body, content_type="application/json", x_request_id="mine")
+        await gate.begun.wait()
+        assert execution.requests_in_flight == 1 and not logged.lines
+        other = await get(app, "/livez")
+        assert other.status == 200 and execution.requests_in_flight == 1
+        logged.lines.clear()
+        clock.now += 1.5
+        if status == 499:
+            connection.left.set()
+            await settle()
+            assert execution.requests_in_flight == 0, "its thread goes on, but nobody waits for it"
+        gate.may_end.set()
+        await connection.task
+        assert (connection.status, connection.headers["x-request-id"]) == (status, "mine")
+        await idle(execution)
+        line = {"request_id": "mine", "route": "/item", "method": "POST", "status": status, "ms": 1500.0}
+        assert [{name: found[name] for name in line} for found in logged.lines] == [line]
+        assert logged.lines[0].get("problem") == problem and logged.lines[0]["bytes_in"] == len(body)
+        execution.close()
+
+    run_on(clock, main())
+
+
+def test_request_whose_handler_is_cancelled_is_counted_down(clock: Clock) -> None:
+    async def main() -> None:
+        gate = Work()
+        app = app_of(before_the_end=gate)
+        execution = app.state.execution = Execution(app.state.settings)
+        execution.ready.set()
+        connection = post(app, seconds=1.0)
+        await gate.begun.wait()
+        connection.task.cancel()
+        await asyncio.wait((connection.task,))
+        assert connection.task.cancelled() and execution.requests_in_flight == 0
+        gate.may_end.set()
+        await idle(execution)
+        execution.close()
+
+    run_on(clock, main())
+
+
+def test_request_whose_client_leaves_during_the_upload_is_counted_down(clock: Clock) -> None:
+    async def main() -> None:
+        app = app_of()
+        execution = app.state.execution = Execution(app.state.settings)
+        execution.ready.set()
+        connection = post(app)
+        connection.requests[0]["more_body"] = True
+        await settle()
+        assert execution.requests_in_flight == 1 and not connection.messages
+        connection.left.set()
+        await connection.task
+        assert connection.status == 499
+        await idle(execution)
+        execution.close()
+
+    run_on(clock, main())
+
+
+def test_request_without_a_key_is_counted_down(clock: Clock) -> None:
+    async def main() -> None:
+        app = app_of(Settings(max_concurrency=1, api_keys="secret"))  # type: ignore[arg-type]
+        execution = app.state.execution = Execution(app.state.settings)
+        execution.ready.set()
+        connection = post(app)
+        await connection.task
+        assert connection.problem() == "unauthorized"
+        await idle(execution)
+        execution.close()
+
+    run_on(clock, main())
+
+
+# --- the process
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, terminations: list[int]) -> list[dict[str, Any]]:
+    """The arguments with which `python -m app` starts its server, which is not started; log and metrics stay as they are."""
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app} | options))
+    monkeypatch.setattr(logs, "configure_logging", lambda level: None)
+    monkeypatch.setattr(logs, "prepare_metrics", lambda workers: None)
+    return calls
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [("0", 1), ("0.4", 1), ("25", 25), ("3600", 3600)])
+def test_server_waits_for_requests_as_long_as_the_setting_says(
+    monkeypatch: pytest.MonkeyPatch, served: list[dict[str, Any]], seconds: str, waits: int
+) -> None:
+    """At least a second: the server takes none for no limit."""
+    monkeypatch.setenv("AUTODIFF_SHUTDOWN_S", seconds)
+    command.main([])
+    assert served[0]["timeout_graceful_shutdown"] == waits and served[0]["app"] == "app.main:served"
+
+
+def test_orderly_end_by_sigterm_is_a_success(served: list[dict[str, Any]], terminations: list[int]) -> None:
+    """The server sends itself again the signal that ended it."""
+    command.main([])
+    with pytest.raises(SystemExit) as end:
+        terminate()
+    assert end.value.code == 0
