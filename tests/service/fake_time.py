@@ -175,6 +175,7 @@ class Connection:
         content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         self.messages: list[Message] = []
         self.left = asyncio.Event()
+        self.readers = 0
         self.requests: list[Message] = [{"type": "http.request", "body": content, "more_body": False}]
         names = {name.lower().replace("_", "-"): value for name, value in headers.items()}
         scope = {
@@ -199,7 +200,11 @@ class Connection:
     async def _receive(self) -> Message:
         if self.requests:
             return self.requests.pop()
-        await self.left.wait()
+        self.readers += 1
+        try:
+            await self.left.wait()
+        finally:
+            self.readers -= 1
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:

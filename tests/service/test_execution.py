@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request
 from starlette.requests import ClientDisconnect
@@ -18,7 +19,7 @@ from starlette.types import Message
 
 from app.api.networks import routes
 from app.main import create_app
-from app.nn import training
+from app.nn import MLP, losses, optimizers, training
 from app.service import bodies
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
 from app.service.models import RequestModel, ResponseModel
@@ -932,3 +933,48 @@ def test_training_out_of_time_answers_with_the_model_so_far(
         execution.close()
 
     run_on(clock, main())
+
+
+def test_training_whose_last_step_ends_past_the_deadline_is_complete(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock.install(monkeypatch, training)
+    result = training.train(
+        MLP(1, [1]),
+        np.ones((2, 1)),
+        np.ones((2, 1)),
+        training.TrainingOptions(losses.named("mse"), optimizers.make("sgd"), steps=1),
+        out_of_time=lambda: True,
+    )
+    assert (result.stopped, result.state.step, result.detail) == ("completed", 1, None)
+
+
+def test_training_ends_when_its_client_leaves(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the chunk of steps during which the client left."""
+    steps = training._Run.steps
+    chunks: list[int] = []
+
+    async def main() -> None:
+        app = create_app(Settings(max_concurrency=1))
+        execution = app.state.execution = Execution(app.state.settings)
+        execution.ready.set()
+        chunk = Work()
+
+        def watched(run: Any, first: int, count: int) -> Any:
+            chunks.append(first)
+            if len(chunks) == 3:
+                chunk()
+            assert len(chunks) < 100, "the training goes on, though nobody waits for it"
+            return steps(run, first, count)
+
+        monkeypatch.setattr(training._Run, "steps", watched)
+        request = TRAINING | {"steps": 1_000_000_000}
+        connection = Connection(app, "/v1/networks/train", request, content_type="application/json")
+        await chunk.begun.wait()
+        connection.left.set()
+        await connection.task
+        assert connection.status == 499 and execution.requests_in_flight == 0
+        chunk.may_end.set()
+        await idle(execution)
+        execution.close()
+
+    run_on(clock, main())
+    assert len(chunks) == 3

@@ -2,18 +2,23 @@
 
 import asyncio
 import gc
+import io
 import logging
 import os
 import signal
+import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import StreamingResponse
+from prometheus_client.registry import REGISTRY
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
@@ -162,9 +167,7 @@ def test_process_is_ready_when_its_kernels_are(
             assert waiting.status == 200 and [record.message for record in caplog.records] == ["ready"]
             assert freezes == [], "what is still being loaded is not frozen"
             kernels.preload.may_end.set()
-            while not freezes:
-                await asyncio.sleep(0)
-            await settle()
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
             assert freezes == ["freeze"] and all(name.startswith("compute") for name in kernels.threads)
             execution = app.state.execution
         assert_idle(execution)
@@ -194,7 +197,7 @@ def test_failed_warm_up_ends_the_process_with_status_1(
             await kernels.warm.begun.wait()
             before = asyncio.all_tasks()
             kernels.warm.may_end.set()
-            done, _ = await asyncio.wait(before - {asyncio.current_task()}, return_when=asyncio.FIRST_COMPLETED)  # type: ignore[type-var]
+            done, _ = await asyncio.wait(before - {asyncio.current_task()}, return_when=asyncio.FIRST_COMPLETED)
             assert [type(task.exception()) for task in done] == [Exited]
             assert (await get(app, "/readyz")).status == 503
             assert not kernels.preload.begun.is_set()
@@ -413,7 +416,7 @@ def test_server_without_a_handler_can_drain(clock: Clock, terminations: list[int
             await clock.pass_in_steps(2.0)
             terminate()
             assert process.execution.draining
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}  # type: ignore[arg-type]
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
             assert not tasks, "the draining has ended"
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
@@ -522,6 +525,18 @@ class Logged:
         self.lines.append(facts)
 
 
+def counted(status: int, problem: str | None) -> list[float]:
+    """Return from the metrics: requests with this status, the sum of their seconds, and those with this problem, if any."""
+    samples = [
+        ("autodiff_requests_total", {"route": "/item", "status": str(status)}),
+        ("autodiff_request_seconds_sum", {"route": "/item"}),
+        ("autodiff_rejected_total", {"problem": problem})
+        if problem
+        else ("autodiff_requests_total", {"route": "/item", "status": str(status)}),
+    ]
+    return [REGISTRY.get_sample_value(name, labels) or 0.0 for name, labels in samples]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "problem"),
     [
@@ -549,6 +564,7 @@ def test_requests_under_way_are_counted_until_they_end(
         app = app_of(before_the_end=gate)
         execution = app.state.execution = Execution(app.state.settings)
         execution.ready.set()
+        before = counted(status, problem)
         connection = Connection(app, "/item", body, content_type="application/json", x_request_id="mine")
         await gate.begun.wait()
         assert execution.requests_in_flight == 1 and not logged.lines
@@ -566,6 +582,7 @@ def test_requests_under_way_are_counted_until_they_end(
         await idle(execution)
         line = {"request_id": "mine", "route": "/item", "method": "POST", "status": status, "ms": 1500.0}
         assert [{name: found[name] for name in line} for found in logged.lines] == [line]
+        assert [after - was for after, was in zip(counted(status, problem), before, strict=True)] == [1.0, 1.5, 1.0]
         assert logged.lines[0].get("problem") == problem and logged.lines[0]["bytes_in"] == len(body)
         execution.close()
 
@@ -610,7 +627,7 @@ def test_request_whose_client_leaves_during_the_upload_is_counted_down(clock: Cl
 
 def test_request_without_a_key_is_counted_down(clock: Clock) -> None:
     async def main() -> None:
-        app = app_of(Settings(max_concurrency=1, api_keys="secret"))  # type: ignore[arg-type]
+        app = app_of(Settings(max_concurrency=1, api_keys="secret"))
         execution = app.state.execution = Execution(app.state.settings)
         execution.ready.set()
         connection = post(app)
@@ -622,7 +639,88 @@ def test_request_without_a_key_is_counted_down(clock: Clock) -> None:
     run_on(clock, main())
 
 
+def test_failure_within_a_response_is_raised_to_the_server(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The server then closes the connection: a second response cannot follow the first."""
+
+    async def main() -> None:
+        app = app_of()
+        execution = app.state.execution = Execution(app.state.settings)
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"part"
+            raise RuntimeError("s3cret")
+
+        app.add_api_route("/parts", lambda: StreamingResponse(parts()), methods=["GET"])
+        connection = Connection(app, "/parts", method="GET")
+        await asyncio.wait((connection.task,))
+        assert connection.task.exception() is not None
+        assert [message["type"] for message in connection.messages] == ["http.response.start", "http.response.body"]
+        assert connection.status == 200 and not connection.is_complete and "s3cret" in caplog.text
+        await idle(execution)
+        execution.close()
+
+    run_on(clock, main())
+
+
+# --- the log
+
+
+class File(io.BytesIO):
+    """A file that keeps what is written at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: Any) -> int:
+        """Keep what is written."""
+        self.written.append(bytes(data))
+        return len(data)
+
+
+def test_log_lines_of_one_turn_are_written_together_and_once(clock: Clock) -> None:
+    async def main() -> None:
+        file = File()
+        lines = logs.BufferedLines(file)
+        lines.info(b"one")
+        lines.warning(b"two")
+        assert file.written == []
+        await settle()
+        assert file.written == [b"one\ntwo\n"]
+        lines.error(b"three")
+        await settle()
+        assert file.written == [b"one\ntwo\n", b"three\n"]
+
+    run_on(clock, main())
+
+
+def test_log_line_where_no_loop_runs_is_written_at_once() -> None:
+    file = File()
+    lines = logs.BufferedLines(file)
+    lines.info(b"one")
+    lines.info(b"two")
+    assert file.written == [b"one\n", b"two\n"]
+
+
 # --- the process
+
+
+@pytest.mark.parametrize(
+    ("workers", "given", "shared"),
+    [(1, None, False), (2, None, True), (2, "mine", True)],
+    ids=["one worker", "two workers", "in a folder of the user's"],
+)
+def test_workers_count_together(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, workers: int, given: str | None, shared: bool
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", given or "")
+    if given is None:
+        monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    logs.prepare_metrics(workers)
+    found = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    assert (found is not None) == shared and (given is None or found == given)
+    assert len(list(tmp_path.iterdir())) == (shared and given is None)
 
 
 @pytest.fixture
@@ -631,8 +729,19 @@ def served(monkeypatch: pytest.MonkeyPatch, terminations: list[int]) -> list[dic
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app} | options))
     monkeypatch.setattr(logs, "configure_logging", lambda level: None)
-    monkeypatch.setattr(logs, "prepare_metrics", lambda workers: None)
+    monkeypatch.setattr(logs, "prepare_metrics", lambda workers: calls.append({"metrics of": workers}))
     return calls
+
+
+def test_flags_come_before_the_settings(monkeypatch: pytest.MonkeyPatch, served: list[dict[str, Any]]) -> None:
+    """The workers' metrics are prepared before the server starts."""
+    for name, value in {"HOST": "::1", "PORT": "1", "WORKERS": "2"}.items():
+        monkeypatch.setenv(f"AUTODIFF_{name}", value)
+    command.main([])
+    command.main(["--host", "0.0.0.0", "--port", "9", "--workers", "3"])
+    assert [call["metrics of"] for call in served[::2]] == [2, 3]
+    found = [(call["host"], call["port"], call["workers"]) for call in served[1::2]]
+    assert found == [("::1", 1, 2), ("0.0.0.0", 9, 3)]
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [("0", 1), ("0.4", 1), ("25", 25), ("3600", 3600)])
@@ -642,7 +751,7 @@ def test_server_waits_for_requests_as_long_as_the_setting_says(
     """At least a second: the server takes none for no limit."""
     monkeypatch.setenv("AUTODIFF_SHUTDOWN_S", seconds)
     command.main([])
-    assert served[0]["timeout_graceful_shutdown"] == waits and served[0]["app"] == "app.main:served"
+    assert served[-1]["timeout_graceful_shutdown"] == waits and served[-1]["app"] == "app.main:served"
 
 
 def test_orderly_end_by_sigterm_is_a_success(served: list[dict[str, Any]], terminations: list[int]) -> None:

@@ -289,6 +289,7 @@ def test_first_event_is_sent_before_the_second_is_computed(clock: Clock) -> None
         assert names_and_steps(connection.content) == [("progress", 0)] and not connection.is_complete
         assert stream.execution.admitted == set(stream.jobs) and in_pool() == (1, 0)
         assert stream.execution.requests_in_flight == 1
+        assert connection.readers == 1, "one task waits for the client to leave"
         gates[1].may_go_on.set()
         await connection.task
         assert names_and_steps(connection.content) == [("progress", 0), ("result", 1)] and connection.is_complete
