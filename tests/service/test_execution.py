@@ -504,15 +504,18 @@ def test_handler_that_is_cancelled_while_it_waits_loses_no_place(clock: Clock, p
     async def test(execution: Execution) -> None:
         first = job_of(clock, execution)
         await execution.admit(first, Client().request())
-        cancelled, behind = Served(execution, clock), Served(execution, clock)
+        job = job_of(clock, execution)
+        admission = asyncio.create_task(execution.admit(job, Client().request()))
+        await asyncio.sleep(0)
+        behind = Served(execution, clock)
         await settle()
         if place_is_free:
             execution.release(first)
-        cancelled.task.cancel()
+        admission.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await cancelled.task
+            await admission
         await settle()
-        assert cancelled.job not in execution.admitted and not cancelled.work.begun.is_set()
+        assert not job.admitted and job not in execution.admitted
         if not place_is_free:
             assert in_pool() == (1, 1)
             execution.release(first)
@@ -965,6 +968,7 @@ def test_training_ends_when_its_client_leaves(clock: Clock, monkeypatch: pytest.
             assert len(chunks) < 100, "the training goes on, though nobody waits for it"
             return steps(run, first, count)
 
+        clock.install(monkeypatch, training, routes)
         monkeypatch.setattr(training._Run, "steps", watched)
         request = TRAINING | {"steps": 1_000_000_000}
         connection = Connection(app, "/v1/networks/train", request, content_type="application/json")
