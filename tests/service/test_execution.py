@@ -982,3 +982,36 @@ def test_training_ends_when_its_client_leaves(clock: Clock, monkeypatch: pytest.
 
     run_on(clock, main())
     assert len(chunks) == 3
+
+
+FAULTY: dict[str, dict[str, Any]] = {
+    "unbound input of a text": {"expression": "x*y", "inputs": {"x": 1}},
+    "unbound input of a graph": {
+        "expression": {"nodes": [{"id": "x", "op": "value"}, {"id": "y", "op": "neg", "args": ["x"]}], "output": "y"}
+    },
+    "not finite in a text": {"expression": "log(x)", "inputs": {"x": -1}},
+    "lists of unlike length": {"expression": "x*y", "inputs": {"x": [1, 2], "y": [1]}},
+}
+
+
+@pytest.mark.parametrize("request_body", FAULTY.values(), ids=FAULTY)
+def test_problem_is_the_same_wherever_the_request_runs(clock: Clock, request_body: dict[str, Any]) -> None:
+    """Also the place at which it points, which depends on the form of the expression."""
+
+    async def main() -> None:
+        app = create_app(Settings(max_concurrency=1))
+        execution = app.state.execution = Execution(app.state.settings)
+        execution.ready.set()
+        content = json.dumps(request_body).encode()
+        zipped = {"content_encoding": "gzip"}
+        found = []
+        for sent, headers in ((content, {}), (content.ljust(INLINE_BYTES + 1), {}), (gzip.compress(content), zipped)):
+            connection = Connection(app, "/v1/backward", sent, content_type="application/json", **headers)
+            await connection.task
+            assert connection.status == 422 and connection.json()["errors"]
+            found.append(connection.content)
+        assert found[0] == found[1] == found[2]
+        await idle(execution)
+        execution.close()
+
+    run_on(clock, main())
