@@ -38,20 +38,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": settings.telemetry, "metrics": False},
     )
     app.state.settings = settings
-    app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open), root_path=settings.root_path)
+    keys = Keys(settings.keys, settings.metrics_open)
+    app.add_middleware(RequestContext, keys=keys, root_path=settings.root_path)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+            allow_headers=["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID"],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     problems.install(app)
     errors.install(app)
     for router in (expressions.router, networks.router, datasets.router, operations.router, docs.router):
         app.include_router(router)
-    docs.extend_openapi(app, bool(settings.keys), settings.root_path)
+    docs.extend_openapi(app, keys, settings.root_path)
     return app
 
 

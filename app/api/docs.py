@@ -15,6 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
 from app.service.examples import request_examples, response_examples
+from app.service.keys import Keys
 from app.service.negotiation import JSON
 from app.service.problems import ProblemDetails
 
@@ -99,21 +100,21 @@ async def asset(name: str) -> FileResponse:
     return FileResponse(_assets() / name, media_type=MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400"})
 
 
-def extend_openapi(app: FastAPI, has_keys: bool, root_path: str) -> None:
+def extend_openapi(app: FastAPI, keys: Keys, root_path: str) -> None:
     """Let `app.openapi()` also describe keys, problems and the formats of numbers, as FastAPI's "Extending OpenAPI" shows."""
-    app.openapi = _document_of(app, has_keys, root_path)  # type: ignore[method-assign]  # its documented way
+    app.openapi = _document_of(app, keys, root_path)  # type: ignore[method-assign]  # its documented way
 
 
-def _document_of(app: FastAPI, has_keys: bool, root_path: str) -> Callable[[], dict[str, Any]]:
+def _document_of(app: FastAPI, keys: Keys, root_path: str) -> Callable[[], dict[str, Any]]:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, has_keys, root_path)
+            app.openapi_schema = _document(app, keys, root_path)
         return app.openapi_schema
 
     return openapi
 
 
-def _document(app: FastAPI, has_keys: bool, root_path: str) -> dict[str, Any]:
+def _document(app: FastAPI, keys: Keys, root_path: str) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -135,11 +136,11 @@ def _document(app: FastAPI, has_keys: bool, root_path: str) -> dict[str, Any]:
     document["components"]["schemas"] = dict(sorted((schemas | named).items()))
     key = {"type": "http", "scheme": "bearer", "description": "An API key, if the service has any"}
     document["components"].setdefault("securitySchemes", {})["ApiKey"] = key
-    document["security"] = [{"ApiKey": []}] if has_keys else [{}, {"ApiKey": []}]
+    document["security"] = [{"ApiKey": []}] if keys.digests else [{}, {"ApiKey": []}]
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _add_examples(operation)
-            if not path.startswith("/v1"):
+            if keys.is_open(path):
                 operation.setdefault("security", [])
             for parameter in operation.get("parameters", []):
                 parameter["schema"] = _for_generators(parameter["schema"])

@@ -96,11 +96,9 @@ class Execution:
         job.watcher = asyncio.create_task(_cancel_on_disconnect(job, request))
         place = asyncio.ensure_future(self.places.acquire())
         try:
-            await asyncio.wait(
-                (place, job.watcher),
-                timeout=max(job.deadline - time.perf_counter(), 0.0),
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            while not place.done() and not job.watcher.done() and (left := job.deadline - time.perf_counter()) > 0.0:
+                # A shutdown may bring the deadline forward in the meantime.
+                await asyncio.wait((place, job.watcher), timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
             job.check()
             if not place.done():
                 raise job.deadline_exceeded()
@@ -116,8 +114,12 @@ class Execution:
         assert job.watcher is not None, "only admitted jobs run in the pool"
         thread = asyncio.get_running_loop().run_in_executor(self.pool, work)
         job.thread = thread
-        if not job.watcher.done():
-            await asyncio.wait((thread, job.watcher), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if not job.watcher.done():
+                await asyncio.wait((thread, job.watcher), return_when=asyncio.FIRST_COMPLETED)
+        except BaseException:  # the server gives up on the request
+            job.cancelled = True
+            raise
         if not thread.done():
             thread.add_done_callback(_ignore_result)
             raise ClientDisconnect

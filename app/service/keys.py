@@ -4,7 +4,6 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from starlette.datastructures import Headers
 from starlette.types import Scope
 
 from app.service.problems import Problem
@@ -20,17 +19,22 @@ class Keys:
         self.digests = [hashlib.sha256(key).digest() for key in keys]
         self.open_paths = OPEN_PATHS if metrics_open else OPEN_PATHS[:-1]
 
+    def is_open(self, path: str) -> bool:
+        """Whether a path needs no key."""
+        return path == "/" or any(path == open_path or path.startswith(f"{open_path}/") for open_path in self.open_paths)
+
     def check(self, scope: Scope) -> None:
         """Raise Problem unless the request has a valid key or its path needs none.
 
         All digests are compared, in constant time, so that the time taken reveals neither a key nor its length.
         """
         path = scope["path"].removeprefix(scope.get("root_path", "").rstrip("/")) or "/"
-        if not self.digests or path == "/" or any(path == open_ or path.startswith(f"{open_}/") for open_ in self.open_paths):
+        if not self.digests or self.is_open(path):
             return
-        scheme, _, key = Headers(scope=scope).get("authorization", "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode("latin-1", "replace")).digest()
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        scheme, _, key = given[0].partition(b" ") if given else (b"", b"", b"")
+        digest = hashlib.sha256(key.strip(b" \t")).digest()
         matches = [hmac.compare_digest(digest, known) for known in self.digests]
-        if scheme.lower() != "bearer" or not any(matches):
+        if len(given) != 1 or scheme.lower() != b"bearer" or not any(matches):
             detail = "the request has no valid API key; send the header Authorization: Bearer <key>"
             raise Problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})

@@ -61,6 +61,7 @@ class RequestContext:
         if self.root_path:
             scope["root_path"] = self.root_path
         method, path = scope["method"], scope["path"]
+        page = path.removeprefix(self.root_path.rstrip("/"))
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
         identity = _request_id(scope)
@@ -73,7 +74,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                policy = DOCS_POLICY if path.startswith("/docs") else API_POLICY
+                policy = DOCS_POLICY if page == "/docs" or page.startswith("/docs/") else API_POLICY
                 headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, policy]
                 if execution.draining:
                     headers.append((b"connection", b"close"))

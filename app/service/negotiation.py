@@ -9,6 +9,9 @@ from fastapi import Request
 from app.service.problems import Problem
 
 JSON = "application/json"
+GZIP = ("gzip", "x-gzip")
+MAX_DIGITS = 20
+"""Digits of a length that are read. More are far beyond any limit, and very many could not be converted."""
 QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
 
@@ -27,7 +30,10 @@ def negotiate(request: Request, offered: Sequence[str]) -> Negotiated:
     coding = (_header(request, b"content-encoding") or "").strip().lower()
     length = _header(request, b"content-length") or ""
     return Negotiated(
-        int(length) if length.isdecimal() else None, coding == "gzip", preferred_type(request, offered), _accepts_gzip(request)
+        int(length[:MAX_DIGITS]) if length.isdecimal() else None,
+        coding in GZIP,
+        preferred_type(request, offered),
+        _accepts_gzip(request),
     )
 
 
@@ -43,11 +49,13 @@ class Accepts:
 
 
 def _header(request: Request, name: bytes) -> str | None:
-    """A header by its lower-case name, the first of several. A look-up in `request.headers` takes three times as long."""
+    """A header by its lower-case name, several joined by commas. A look-up in `request.headers` takes three times as long."""
+    found: str | None = None
     for key, value in request.scope["headers"]:
         if key == name:
-            return str(value, "latin-1")
-    return None
+            text = str(value, "latin-1")
+            found = text if found is None else f"{found},{text}"
+    return found
 
 
 def _check_content_type(request: Request) -> None:
@@ -59,14 +67,14 @@ def _check_content_type(request: Request) -> None:
             detail = f"the body is declared as {media[:100] or 'no media type'}; send Content-Type: {JSON}"
             raise Problem("unsupported-media-type", detail, headers={"Accept-Post": JSON})
     coding = _header(request, b"content-encoding")
-    if coding is not None and coding.strip().lower() not in ("identity", "gzip", ""):
+    if coding is not None and coding.strip().lower() not in ("identity", "", *GZIP):
         detail = f"the content coding {coding[:100]} is not supported; send the body as it is, or as gzip"
         raise Problem("unsupported-media-type", detail, headers={"Accept-Encoding": "gzip"})
 
 
 def _accepts_gzip(request: Request) -> bool:
     """Whether the client takes a compressed response."""
-    accept = _header(request, b"accept-encoding") or ""
+    accept = (_header(request, b"accept-encoding") or "").lower()
     return "gzip" in accept and _quality(accept.replace("gzip", "gzip/gzip"), "gzip/gzip") > 0.0
 
 
@@ -76,7 +84,7 @@ def preferred_type(request: Request, offered: Sequence[str]) -> str:
     Raises Problem where the Accept header excludes them all. A client that accepts nothing but problems gets the first type:
     some generated clients send only the media type of the errors.
     """
-    accept = ",".join([str(value, "latin-1") for key, value in request.scope["headers"] if key == b"accept"])
+    accept = _header(request, b"accept") or ""
     if not accept.strip(" ,") or accept in ("*/*", offered[0], "application/problem+json"):
         return offered[0]
     weights = [_quality(accept, media) for media in offered]

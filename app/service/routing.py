@@ -238,7 +238,7 @@ class ComputationRoute(APIRoute):
         if not isinstance(answer, BaseModel):
             return answer
         content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
-        headers = {"Vary": "Accept-Encoding"}
+        headers = {"Vary": "Accept, Accept-Encoding" if self.computation.renderings else "Accept-Encoding"}
         if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
             content = bodies.compress(content)
             headers["Content-Encoding"] = "gzip"

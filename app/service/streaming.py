@@ -36,7 +36,11 @@ async def start(execution: Execution, job: Job, events: Events, request: Request
         loop.call_soon_threadsafe(queue.put_nowait, message)
 
     job.thread = loop.run_in_executor(execution.pool, _produce, events, job, send)
-    first = await queue.get()
+    try:
+        first = await queue.get()
+    except BaseException:  # the server gives up on the request
+        job.cancelled = True
+        raise
     if isinstance(first, Exception):
         raise first
     if job.watcher is not None:  # from here on, the streaming response itself watches for the client to disconnect
