@@ -1,0 +1,240 @@
+"""Every limit on every endpoint for expressions: a request at the limit is answered, and one over it is refused."""
+
+from typing import Any
+
+import pytest
+
+from tests.service.limits import AtLimit, assert_held, assert_too_large, post
+
+LEAVES = ({"id": "x", "op": "value", "data": 1}, {"id": "y", "op": "value", "data": 1})
+TEXT = "x*y + x"
+GRAPH = {
+    "nodes": [*LEAVES, {"id": "p", "op": "mul", "args": ["x", "y"]}, {"id": "s", "op": "add", "args": ["p", "x"]}],
+    "output": "s",
+}
+"""The same four nodes: x, y, their product and the sum."""
+
+TWO_TEXT = "f = x*y; g = x + y"
+TWO_GRAPH = {
+    "nodes": [*LEAVES, {"id": "f", "op": "mul", "args": ["x", "y"]}, {"id": "g", "op": "add", "args": ["x", "y"]}],
+    "outputs": ["f", "g"],
+}
+"""Four nodes with two outputs."""
+BOTH = {"outputs": ["f", "g"]}
+
+ROUTES = ("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph")
+WITH_POINTS = tuple(route for route in ROUTES if route != "parse")
+"""The endpoints that evaluate the expression."""
+
+ONE_POINT = {"x": 1, "y": 1}
+X_POINTS = {"x": [1, 2, 3], "y": 1}
+ALL_POINTS = {"x": [1, 2, 3], "y": [4, 5, 6]}
+
+
+def numbers_in(answer: Any) -> int:
+    """How many floats a decoded response has. Numbers of arguments are integers, and not counted."""
+    if isinstance(answer, dict | list):
+        return sum(map(numbers_in, answer.values() if isinstance(answer, dict) else answer))
+    return isinstance(answer, float)
+
+
+# --- texts
+
+NON_ASCII = [
+    pytest.param("x*x", 3, id="one byte per character"),
+    pytest.param("é*é", 5, id="two bytes per letter"),
+    pytest.param("変*変", 7, id="three bytes per letter"),
+    pytest.param("𐎠", 4, id="one letter of four bytes"),
+    pytest.param("x*x # é", 8, id="comment"),
+]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("text", "size"), NON_ASCII)
+def test_length_of_a_text_is_counted_in_bytes(route: str, text: str, size: int) -> None:
+    body = {"expression": text, "inputs": {text[0]: 2}}
+    if route == "jacobian":
+        body["outputs"] = ["output"]
+    assert_held(AtLimit(route, body, "max_text", size, ("/expression",)))
+
+
+# --- nodes
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(("form", "pointer"), [("text", "/expression"), ("graph", "/expression/nodes")])
+def test_nodes(route: str, form: str, pointer: str) -> None:
+    body: dict[str, Any] = {"expression": TEXT if form == "text" else GRAPH, "inputs": ONE_POINT}
+    assert_held(AtLimit(route, body, "max_nodes", 4, (pointer,)))
+
+
+def test_nodes_of_several_outputs() -> None:
+    for route in ("jacobian", "parse"):
+        assert_held(AtLimit(route, {"expression": TWO_GRAPH}, "max_nodes", 4, ("/expression/nodes",)))
+
+
+def test_numbers_in_a_text_are_nodes_only_where_they_stand_alone() -> None:
+    """A number among the arguments of an operation is no node of its own."""
+    assert_held(AtLimit("forward", {"expression": "x*2", "inputs": {"x": 1}}, "max_nodes", 2, ("/expression",)))
+
+
+# --- points
+
+POINTS = {
+    **{f"{route}, inputs": (route, {"inputs": X_POINTS}, "/inputs/x") for route in WITH_POINTS},
+    "jvp, tangents": ("jvp", {"inputs": ONE_POINT, "tangents": {"y": [1, 2, 3]}}, "/tangents/y"),
+    "hvp, tangents": ("hvp", {"inputs": ONE_POINT, "tangents": {"y": [1, 2, 3]}}, "/tangents/y"),
+    "backward, cotangent": ("backward", {"inputs": ONE_POINT, "cotangent": [1, 2, 3]}, "/cotangent"),
+    "second input": ("forward", {"inputs": {"x": 1, "y": [1, 2, 3]}}, "/inputs/y"),
+}
+"""(endpoint, fields, pointer) of requests with three points."""
+
+
+@pytest.mark.parametrize(("route", "fields", "pointer"), POINTS.values(), ids=POINTS)
+@pytest.mark.parametrize("expression", [TEXT, GRAPH], ids=["text", "graph"])
+def test_points(route: str, fields: dict[str, Any], pointer: str, expression: Any) -> None:
+    assert_held(AtLimit(route, {"expression": expression, **fields}, "max_points", 3, (pointer,)))
+
+
+@pytest.mark.parametrize("route", WITH_POINTS)
+def test_numbers_are_one_point(route: str) -> None:
+    """Two points are too many where one is allowed, and plain numbers are one."""
+    body = {"expression": TEXT, "inputs": {"x": [1, 2], "y": 3}}
+    assert_held(AtLimit(route, body, "max_points", 2, ("/inputs/x",)))
+    assert_held(AtLimit(route, {"expression": TEXT, "inputs": ONE_POINT}, "max_nodes", 4, ("/expression",), {"max_points": 1}))
+
+
+# --- work: nodes times points times passes
+
+PASSES: dict[str, tuple[str, dict[str, Any], int]] = {
+    "forward": ("forward", {}, 1),
+    "forward with values": ("forward", {"values": True}, 1),
+    "backward": ("backward", {}, 2),
+    "backward with values": ("backward", {"values": True}, 2),
+    "backward by one node": ("backward", {"wrt": ["x"]}, 2),
+    "jvp": ("jvp", {"tangents": {"x": 1, "y": 1}}, 3),
+    "hessian by two leaves": ("hessian", {}, 4 + 2 * 2),
+    "hessian by one node": ("hessian", {"wrt": ["y"]}, 4 + 2 * 1),
+    "hvp": ("hvp", {"tangents": {"x": 1}}, 6),
+    "hvp by one node": ("hvp", {"tangents": {"x": 1}, "wrt": ["x"]}, 6),
+    "check by two leaves": ("check", {}, 3 + 122 * 2),
+    "check by one node": ("check", {"wrt": ["x"]}, 3 + 122 * 1),
+    "graph": ("graph", {}, 3),
+    "graph without gradients": ("graph", {"gradients": False}, 3),
+}
+"""(endpoint, fields, walks over the graph per point): a check differentiates by each node in 122 evaluations."""
+
+
+@pytest.mark.parametrize(("route", "fields", "passes"), PASSES.values(), ids=PASSES)
+@pytest.mark.parametrize("expression", [TEXT, GRAPH], ids=["text", "graph"])
+def test_work(route: str, fields: dict[str, Any], passes: int, expression: Any) -> None:
+    assert_held(AtLimit(route, {"expression": expression, "inputs": X_POINTS, **fields}, "max_work", 4 * 3 * passes))
+
+
+JACOBIAN_PASSES: dict[str, tuple[dict[str, Any], int]] = {
+    "two leaves, two outputs": ({"expression": TWO_TEXT, **BOTH}, 2 + 2),
+    "one node, two outputs": ({"expression": TWO_TEXT, **BOTH, "wrt": ["x"]}, 2 + 1),
+    "two leaves, one output": ({"expression": TWO_TEXT, "outputs": ["f"]}, 2 + 1),
+    "three nodes, two outputs": ({"expression": TWO_TEXT, **BOTH, "wrt": ["x", "y", "f"]}, 2 + 2),
+    "graph's own two outputs": ({"expression": TWO_GRAPH}, 2 + 2),
+    "graph's own outputs, one node": ({"expression": TWO_GRAPH, "wrt": ["y"]}, 2 + 1),
+    "graph's outputs replaced": ({"expression": TWO_GRAPH, "outputs": ["g"]}, 2 + 1),
+}
+"""A Jacobian takes one walk for each node or each output, whichever are fewer."""
+
+
+@pytest.mark.parametrize(("body", "passes"), JACOBIAN_PASSES.values(), ids=JACOBIAN_PASSES)
+def test_work_of_a_jacobian(body: dict[str, Any], passes: int) -> None:
+    assert_held(AtLimit("jacobian", {"inputs": X_POINTS, **body}, "max_work", 4 * 3 * passes))
+
+
+POINTS_OF_SEEDS: dict[str, tuple[str, dict[str, Any], int]] = {
+    "backward, cotangent": ("backward", {"cotangent": [1, 2, 3]}, 2),
+    "jvp, tangents": ("jvp", {"tangents": {"y": [1, 2, 3]}}, 3),
+    "hvp, tangents": ("hvp", {"tangents": {"y": [1, 2, 3]}}, 6),
+}
+
+
+@pytest.mark.parametrize(("route", "fields", "passes"), POINTS_OF_SEEDS.values(), ids=POINTS_OF_SEEDS)
+def test_work_at_points_that_only_the_seeds_have(route: str, fields: dict[str, Any], passes: int) -> None:
+    assert_held(AtLimit(route, {"expression": TEXT, "inputs": ONE_POINT, **fields}, "max_work", 4 * 3 * passes))
+
+
+@pytest.mark.parametrize("route", WITH_POINTS)
+def test_work_is_spelled_out(route: str) -> None:
+    """At one point, work is nodes times passes."""
+    passes = {"forward": 1, "backward": 2, "jvp": 3, "jacobian": 3, "hessian": 8, "hvp": 6, "check": 247, "graph": 3}[route]
+    assert_held(AtLimit(route, {"expression": TEXT, "inputs": ONE_POINT}, "max_work", 4 * passes))
+
+
+# --- numbers of an answer
+
+NUMBERS: dict[str, tuple[str, dict[str, Any], int]] = {
+    "forward": ("forward", {"expression": TEXT}, 1),
+    "backward, text": ("backward", {"expression": TEXT}, 1 + 2),
+    "backward, assigned name": ("backward", {"expression": "p = x*y; p + x"}, 1 + 3),
+    "backward, graph": ("backward", {"expression": GRAPH}, 1 + 4),
+    "backward by one node": ("backward", {"expression": GRAPH, "wrt": ["x"]}, 1 + 1),
+    "backward with values": ("backward", {"expression": TEXT, "values": True}, 1 + 2 + 4),
+    "backward by one node with values": ("backward", {"expression": GRAPH, "wrt": ["y"], "values": True}, 1 + 1 + 4),
+    "jvp": ("jvp", {"expression": TEXT, "tangents": {"x": 1}}, 2),
+    "jacobian": ("jacobian", {"expression": TWO_TEXT, **BOTH}, 2 + 2 * 2),
+    "jacobian by one node": ("jacobian", {"expression": TWO_TEXT, **BOTH, "wrt": ["x"]}, 2 + 2 * 1),
+    "jacobian of one output": ("jacobian", {"expression": TWO_GRAPH, "outputs": ["g"]}, 1 + 2),
+    "jacobian of a graph's outputs": ("jacobian", {"expression": TWO_GRAPH}, 2 + 2 * 2),
+    "hessian": ("hessian", {"expression": TEXT}, 1 + 2 + 2 * 2),
+    "hessian by one node": ("hessian", {"expression": TEXT, "wrt": ["x"]}, 1 + 1 + 1),
+    "hessian by three nodes": ("hessian", {"expression": GRAPH, "wrt": ["x", "y", "p"]}, 1 + 3 + 3 * 3),
+    "hvp": ("hvp", {"expression": TEXT, "tangents": {"x": 1}}, 1 + 2 + 2),
+    "hvp by one node": ("hvp", {"expression": TEXT, "tangents": {"x": 1}, "wrt": ["y"]}, 1 + 1 + 1),
+    "check": ("check", {"expression": TEXT}, 4 * 2),
+    "check by one node": ("check", {"expression": TEXT, "wrt": ["x"]}, 4),
+}
+"""(endpoint, request, numbers of its response per point)."""
+
+
+@pytest.mark.parametrize(("route", "body", "numbers"), NUMBERS.values(), ids=NUMBERS)
+def test_numbers_of_an_answer(route: str, body: dict[str, Any], numbers: int) -> None:
+    answer = assert_held(AtLimit(route, {"inputs": ALL_POINTS, **body}, "max_numbers", 3 * numbers))
+    assert numbers_in(answer.json()) == 3 * numbers
+
+
+def test_numbers_of_all_values() -> None:
+    """With `values`, every node adds one number per point."""
+    body = {"expression": TEXT, "inputs": ALL_POINTS, "values": True}
+    assert post("forward", body, max_numbers=3 * 5).status_code == 200
+    assert_too_large(post("forward", body, max_numbers=3 * 4 - 1), "max_numbers", 11, ())
+
+
+@pytest.mark.xfail(strict=True, reason="the output's value is in the response twice and counted once")
+def test_numbers_of_all_values_and_the_output() -> None:
+    body = {"expression": TEXT, "inputs": ALL_POINTS, "values": True}
+    answer = assert_held(AtLimit("forward", body, "max_numbers", 3 * (1 + 4)))
+    assert numbers_in(answer.json()) == 3 * (1 + 4)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "inputs", "numbers"),
+    [
+        pytest.param([{"id": "y", "op": "value"}], {"y": [1, 2, 3]}, 3 * 2, id="value and gradient of a node at 3 points"),
+        pytest.param([{"id": "y", "op": "mul", "args": [2, 3]}], {}, 3 * 2 + 2, id="3 nodes and 2 edges"),
+    ],
+)
+def test_numbers_of_a_drawing(nodes: list[Any], inputs: dict[str, Any], numbers: int) -> None:
+    """A number among the arguments is a node of the drawing, so an edge has up to three numbers."""
+    body = {"expression": {"nodes": nodes, "output": "y"}, "inputs": inputs}
+    answer = assert_held(AtLimit("graph", body, "max_numbers", numbers))
+    assert numbers_in(answer.json()) == numbers
+
+
+@pytest.mark.parametrize(
+    ("route", "fields", "numbers"),
+    [
+        pytest.param("backward", {"cotangent": [1, 2, 3]}, 3, id="cotangent"),
+        pytest.param("jvp", {"tangents": {"y": [1, 2, 3]}}, 2, id="tangents of a jvp"),
+        pytest.param("hvp", {"tangents": {"y": [1, 2, 3]}}, 5, id="tangents of an hvp"),
+    ],
+)
+def test_numbers_at_points_that_only_the_seeds_have(route: str, fields: dict[str, Any], numbers: int) -> None:
+    body = {"expression": TEXT, "inputs": ONE_POINT, **fields}
+    assert_held(AtLimit(route, body, "max_numbers", 3 * numbers))
