@@ -1,14 +1,29 @@
 """Limits on requests about expressions, and the estimates of their run time."""
 
+import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.api.expressions import work
-from app.api.expressions.models import BackwardRequest, HessianRequest, HvpRequest
+from app.api.expressions.models import (
+    BackwardRequest,
+    CheckRequest,
+    ExpressionRequest,
+    ForwardRequest,
+    GraphRequest,
+    HessianRequest,
+    HvpRequest,
+    JacobianRequest,
+    JvpRequest,
+    ParseRequest,
+)
+from app.api.expressions.work import SECONDS_PER_CHARACTER, SECONDS_PER_INSTRUCTION, SECONDS_PER_NODE, SECONDS_PER_NUMBER
 from app.engine.text import parse
+from app.service.bodies import parse as parse_body
 from app.service.execution import Job
 from app.service.problems import Problem
 from tests.service.inprocess import job_with
@@ -67,3 +82,172 @@ def test_estimates_grow_with_text_points_and_names() -> None:
 def test_nodes_of_a_text_are_never_underestimated() -> None:
     for text in ("x", "x+y", "-(-x)", "a = x; b = a*a; b", "sin(cos(x))", "x if x < 1 else 2"):
         assert work.count_nodes(text) >= len(parse(text).nodes)
+
+
+# --- estimates, term by term
+
+TEXT = "x*y+x"
+"""Five characters, so at most 6 nodes with the output."""
+READ_TEXT = 6 * SECONDS_PER_CHARACTER
+NODES = {
+    "nodes": [
+        {"id": "x", "op": "value"},
+        {"id": "y", "op": "value"},
+        {"id": "p", "op": "mul", "args": ["x", "y"]},
+    ],
+    "output": "p",
+}
+READ_NODES = 3 * SECONDS_PER_NODE
+FIVE = [1, 2, 3, 4, 5]
+TWO = [1, 2]
+
+
+def few_walks(nodes: int, numbers: int) -> float:
+    """Four instructions per node for a few walks over a graph, and its numbers written, at one point."""
+    return 4 * nodes * SECONDS_PER_INSTRUCTION + numbers * SECONDS_PER_NUMBER
+
+
+Terms = dict[str, tuple[type[ExpressionRequest], dict[str, Any], float]]
+
+PARSING: Terms = {
+    "text": (ParseRequest, {"expression": TEXT}, READ_TEXT),
+    "graph": (ParseRequest, {"expression": NODES}, READ_NODES),
+    "points, which parsing ignores": (ParseRequest, {"expression": NODES, "inputs": {"x": FIVE}}, READ_NODES),
+    "two bytes per letter, which are one character": (ParseRequest, {"expression": "é*é"}, 4 * SECONDS_PER_CHARACTER),
+}
+
+EVALUATION: Terms = {
+    "text": (ForwardRequest, {"expression": TEXT}, READ_TEXT + few_walks(6, 6)),
+    "graph": (ForwardRequest, {"expression": NODES}, READ_NODES + few_walks(3, 3)),
+    "number, which is one point": (ForwardRequest, {"expression": NODES, "inputs": {"x": 2}}, READ_NODES + few_walks(3, 3)),
+    "inputs": (ForwardRequest, {"expression": NODES, "inputs": {"x": FIVE}}, READ_NODES + 5 * few_walks(3, 3)),
+    "list of one": (ForwardRequest, {"expression": NODES, "inputs": {"x": [1]}}, READ_NODES + few_walks(3, 3)),
+    "text at points": (ForwardRequest, {"expression": TEXT, "inputs": {"x": FIVE}}, READ_TEXT + 5 * few_walks(6, 6)),
+    "longest list first": (
+        ForwardRequest,
+        {"expression": NODES, "inputs": {"x": FIVE, "y": TWO}},
+        READ_NODES + 5 * few_walks(3, 3),
+    ),
+    "longest list last": (
+        ForwardRequest,
+        {"expression": NODES, "inputs": {"x": TWO, "y": FIVE}},
+        READ_NODES + 5 * few_walks(3, 3),
+    ),
+    "tangents of a jvp": (JvpRequest, {"expression": NODES, "tangents": {"x": FIVE}}, READ_NODES + 5 * few_walks(3, 3)),
+    "tangents of an hvp": (HvpRequest, {"expression": NODES, "tangents": {"x": FIVE}}, READ_NODES + 5 * few_walks(3, 3)),
+    "tangents longer than inputs": (
+        JvpRequest,
+        {"expression": NODES, "inputs": {"x": TWO}, "tangents": {"x": FIVE}},
+        READ_NODES + 5 * few_walks(3, 3),
+    ),
+    "cotangent": (BackwardRequest, {"expression": NODES, "cotangent": FIVE}, READ_NODES + 5 * few_walks(3, 3)),
+    "cotangent longer than inputs": (
+        BackwardRequest,
+        {"expression": NODES, "inputs": {"x": TWO}, "cotangent": FIVE},
+        READ_NODES + 5 * few_walks(3, 3),
+    ),
+    "wrt": (BackwardRequest, {"expression": NODES, "wrt": ["x"]}, READ_NODES + few_walks(3, 1)),
+    "wrt of many": (BackwardRequest, {"expression": NODES, "wrt": ["x"] * 9}, READ_NODES + few_walks(3, 9)),
+    "wrt at points": (
+        BackwardRequest,
+        {"expression": NODES, "wrt": ["x"], "inputs": {"x": FIVE}},
+        READ_NODES + 5 * few_walks(3, 1),
+    ),
+    "wrt of an hvp": (HvpRequest, {"expression": NODES, "wrt": ["x", "y"]}, READ_NODES + few_walks(3, 2)),
+}
+
+MATRIX: Terms = {
+    "text": (HessianRequest, {"expression": TEXT}, READ_TEXT + few_walks(6, 6) + 6 * few_walks(6, 6)),
+    "graph": (HessianRequest, {"expression": NODES}, READ_NODES + few_walks(3, 3) + 3 * few_walks(3, 3)),
+    "inputs": (
+        HessianRequest,
+        {"expression": NODES, "inputs": {"x": FIVE}},
+        READ_NODES + 5 * (few_walks(3, 3) + 3 * few_walks(3, 3)),
+    ),
+    "wrt of few, where the leaves may be as many as the nodes": (
+        HessianRequest,
+        {"expression": NODES, "wrt": ["x"]},
+        READ_NODES + few_walks(3, 1) + 3 * few_walks(3, 3),
+    ),
+    "wrt of many": (
+        HessianRequest,
+        {"expression": NODES, "wrt": ["x"] * 9},
+        READ_NODES + few_walks(3, 9) + 9 * few_walks(3, 9),
+    ),
+    "outputs": (
+        JacobianRequest,
+        {"expression": NODES, "outputs": ["p"] * 7},
+        READ_NODES + few_walks(3, 3) + 7 * few_walks(3, 7),
+    ),
+    "more in wrt than outputs": (
+        JacobianRequest,
+        {"expression": NODES, "outputs": ["p"] * 7, "wrt": ["x"] * 9},
+        READ_NODES + few_walks(3, 9) + 9 * few_walks(3, 9),
+    ),
+    "more outputs than in wrt": (
+        JacobianRequest,
+        {"expression": NODES, "outputs": ["p"] * 7, "wrt": ["x"] * 5, "inputs": {"x": FIVE}},
+        READ_NODES + 5 * (few_walks(3, 5) + 7 * few_walks(3, 7)),
+    ),
+}
+
+DRAWING: Terms = {
+    "text": (GraphRequest, {"expression": TEXT}, READ_TEXT + 50 * 6 * SECONDS_PER_NUMBER),
+    "graph": (GraphRequest, {"expression": NODES}, READ_NODES + 50 * 3 * SECONDS_PER_NUMBER),
+    "points": (
+        GraphRequest,
+        {"expression": NODES, "inputs": {"x": FIVE}},
+        READ_NODES + 5 * 50 * 3 * SECONDS_PER_NUMBER,
+    ),
+}
+
+
+def seconds_of(estimate: Callable[[Any], float], model: type[ExpressionRequest], body: dict[str, Any]) -> float:
+    """The estimate for a request."""
+    return estimate(parse_body(json.dumps(body).encode(), model))
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), PARSING.values(), ids=PARSING)
+def test_estimate_of_parsing(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(work.estimate_parsing, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), EVALUATION.values(), ids=EVALUATION)
+def test_estimate_of_an_evaluation(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(work.estimate_evaluation, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), MATRIX.values(), ids=MATRIX)
+def test_estimate_of_a_matrix(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(work.estimate_matrix, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), DRAWING.values(), ids=DRAWING)
+def test_estimate_of_a_drawing(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(work.estimate_drawing, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+def test_check_takes_an_unknown_time() -> None:
+    assert seconds_of(work.estimate_unknown, CheckRequest, {"expression": "x", "inputs": {"x": 1}}) == math.inf
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "変", "𐎠"])
+def test_text_is_measured_in_bytes(letter: str) -> None:
+    size = 10 * len(letter.encode())
+    work.check_text(letter * 10, job_with(max_text=size), ("expression",))
+    with pytest.raises(Problem, match=f"the text has {size} bytes; the limit is {size - 1}, and AUTODIFF_MAX_TEXT") as caught:
+        work.check_text(letter * 10, job_with(max_text=size - 1), ("expression",))
+    assert [error.pointer for error in caught.value.errors] == ["/expression"]
+
+
+@pytest.mark.parametrize("setting", ["max_nodes", "max_numbers"])
+def test_counts_at_the_limit(setting: str) -> None:
+    def count(number: int) -> None:
+        if setting == "max_nodes":
+            work.check_nodes(number, job_with(max_nodes=5), ("expression", "nodes"))
+        else:
+            work.check_numbers(job_with(max_numbers=5), number)
+
+    count(5)
+    with pytest.raises(Problem, match=f"the limit is 5, and AUTODIFF_{setting.upper()} raises it"):
+        count(6)

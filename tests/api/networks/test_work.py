@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from app.api.expressions.work import SECONDS_PER_CHARACTER, SECONDS_PER_INSTRUCTION, SECONDS_PER_NODE
 from app.api.networks import work
-from app.api.networks.models import NetworkSpec, TrainRequest
+from app.api.networks.models import NetworkBackwardRequest, NetworkSpec, PredictRequest, TrainRequest
+from app.api.networks.work import SECONDS_PER_LAYER, SECONDS_PER_PRODUCT, SECONDS_PER_WEIGHT
 from app.nn import MLP, losses
 from app.service.bodies import parse
 from app.service.problems import Problem
@@ -61,3 +63,159 @@ def test_training_has_a_limit() -> None:
     with pytest.raises(Problem, match="9 parameters, 10 rows per step and 5 steps are 450 steps of work") as caught:
         work.check_training(job_with(max_work=449), model, 10, 5, loss)
     assert [error.pointer for error in caught.value.errors] == ["/steps"]
+
+
+# --- estimates, term by term
+
+LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
+"""One layer of 2 weights, one output."""
+TWO_LAYERS = {
+    "layers": [{"weights": [[1, 1], [1, 1], [1, 1]], "biases": [0, 0, 0]}, {"weights": [[1] * 3] * 2, "biases": [0] * 2}]
+}
+"""2*3 and 3*2 weights, two outputs."""
+SPEC = {"inputs": 2, "layers": [3, 2]}
+"""A new model of that shape."""
+XOR = {"dataset": "xor"}
+LOSS_TEXT = {"expression": "score*target"}
+"""12 characters, so at most 13 nodes with the output."""
+LOSS_NODES = {
+    "expression": {
+        "nodes": [
+            {"id": "score", "op": "value"},
+            {"id": "target", "op": "value"},
+            {"id": "loss", "op": "mul", "args": ["score", "target"]},
+        ],
+        "output": "loss",
+    }
+}
+NAMED_NODES = 4
+"""What the loss of one score is taken to need if it has a name."""
+
+
+def new(weights: int, layers: int) -> float:
+    """A model created and written."""
+    return weights * SECONDS_PER_WEIGHT + 10 * layers * SECONDS_PER_LAYER
+
+
+def step(weights: int, layers: int, outputs: int, rows: int, loss_nodes: int = NAMED_NODES) -> float:
+    """A pass forward and back: layers and one loss, weights by rows, and the loss, forward and back, by outputs and rows."""
+    return (
+        (layers + 1) * SECONDS_PER_LAYER
+        + weights * rows * SECONDS_PER_PRODUCT
+        + 2 * loss_nodes * outputs * rows * SECONDS_PER_INSTRUCTION
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        pytest.param({"inputs": 5, "layers": [1]}, new(5, 1), id="inputs"),
+        pytest.param({"inputs": 1, "layers": [7]}, new(7, 1), id="neurons"),
+        pytest.param(SPEC, new(2 * 3 + 3 * 2, 2), id="two layers"),
+    ],
+)
+def test_estimate_of_a_new_model(spec: dict[str, Any], expected: float) -> None:
+    assert work.estimate_model(parse(json.dumps(spec).encode(), NetworkSpec)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "rows", "expected"),
+    [
+        pytest.param(LINE, 1, new(2, 1) + 2 * SECONDS_PER_PRODUCT, id="one row"),
+        pytest.param(LINE, 1000, new(2, 1) + 1000 * 2 * SECONDS_PER_PRODUCT, id="rows"),
+        pytest.param(TWO_LAYERS, 10, new(12, 2) + 10 * 12 * SECONDS_PER_PRODUCT, id="two layers"),
+        pytest.param(SPEC, 10, new(12, 2) + 10 * 12 * SECONDS_PER_PRODUCT, id="new model"),
+        pytest.param({"layers": []}, 10, 0.0, id="no layers"),
+    ],
+)
+def test_estimate_of_a_prediction(model: dict[str, Any], rows: int, expected: float) -> None:
+    body = json.dumps({"model": model, "inputs": [[1, 1]] * rows}).encode()
+    assert work.estimate_prediction(parse(body, PredictRequest)) == pytest.approx(expected, rel=1e-12)
+
+
+ROWS_OF_DATA: dict[str, tuple[dict[str, Any], int]] = {
+    "inputs": ({"inputs": [[1, 1]] * 6, "targets": [1] * 6}, 6),
+    "dataset": (XOR, 4),
+    "samples": ({"dataset": "xor", "samples": 700}, 700),
+    "dataset of 200 rows": ({"dataset": "spiral"}, 200),
+    "unknown dataset, which is refused": ({"dataset": "none", "samples": 700}, 0),
+    "no data, which are refused": ({}, 0),
+}
+
+
+@pytest.mark.parametrize(("data", "rows"), ROWS_OF_DATA.values(), ids=ROWS_OF_DATA)
+def test_estimate_of_network_gradients_by_rows(data: dict[str, Any], rows: int) -> None:
+    expected = new(2, 1) + step(2, 1, 1, rows)
+    assert gradient_seconds({"data": data}) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["moons", "circles", "blobs", "digits", "iris", "wine", "breast_cancer", "diabetes"])
+def test_estimate_for_a_dataset_of_a_library_is_unknown(name: str) -> None:
+    assert gradient_seconds({"data": {"dataset": name, "samples": 1}}) == math.inf
+    assert seconds(model=LINE, data={"dataset": name, "samples": 1}) == math.inf
+
+
+def gradient_seconds(fields: dict[str, Any]) -> float:
+    """The estimate for gradients."""
+    body = {"model": LINE, "data": XOR, "loss": "mse", **fields}
+    return work.estimate_gradients(parse(json.dumps(body).encode(), NetworkBackwardRequest))
+
+
+GRADIENTS: dict[str, tuple[dict[str, Any], float]] = {
+    "two layers": ({"model": TWO_LAYERS}, new(12, 2) + step(12, 2, 2, 4)),
+    "new model": ({"model": SPEC}, new(12, 2) + step(12, 2, 2, 4)),
+    "no layers": ({"model": {"layers": []}}, step(0, 0, 1, 4)),
+    "text of a loss": ({"loss": LOSS_TEXT}, new(2, 1) + 13 * SECONDS_PER_CHARACTER + step(2, 1, 1, 4, 13)),
+    "nodes of a loss": ({"loss": LOSS_NODES}, new(2, 1) + 3 * SECONDS_PER_NODE + step(2, 1, 1, 4, 3)),
+    "loss of two outputs": (
+        {"loss": LOSS_TEXT, "model": SPEC},
+        new(12, 2) + 13 * SECONDS_PER_CHARACTER + step(12, 2, 2, 4, 13),
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), GRADIENTS.values(), ids=GRADIENTS)
+def test_estimate_of_network_gradients(fields: dict[str, Any], expected: float) -> None:
+    assert gradient_seconds(fields) == pytest.approx(expected, rel=1e-12)
+
+
+RATE_NODES = {"nodes": [{"id": "step", "op": "value"}, {"id": "rate", "op": "square", "args": ["step"]}], "output": "rate"}
+
+TRAININGS: dict[str, tuple[dict[str, Any], float]] = {
+    "one step": ({"steps": 1}, new(2, 1) + step(2, 1, 1, 4)),
+    "steps": ({"steps": 50}, new(2, 1) + 50 * step(2, 1, 1, 4)),
+    "100 steps by default": ({}, new(2, 1) + 100 * step(2, 1, 1, 4)),
+    "batch": ({"steps": 50, "batch_size": 3}, new(2, 1) + 50 * step(2, 1, 1, 3)),
+    "batch larger than the data": ({"steps": 50, "batch_size": 30}, new(2, 1) + 50 * step(2, 1, 1, 4)),
+    "new model": ({"steps": 50, "model": SPEC}, new(12, 2) + 50 * step(12, 2, 2, 4)),
+    "text of a loss": (
+        {"steps": 50, "loss": LOSS_TEXT},
+        new(2, 1) + 13 * SECONDS_PER_CHARACTER + 50 * step(2, 1, 1, 4, 13),
+    ),
+    "nodes of a loss": ({"steps": 50, "loss": LOSS_NODES}, new(2, 1) + 3 * SECONDS_PER_NODE + 50 * step(2, 1, 1, 4, 3)),
+    "number as learning rate": ({"steps": 50, "optimizer": {"learning_rate": 0.1}}, new(2, 1) + 50 * step(2, 1, 1, 4)),
+    "text of a learning rate": (
+        {"steps": 50, "optimizer": {"learning_rate": "0.1/(1+step)"}},
+        new(2, 1) + 13 * SECONDS_PER_CHARACTER + 50 * (step(2, 1, 1, 4) + 13 * SECONDS_PER_INSTRUCTION),
+    ),
+    "nodes of a learning rate": (
+        {"steps": 50, "optimizer": {"learning_rate": RATE_NODES}},
+        new(2, 1) + 2 * SECONDS_PER_NODE + 50 * (step(2, 1, 1, 4) + 2 * SECONDS_PER_INSTRUCTION),
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "expected"), TRAININGS.values(), ids=TRAININGS)
+def test_estimate_of_a_training(fields: dict[str, Any], expected: float) -> None:
+    body = {"model": LINE, "data": XOR, "loss": "mse", **fields}
+    assert work.estimate_training(parse(json.dumps(body).encode(), TrainRequest)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "layers", "size"), [(1, [1], 1 + 1), (3, [2], 3 * 2 + 2), (2, [3, 2], 2 * 3 + 3 + 3 * 2 + 2)]
+)
+def test_parameters_of_a_new_model(inputs: int, layers: list[int], size: int) -> None:
+    spec = NetworkSpec(inputs=inputs, layers=layers)
+    work.check_spec(job_with(max_numbers=size), spec)
+    with pytest.raises(Problem, match="AUTODIFF_MAX_NUMBERS"):
+        work.check_spec(job_with(max_numbers=size - 1), spec)
