@@ -35,9 +35,18 @@ class AtLimit:
 
 
 @cache
+def _app() -> FastAPI:
+    return create_app(Settings())
+
+
 def app_with(**settings: Any) -> FastAPI:
-    """The service with these settings; one application for all tests that use the same ones."""
-    return create_app(Settings(**settings))
+    """The service with these settings, until the next call.
+
+    It is always the same application with other settings, because building one takes longer than most requests.
+    """
+    app = _app()
+    app.state.settings = Settings(**settings)
+    return app
 
 
 def post(path: str, body: Any, **settings: Any) -> httpx.Response:

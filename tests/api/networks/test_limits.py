@@ -228,14 +228,16 @@ def test_length_of_a_text_within_a_request(path: str, body: dict[str, Any], kind
     assert_held(AtLimit(path, full, "max_text", size, (pointer,)))
 
 
-FORMS: dict[str, tuple[Any, Any]] = {"text": ("*".join(["score"] * 10), "square(" * 10 + "step" + ")" * 10)}
-FORMS["graph"] = tuple(
-    {
-        "nodes": [{"id": leaf, "op": "value"}, *({"id": f"n{k}", "op": "square", "args": [leaf]} for k in range(10))],
-        "output": "n9",
-    }
-    for leaf in ("score", "step")
-)
+def squares(leaf: str) -> dict[str, Any]:
+    """A graph of a leaf and ten squares of it."""
+    nodes = [{"id": f"n{k}", "op": "square", "args": [leaf]} for k in range(10)]
+    return {"nodes": [{"id": leaf, "op": "value"}, *nodes], "output": "n9"}
+
+
+FORMS: dict[str, tuple[Any, Any]] = {
+    "text": ("*".join(["score"] * 10), "square(" * 10 + "step" + ")" * 10),
+    "graph": (squares("score"), squares("step")),
+}
 """(loss, learning rate): more nodes than the model of `LINE` has parameters, which count as nodes in a network's graph."""
 SIZES = {"loss": {"text": 10, "graph": 11}, "rate": {"text": 11, "graph": 11}}
 """Nine products and a leaf, or ten squares and a leaf."""
@@ -344,20 +346,21 @@ def test_as_many_steps_as_there_can_be(path: str) -> None:
     assert_too_large(response, "max_work", 10**15, ("/steps",))
 
 
-SAMPLES = {"spiral": MAX_SAMPLES, "iris": 150}
-"""The most rows of a dataset: a bundled one has no more than its own."""
+@pytest.mark.parametrize("count", [1, MAX_SAMPLES])
+def test_samples_of_a_dataset(count: int) -> None:
+    answer = send(app_with(), "GET", f"/v1/datasets/spiral?samples={count}")
+    assert answer.status_code == 200 and len(answer.json()["inputs"]) == count
 
 
-@pytest.mark.parametrize(("name", "most"), SAMPLES.items())
-def test_samples_of_a_dataset(name: str, most: int) -> None:
-    path = f"/v1/datasets/{name}?samples="
-    answer = send(app_with(), "GET", f"{path}{most}")
-    assert answer.status_code == 200 and len(answer.json()["inputs"]) == most
-    for count in (0, most + 1):
-        response = send(app_with(), "GET", f"{path}{count}")
-        assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
-        assert f"samples of {name} must be from 1 to {most}, not {count}" in response.json()["detail"]
-    assert send(app_with(), "GET", f"{path}1").status_code == 200
+@pytest.mark.parametrize(
+    ("name", "count", "most"),
+    [("spiral", 0, MAX_SAMPLES), ("spiral", MAX_SAMPLES + 1, MAX_SAMPLES), ("iris", 151, 150), ("xor", -1, MAX_SAMPLES)],
+)
+def test_samples_that_a_dataset_does_not_have(name: str, count: int, most: int) -> None:
+    """A bundled dataset has no more than its own rows."""
+    response = send(app_with(), "GET", f"/v1/datasets/{name}?samples={count}")
+    assert (response.status_code, response.json()["type"]) == (422, "/problems/invalid-request")
+    assert f"samples of {name} must be from 1 to {most}, not {count}" in response.json()["detail"]
 
 
 DATA_OF: dict[str, tuple[str, dict[str, Any]]] = {
