@@ -280,7 +280,7 @@ def test_queue(places: int, queue: int) -> None:
             await asyncio.sleep(0)
             assert len(pool.admitted) == places + queue and not any(task.done() for task in waiting)
             with pytest.raises(Problem) as caught:
-                await pool.admit(jobs[-1], connected())
+                await asyncio.wait_for(pool.admit(jobs[-1], connected()), 5)
             assert (caught.value.kind.name, caught.value.kind.status) == ("overloaded", 503)
             assert caught.value.headers == {"Retry-After": "1"}
             assert f"AUTODIFF_MAX_QUEUE is {queue}" in caught.value.detail
