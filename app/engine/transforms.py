@@ -305,7 +305,8 @@ def difference_quotient(function: Callable[[Column], Column], x: Column, value: 
     """The derivative of `function`, which has this value at x, as the limit of central differences, by Ridders' method.
 
     Steps are halved 30 times, once from a tenth of |x| and once from a tenth of max(|x|, 1/8). The result is, at each point,
-    the entry of Richardson's tables that its neighbours confirm best, allowing for rounding.
+    the entry of Richardson's tables that its neighbours confirm best, allowing for the rounding of the function and, as if it
+    were of that size at the first step, of what it is computed from.
     C. Ridders, Advances in Engineering Software 4 (1982) 75-76.
     """
     best, least, beside = np.full(np.shape(x), np.nan), np.full(np.shape(x), np.inf), np.zeros(np.shape(x))
@@ -319,7 +320,7 @@ def difference_quotient(function: Callable[[Column], Column], x: Column, value: 
                 if h is start:
                     beside = np.fmax(beside, np.fmax(np.abs((above - value) / h), np.abs((value - below) / h)))
                 fresh: list[Column] = [(above - below) / (up - down)]
-                rounding = EPSILON * (np.abs(above) + np.abs(below)) / (up - down)
+                rounding = EPSILON * ((np.abs(above) + np.abs(below)) / (up - down) + np.abs(fresh[0]) * start / h)
                 factor = 1.0
                 for older in row:
                     factor *= 4.0

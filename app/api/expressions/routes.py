@@ -56,7 +56,7 @@ def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
     graph = graph_of(request.expression, job)
     wanted = len(graph.names if request.wrt is None else request.wrt)
     points = (("inputs", request.inputs), ("cotangent", {"": request.cotangent}))
-    work.check(job, graph, 2, 1 + wanted + request.values * len(graph.nodes), *points)
+    work.check(job, graph, 2 + request.values, 1 + wanted + request.values * len(graph.nodes), *points)
     result = transforms.backward(graph, request.inputs, request.wrt, request.cotangent, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     value = numbers.one(Quantity.VALUE, result.value)
@@ -73,7 +73,7 @@ def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
 def forward(request: ForwardRequest, job: Job) -> ForwardResponse:
     """`value = f(inputs)`. With lists in `inputs`, f is evaluated at each point, and `value` is a list of that length."""
     graph = graph_of(request.expression, job)
-    work.check(job, graph, 1, len(graph.nodes) if request.values else 1, ("inputs", request.inputs))
+    work.check(job, graph, 1, 1 + request.values * len(graph.nodes), ("inputs", request.inputs))
     numbers = ResponseNumbers(request, graph, job.check)
     columns = transforms.evaluate(graph, request.inputs, everything=request.values, checkpoint=job.check)
     table = numbers.table(Quantity.VALUE, columns)

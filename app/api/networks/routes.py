@@ -86,7 +86,7 @@ def network_backward(request: NetworkBackwardRequest, job: Job) -> NetworkBackwa
     loss = translation.loss_of(request.loss, job)
     model = translation.model_of(request.model, job, "model")
     inputs, targets = translation.data_of(request.data, model, loss)
-    work.check_training(job, model, len(inputs), 1, loss)
+    work.check_training(job, model, len(inputs), 1, loss, ("data",))
     result = evaluation.gradients(model, inputs, targets, loss, request.l2, request.input_gradients, checkpoint=job.check)
     parts = [result.gradients.flat(), np.empty(0) if result.input_gradients is None else result.input_gradients]
     if not np.isfinite(result.loss) or not all(np.isfinite(part).all() for part in parts):
@@ -190,13 +190,14 @@ def network_as_graph(request: NetworkGraphRequest, job: Job) -> NetworkGraphResp
     is `loss`; without it the outputs are the scores.
     """
     model = translation.model_of(request.model, job, "model")
-    check_nodes(2 * model.size, job, ("model",))
+    check_nodes(work.count_graph_nodes(model), job, ("model",))
     target = None if request.target is None else np.atleast_1d(np.asarray(request.target))
     loss = translation.loss_of(request.loss, job) if request.loss is not None else None
     if target is not None and loss is None:
         loss = losses.named("mse")
     with located():
         graph = network_graph(model, request.inputs, target, loss, checkpoint=job.check)
+    check_nodes(len(graph.nodes), job, ("model",))
     return NetworkGraphResponse(graph=graph_object(graph.nodes, graph.outputs))
 
 

@@ -17,9 +17,10 @@ from app.api.networks.models import (
     PredictRequest,
     TrainRequest,
 )
+from app.engine.errors import Place
 from app.nn.datasets import SOURCES
 from app.nn.losses import Loss
-from app.nn.model import Model
+from app.nn.model import LINEAR, Model
 from app.service.execution import Job
 from app.service.problems import too_large
 
@@ -109,8 +110,15 @@ def check_scores(job: Job, model: Model, rows: int) -> None:
     check_numbers(job, rows * model.neurons)
 
 
-def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss) -> None:
-    """Raise Problem where `steps` steps on `rows` rows are too much work.
+def count_graph_nodes(model: Model) -> int:
+    """The nodes of a network as a scalar expression without a loss: inputs, parameters, products, sums and activations."""
+    products = sum(layer.weights.size for layer in model.layers)
+    activations = sum(len(layer.biases) for layer in model.layers if layer.activation != LINEAR)
+    return model.inputs + model.size + products + model.neurons + activations
+
+
+def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss, path: Place = ("steps",)) -> None:
+    """Raise Problem where `steps` steps on `rows` rows are too much work; `path` is what to reduce.
 
     The expression of a loss is evaluated for all rows and outputs at once, so it must not have too many numbers either.
     """
@@ -119,4 +127,4 @@ def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss) ->
     work = model.size * rows * steps
     if work > job.settings.max_work:
         detail = f"{model.size:,} parameters, {rows:,} rows per step and {steps:,} steps are {work:,} steps of work"
-        raise too_large(detail, job.settings.max_work, "max_work", ("steps",))
+        raise too_large(detail, job.settings.max_work, "max_work", path)
