@@ -295,9 +295,9 @@ def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -
     """
     below = y - steps
     power = np.power(x, below)
-    divided = factor / x / x if steps == 2 else factor / x
+    divided = factor / x * out / x if steps == 2 else factor / x * out
     usable = (x != 0.0) & (np.abs(out) > SMALLEST) & np.isfinite(out)
-    return np.where(usable & ((below + steps != y) | np.isinf(power)), divided * out, factor * power)
+    return np.where(usable & ((below + steps != y) | np.isinf(power)), divided, factor * power)
 
 
 def hypot_slope(x: Number, y: Number, out: Number) -> Number:
@@ -311,11 +311,11 @@ def _power_below(factor: Any, x: Any, y: Any, steps: Any, out: Any) -> Callable[
     def number(factor: float, x: float, y: float, steps: int, out: float) -> Any:
         below = y - steps
         if x != 0.0 and abs(out) > SMALLEST and np.isfinite(out):
-            divided = factor / x / x if steps == 2 else factor / x
+            divided = factor / x * out / x if steps == 2 else factor / x * out
             if below + steps != y:
-                return divided * out
+                return divided
             power = np.power(x, below)
-            return divided * out if np.isinf(power) else factor * power
+            return divided if np.isinf(power) else factor * power
         return factor * np.power(x, below)
 
     return number if isinstance(x, types.Float) else None

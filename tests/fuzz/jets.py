@@ -40,15 +40,19 @@ class Sum(tuple[Any, ...]):
 
 
 class Noise:
-    """Moves every number by up to `units` units in the last place, or, for 0, not at all. Jets have derivatives by `leaves`."""
+    """Moves numbers by `units` units in the last place, up or down, and 0 not at all. Jets have derivatives by `leaves`."""
 
     def __init__(self, leaves: int, units: float, seed: int) -> None:
         self.leaves = leaves
+        self.at_kink = False  # whether relu's argument was exactly 0, where its slope is a convention
         self.steep = False  # whether any slope on the way was infinite, even by what does not depend on a leaf
         self.out_of_range = False  # whether any value on the way is infinite, or has lost digits, as a double
         self.bends_out_of_range = False  # the same for second partials
         self.units = units
-        self.draw = random.Random(seed).uniform
+        self.random = random.Random(seed)
+
+    def _units(self) -> Any:
+        return mpf(self.random.choice((-1.0, 1.0)) * self.units)
 
     def __call__(self, x: Any) -> Any:
         """The number, moved."""
@@ -56,7 +60,7 @@ class Noise:
             return mpmath.fsum(map(self, x))
         if not self.units or not x or mpmath.isinf(x):
             return x
-        return x * (1 + mpf(self.draw(-self.units, self.units)) * UNIT) + mpf(self.draw(-self.units, self.units)) * TINY
+        return x * (1 + self._units() * UNIT) + self._units() * TINY
 
 
 def _defined(condition: bool) -> None:
@@ -365,6 +369,7 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     numbers = [a.value for a in args]
     if any(mpmath.isinf(x) for x in numbers):
         raise Unknown
+    noise.at_kink = noise.at_kink or (op == "relu" and numbers[0] == 0)
     try:
         if op in UNARY:
             fun, d, dd = UNARY[op]
