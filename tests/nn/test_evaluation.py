@@ -186,7 +186,8 @@ def test_cross_entropy_of_equal_scores_is_the_logarithm_of_their_number(scale: f
     graph = network_graph(model, row, target, loss)
     table = transforms.backward(graph)
     assert table.value == pytest.approx(math.log(outputs), rel=1e-15)
-    np.testing.assert_allclose([table.gradients[f"layers.0.biases.{k}"] for k in range(outputs)], slopes, rtol=1e-15)
+    found_slopes = [float(table.gradients[f"layers.0.biases.{k}"]) for k in range(outputs)]
+    np.testing.assert_allclose(found_slopes, slopes, rtol=1e-15)
 
 
 def test_cross_entropy_of_a_sure_and_right_score_keeps_its_digits() -> None:
