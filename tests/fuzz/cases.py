@@ -213,7 +213,7 @@ def check(case: Case, rng: random.Random, tally: Counter[str], runs: int = RUNS,
             noisy = [expected(exact(case, Noise(leaves, UNITS, seed)), list(tangents.values())) for seed in seeds]
     except Unknown:
         tally["undefined"] += 1
-        return wrong + _beside(case, ways["one"], tangents, tally)
+        return wrong + beside(case, ways["one"], tangents, tally)
     if still.out_of_range:
         tally["out of range"] += 1
         return wrong
@@ -241,7 +241,7 @@ def check(case: Case, rng: random.Random, tally: Counter[str], runs: int = RUNS,
     if still.at_kink:
         return wrong
     if truth["tangent"] is None or truth["d0"] is None:
-        wrong += _beside(case, ways["one"], tangents, tally)
+        wrong += beside(case, ways["one"], tangents, tally)
     return wrong
 
 
@@ -249,7 +249,7 @@ def _same(a: float, b: float) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
-def _beside(case: Case, found: Mapping[str, float], tangents: Mapping[str, float], tally: Counter[str]) -> list[str]:
+def beside(case: Case, found: Mapping[str, float], tangents: Mapping[str, float], tally: Counter[str]) -> list[str]:
     """Where something is infinite or not defined: a number that is answered must be the limit from a side, if there is one."""
     if not math.isfinite(found["value"]) or any(node.op in JUMPS for node in case.nodes):
         return []  # which the value says, or there need be no limit

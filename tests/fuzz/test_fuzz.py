@@ -1,7 +1,10 @@
 """A small part of the comparison of random expressions with mpmath; `python -m tests.fuzz --count 300000` is the whole."""
 
+import math
 import random
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -23,21 +26,36 @@ def test_random_expressions_are_what_mpmath_says(part: int) -> None:
     assert tally["compared"] > CASES / 8, "most cases must be defined, or nothing is compared"
 
 
+Change = Callable[[str, float], float]
+
+
 @pytest.mark.parametrize(
-    ("text", "wrong"),
+    "change",
     [
-        ("a rule that is off by 100 units in the last place", lambda key, x: x * (1 + 1.2e-14) if key == "d0" else x),
-        ("a number where the truth is infinite", lambda key, x: 0.0 if key == "d1" else x),
-        ("a refusal without a reason", lambda key, x: float("nan") if key == "value" else x),
+        pytest.param(
+            lambda key, x: x * (1 + 1.2e-14) if key == "d0" else x, id="a gradient off by 100 units in the last place"
+        ),
+        pytest.param(lambda key, x: 0.0 if key == "d1" else x, id="a gradient of 0"),
+        pytest.param(lambda key, x: math.nan if key == "value" else x, id="a value refused without a reason"),
+        pytest.param(lambda key, x: 1.5 * x if key == "d10" else x, id="a second derivative that is half as large again"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_planted_faults_are_found(text: str, wrong: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    case = Case(
-        (Node("x0", "value"), Node("x1", "value"), Node("n0", "exp", ("x0",)), Node("n1", "mul", ("n0", "x1"))),
-        {"x0": 1.0, "x1": 2.0},
-    )
+def test_planted_faults_are_found(change: Change, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = (Node("x0", "value"), Node("x1", "value"), Node("n0", "exp", ("x0",)), Node("n1", "mul", ("n0", "x1")))
+    case = Case(nodes, {"x0": 1.0, "x1": 2.0})
     assert not check(case, random.Random(1), Counter())
     right = cases.numbers_of
-    monkeypatch.setattr(cases, "numbers_of", lambda *given: {key: wrong(key, x) for key, x in right(*given).items()})  # type: ignore[operator]
+
+    def wrong(*given: Any, **options: Any) -> dict[str, float]:
+        return {key: change(key, x) for key, x in right(*given, **options).items()}
+
+    monkeypatch.setattr(cases, "numbers_of", wrong)
     assert check(case, random.Random(1), Counter())
+
+
+def test_a_number_where_the_limit_is_another_is_found() -> None:
+    """The slope of `sqrt(x)**2` is 1; an engine that answered 0 at 0 would be wrong."""
+    case = Case((Node("x0", "value"), Node("n0", "sqrt", ("x0",)), Node("n1", "square", ("n0",))), {"x0": 0.0})
+    found = {"value": 0.0, "d0": 0.0}
+    assert cases.beside(case, found, {"x0": 1.0}, Counter())
+    assert not cases.beside(case, {**found, "d0": math.nan}, {"x0": 1.0}, Counter())
