@@ -60,6 +60,7 @@ def test_nearest_name(name: str, known: list[str], hint: str) -> None:
     assert nearest(name, known) == hint
 
 
+@pytest.mark.alone
 def test_a_hint_is_cheap() -> None:
     """Only some of a million names are compared, and only short ones."""
     began = time.perf_counter()

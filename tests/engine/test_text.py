@@ -257,6 +257,7 @@ def in_time(seconds: float) -> Any:
     return Watch()
 
 
+@pytest.mark.alone
 def test_five_thousand_nested_parentheses() -> None:
     with in_time(5):
         assert number("(" * 5000 + "x" + ")" * 5000, x=2.0) == 2.0
@@ -265,6 +266,7 @@ def test_five_thousand_nested_parentheses() -> None:
         assert number("(x if x else " * 5000 + "1" + ")" * 5000, x=2.0) == 2.0
 
 
+@pytest.mark.alone
 def test_a_sum_of_a_hundred_thousand_terms() -> None:
     with in_time(10):
         graph = parse(" + ".join(["x"] * 100_000))
@@ -272,6 +274,7 @@ def test_a_sum_of_a_hundred_thousand_terms() -> None:
     assert got.value == 50_000.0 and got.gradients["x"] == 100_000.0
 
 
+@pytest.mark.alone
 def test_a_hundred_thousand_minus_signs() -> None:
     with in_time(10):
         got = backward(parse("-" * 100_001 + "x"), {"x": 0.5})
@@ -279,6 +282,7 @@ def test_a_hundred_thousand_minus_signs() -> None:
     assert number("-" * 100_000 + "3") == 3.0
 
 
+@pytest.mark.alone
 def test_long_powers_comparisons_and_conditions() -> None:
     with in_time(10):
         assert number("**".join(["x"] * 20_000), x=1.0) == 1.0

@@ -387,6 +387,7 @@ def in_process(code: str, seconds: float) -> str:
     return done.stdout
 
 
+@pytest.mark.alone
 def test_a_chain_of_a_million_values_is_differentiated_and_freed() -> None:
     """In a process with a recursion limit that leaves no room for recursion, to its end."""
     out = in_process(

@@ -32,9 +32,7 @@ Change = Callable[[str, float], float]
 @pytest.mark.parametrize(
     "change",
     [
-        pytest.param(
-            lambda key, x: x * (1 + 1.2e-14) if key == "d0" else x, id="a gradient off by 100 units in the last place"
-        ),
+        pytest.param(lambda key, x: x * (1 + 1.2e-14) if key == "d0" else x, id="a gradient off by 100 last bits"),
         pytest.param(lambda key, x: 0.0 if key == "d1" else x, id="a gradient of 0"),
         pytest.param(lambda key, x: math.nan if key == "value" else x, id="a value refused without a reason"),
         pytest.param(lambda key, x: 1.5 * x if key == "d10" else x, id="a second derivative that is half as large again"),

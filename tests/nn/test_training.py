@@ -169,6 +169,7 @@ def test_generator_yields_every_row_once() -> None:
     assert trained.stopped == "completed" and trained.detail is None
 
 
+@pytest.mark.alone
 def test_deadline_ends_training_with_the_model_so_far() -> None:
     steps = 10_000_000
     began = time.perf_counter()

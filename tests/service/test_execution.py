@@ -117,6 +117,7 @@ def test_full_queue_is_refused_at_once() -> None:
     run(test)
 
 
+@pytest.mark.alone
 def test_waiting_job_ends_at_its_deadline() -> None:
     async def test(execution: Execution) -> None:
         running, waiting = started(execution), Job(SETTINGS, time.perf_counter() + 0.05, {})
@@ -144,6 +145,7 @@ def test_client_that_leaves_gives_up_its_place_in_the_queue() -> None:
     run(test)
 
 
+@pytest.mark.alone
 def test_place_is_free_only_when_the_thread_has_ended() -> None:
     """Else threads of clients that left would pile up beside those of others."""
 

@@ -94,6 +94,7 @@ def test_long_response_is_compressed_for_clients_that_accept_it(count: int, comp
     assert plain.headers["vary"] == zipped.headers["vary"] == "Accept-Encoding"
 
 
+@pytest.mark.alone
 def test_computation_waits_until_the_kernels_are_ready() -> None:
     async def test() -> None:
         app = numbers_app()
@@ -117,6 +118,7 @@ def test_process_lives_before_it_is_ready(ready: bool) -> None:
         assert int(response.headers["retry-after"]) >= 1 and response.json()["type"] == "/problems/overloaded"
 
 
+@pytest.mark.alone
 def test_deadline_runs_from_the_request() -> None:
     router = APIRouter(route_class=ComputationRoute)
 

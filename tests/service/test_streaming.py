@@ -90,6 +90,7 @@ def test_events_have_a_name_and_a_line_of_json() -> None:
     assert response.text == 'event: progress\ndata: {"step":0}\n\nevent: result\ndata: {"step":1}\n\n'
 
 
+@pytest.mark.alone
 def test_progress_is_thinned_and_results_are_not() -> None:
     """At most one in 100 ms."""
     began = time.perf_counter()
@@ -124,6 +125,7 @@ def test_stream_has_one_media_type(accept: str) -> None:
     assert response.status_code == 406 and "text/event-stream" in response.json()["detail"]
 
 
+@pytest.mark.alone
 def test_place_in_the_pool_is_free_after_the_stream() -> None:
     async def test() -> None:
         ended: list[int] = []
