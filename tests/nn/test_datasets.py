@@ -63,6 +63,16 @@ def test_moons_equal_those_of_scikit_learn(samples: int, noise: float | None, se
     assert found.targets.tolist() == [2.0 * c - 1.0 for c in classes.tolist()]
 
 
+@pytest.mark.parametrize(("samples", "noise", "seed"), [(100, 0.1, 1337), (7, 0.0, 0), (50, 2.0, 2**32 - 1)])
+def test_circles_and_blobs_equal_those_of_scikit_learn(samples: int, noise: float, seed: int) -> None:
+    circles = sklearn_datasets.make_circles(samples, noise=noise, random_state=seed, factor=0.5)
+    blobs = sklearn_datasets.make_blobs(samples, cluster_std=noise, random_state=seed, centers=2)
+    for name, (inputs, classes) in {"circles": circles, "blobs": blobs}.items():
+        found = load(name, samples, noise, seed)
+        assert found.inputs.tolist() == inputs.tolist()
+        assert found.targets.tolist() == [2.0 * c - 1.0 for c in classes.tolist()]
+
+
 def test_moons_of_the_demo_equal_micrograds() -> None:
     found, published = load("moons", 100, 0.1, 1337), demo()
     assert found.inputs.tolist() == published["inputs"]
@@ -132,6 +142,14 @@ def test_arms_of_the_spiral_mirror_each_other() -> None:
     radii, angles = np.hypot(*one.T), np.unwrap(np.arctan2(*one.T[::-1]))
     assert (np.diff(radii) > 0).all() and (np.diff(angles) > 0).all()
     np.testing.assert_allclose(angles - angles[0], (radii - radii[0]) * (angles[-1] - angles[0]) / (radii[-1] - radii[0]))
+
+
+def test_arm_of_the_spiral_makes_one_and_a_half_turns_to_the_radius_two() -> None:
+    found = load("spiral", 200, 0.0, 0)
+    arm = found.inputs[found.targets == 1.0]
+    radii, angles = np.hypot(*arm.T), np.unwrap(np.arctan2(*arm.T[::-1]))
+    np.testing.assert_allclose(np.diff(angles), 3 * np.pi / 2 * np.diff(radii))
+    assert 0.0 < radii[0] < 0.05 and 1.95 < radii[-1] < 2.0
 
 
 def test_xor_without_noise_is_the_truth_table() -> None:

@@ -207,6 +207,16 @@ def test_only_a_selection_in_a_loss_stops_what_is_infinite(expression: str, slop
     np.testing.assert_array_equal(found.gradients.layers[0].biases, [slope])
 
 
+def test_selection_in_a_loss_stops_what_is_infinite_in_each_row() -> None:
+    """The derivative of the mean over four rows: a quarter of 1/score above 0, else a quarter of the row's target."""
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    inputs, targets = np.array([[2.0], [0.0], [-3.0], [0.0]]), np.array([[9.0], [5.0], [7.0], [3.0]])
+    loss = losses.of_expression(parse("where(score > 0, log(score), target*score)"))
+    found = evaluation.gradients(one, inputs, targets, loss, by_inputs=True)
+    assert found.input_gradients is not None
+    np.testing.assert_allclose(found.input_gradients[:, 0], [0.125, 1.25, 1.75, 0.75], rtol=1e-15)
+
+
 def test_cross_entropy_equals_that_of_mpmath() -> None:
     model = MLP(2, [5, 4], activation="tanh", seed=9)
     inputs, targets = np.array([[0.5, -1.0], [2.0, 0.3], [-0.7, -0.2]]), np.array([[3.0], [0.0], [1.0]])
@@ -272,6 +282,7 @@ def test_derivative_at_the_kink_of_a_loss_is_zero(name: str, score: float, targe
     [
         pytest.param("max_margin", [-1, 1, 1, 1], 0.75, id="max_margin counts signs"),
         pytest.param("binary_cross_entropy", [0, 1, 1, 0], 0.5, id="binary_cross_entropy counts scores above 0"),
+        pytest.param("binary_cross_entropy", [0.3, 0.4, 0.6, 0.2], 0.75, id="a probability counts as 1 above 0.5"),
         pytest.param("mse", [-1, -1, 1, 1], 1.0, id="mse with signs"),
         pytest.param("mse", [0, 1, 1, 0], 0.5, id="mse with 0 and 1"),
         pytest.param("mse", [0.5, 1, 1, 1], None, id="mse with other numbers"),
@@ -283,6 +294,26 @@ def test_accuracy_is_counted_as_the_contract_says(name: str, targets: list[float
     scores = np.array([[-2.0], [-0.1], [0.2], [3.0]])
     given = np.array([[float(target)] for target in targets])
     assert evaluation.gradients(one, scores, given, losses.named(name)).accuracy == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "expected"),
+    [
+        ("max_margin", -1.0, 1.0), ("max_margin", 1.0, 0.0), ("binary_cross_entropy", 0.0, 1.0),
+        ("binary_cross_entropy", 1.0, 0.0),
+    ],
+)  # fmt: skip
+def test_score_of_zero_is_not_above_zero(name: str, target: float, expected: float) -> None:
+    """micrograd counts (score > 0) == (target > 0)."""
+    one = Model((Layer(np.array([[1.0]]), np.array([0.0])),))
+    assert evaluation.gradients(one, np.zeros((1, 1)), np.array([[target]]), losses.named(name)).accuracy == expected
+
+
+def test_accuracy_is_the_share_of_all_outputs() -> None:
+    same = Model((Layer(np.eye(2), np.zeros(2)),))
+    scores, targets = np.array([[2.0, -1.0], [-0.5, 3.0]]), np.array([[1.0, 1.0], [-1.0, 1.0]])
+    found = evaluation.gradients(same, scores, targets, losses.named("max_margin"))
+    assert found.accuracy == 0.75
 
 
 # --- blocks of rows
@@ -381,6 +412,17 @@ def test_memory_of_a_pass_is_that_of_its_result(work: str, read_only: bool) -> N
     assert peak < result + 6_000_000
 
 
+@pytest.mark.parametrize("outputs", [1, 10, 200])
+@pytest.mark.parametrize("name", ["huber", "cross_entropy"])
+def test_numbers_of_a_block_do_not_grow_with_the_outputs(name: str, outputs: int) -> None:
+    model, loss, rows = MLP(3, [outputs + 1, outputs + 1], seed=1), losses.named(name), 10**6
+    targets = np.zeros((2, 1 if loss.graph is None else outputs + 1))
+    network, objective = evaluation.network_of(model, loss, rows), evaluation.objective_of(model, targets, loss, 0.0, rows)
+    count = network.cells.size + objective.values.size + objective.adjoints.size
+    # The numbers written in a loss have slots too, but are not counted.
+    assert network.block > evaluation.MIN_BLOCK_ROWS and count <= 1.5 * evaluation.BLOCK_NUMBERS
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "writeable"])
 def test_layout_of_the_data_does_not_matter_and_compiles_nothing(order: Any, read_only: bool) -> None:
@@ -422,3 +464,13 @@ def test_a_class_without_an_output_is_refused(label: float) -> None:
     with pytest.raises(NetworkMismatch, match="classes are the integers 0 to 2") as caught:
         evaluation.gradients(MLP(2, [3]), np.ones((2, 2)), targets, losses.named("cross_entropy"))
     assert caught.value.place == ("targets", 1)
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("cross_entropy", 3.0), ("max_margin", 0.0), ("binary_cross_entropy", 2.0)])
+def test_first_of_several_wrong_targets_is_named(name: str, wrong: float) -> None:
+    targets = np.array([[1.0], [wrong], [1.0], [wrong]])
+    if name != "cross_entropy":
+        targets = np.column_stack([targets, np.ones((4, 2))])
+    with pytest.raises((InvalidNetwork, NetworkMismatch), match="row 1 ") as caught:
+        evaluation.gradients(MLP(2, [3]), np.ones((4, 2)), targets, losses.named(name))
+    assert getattr(caught.value, "place", None) == ("targets", 1)

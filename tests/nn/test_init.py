@@ -30,6 +30,14 @@ def test_uniform_draws_as_micrograd_does(seed: int) -> None:
     assert MLP(3, [5, 4, 2], init="uniform", seed=seed).parameters() == expected
 
 
+def test_large_layer_is_drawn_as_a_small_one() -> None:
+    """Weights are drawn in parts, with no gap between them."""
+    draw = random.Random(5)
+    wide, last = MLP(150, [2 * DRAWN_AT_ONCE // 150 + 3, 2], seed=5).layers
+    for layer in (wide, last):
+        assert layer.weights.ravel().tolist() == [draw.uniform(-1, 1) for _ in range(layer.weights.size)]
+
+
 @pytest.mark.parametrize("init", VARIANCES)
 @pytest.mark.parametrize("seed", [0, 7])
 def test_he_and_xavier_draw_from_pcg64(init: str, seed: int) -> None:

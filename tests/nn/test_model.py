@@ -76,6 +76,15 @@ def test_layer_copies_a_read_only_array_of_another_layout(weights: np.ndarray[An
     assert evaluation.predict(Model((layer,)), np.array([[1.0, 10.0]])).tolist() == [[21.0, 43.0]]
 
 
+def test_layer_copies_a_read_only_array_that_is_not_aligned() -> None:
+    weights = np.zeros(17, np.uint8)[1:].view(np.float64).reshape(1, 2)
+    weights[:] = [[1.0, 2.0]]
+    weights.flags.writeable = False
+    assert not weights.flags.aligned
+    layer = Layer(weights, np.zeros(1))
+    assert layer.weights.tolist() == [[1.0, 2.0]] and layer.weights.flags.aligned and not layer.weights.flags.writeable
+
+
 def test_models_and_layers_are_immutable() -> None:
     layer = Layer(np.array([[1.0, 2.0]]), np.array([0.0]))
     for array in (layer.weights, layer.biases, *(part for made in MLP(2, [2]).layers for part in (made.weights, made.biases))):
@@ -120,6 +129,7 @@ def test_training_does_not_change_its_arguments() -> None:
     [
         pytest.param(MLP(2, [3, 1, 1]), id="one more layer"),
         pytest.param(MLP(2, [4, 1]), id="one more neuron"),
+        pytest.param(MLP(4, [2, 1]), id="as many numbers"),
         pytest.param(MLP(3, [3, 1]), id="one more input"),
     ],
 )

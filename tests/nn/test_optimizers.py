@@ -1,5 +1,6 @@
 """The table of optimizers: defaults, checks of parameters, and the compiled switch that is made from it."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.engine.text import parse
-from app.nn import kernels, optimizers
+from app.nn import Layer, Model, kernels, losses, optimizers, training
 from app.nn.errors import InvalidNetwork
 from app.nn.optimizers import OPTIMIZERS, Buffer, OptimizerRow, Parameter, Step
 
@@ -103,6 +104,83 @@ def test_wrong_parameters_are_refused(words: str, place: tuple[str | int, ...], 
 def test_learning_rate_may_be_an_expression() -> None:
     graph = parse("1/step")
     assert optimizers.make("adam", graph).learning_rate is graph
+
+
+# --- combinations of options
+
+
+def rules_of_pytorch(
+    name: str, o: Mapping[str, Any], theta: Any, gradient: Any, kept: dict[str, Any], number: int, rate: float
+) -> Any:
+    """The parameters after step `number`, by the algorithms in the documentation of torch.optim. Changes `kept`."""
+    if name == "adamw":
+        theta = theta - rate * o["weight_decay"] * theta
+    else:
+        gradient = gradient + o["weight_decay"] * theta
+    if name == "sgd":
+        if o["momentum"]:
+            old = kept.get("momentum_buffer")
+            kept["momentum_buffer"] = gradient if old is None else o["momentum"] * old + (1 - o["dampening"]) * gradient
+            gradient = gradient + o["momentum"] * kept["momentum_buffer"] if o["nesterov"] else kept["momentum_buffer"]
+        return theta - rate * gradient
+    if name == "rmsprop":
+        kept["square_avg"] = o["alpha"] * kept.get("square_avg", 0.0) + (1 - o["alpha"]) * gradient**2
+        spread = kept["square_avg"]
+        if o["centered"]:
+            kept["grad_avg"] = o["alpha"] * kept.get("grad_avg", 0.0) + (1 - o["alpha"]) * gradient
+            spread = spread - kept["grad_avg"] ** 2
+        move = gradient / (np.sqrt(spread) + o["eps"])
+        if o["momentum"]:
+            move = kept["momentum_buffer"] = o["momentum"] * kept.get("momentum_buffer", 0.0) + move
+        return theta - rate * move
+    beta1, beta2 = o["betas"]
+    kept["exp_avg"] = beta1 * kept.get("exp_avg", 0.0) + (1 - beta1) * gradient
+    kept["exp_avg_sq"] = square = beta2 * kept.get("exp_avg_sq", 0.0) + (1 - beta2) * gradient**2
+    if o["amsgrad"]:
+        kept["max_exp_avg_sq"] = square = np.maximum(kept.get("max_exp_avg_sq", 0.0), square)
+    mean, spread = kept["exp_avg"] / (1 - beta1**number), square / (1 - beta2**number)
+    return theta - rate * mean / (np.sqrt(spread) + o["eps"])
+
+
+def combinations(**values: tuple[Any, ...]) -> list[dict[str, Any]]:
+    """Every choice of one value per option."""
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+DECAYS = (0.0, 0.1)
+MOMENTS = {"betas": ((0.7, 0.8),), "eps": (1e-3,), "weight_decay": DECAYS, "amsgrad": (False, True)}
+COMBINATIONS: list[tuple[str, dict[str, Any]]] = [
+    *(
+        ("sgd", chosen)
+        for chosen in combinations(momentum=(0.0, 0.8), dampening=(0.0, 0.3), weight_decay=DECAYS, nesterov=(False, True))
+        if not chosen["nesterov"] or (chosen["momentum"] and not chosen["dampening"])
+    ),
+    *(("adam", chosen) for chosen in combinations(**MOMENTS)),
+    *(("adamw", chosen) for chosen in combinations(**MOMENTS)),
+    *(
+        ("rmsprop", chosen)
+        for chosen in combinations(alpha=(0.9,), eps=(1e-3,), weight_decay=DECAYS, momentum=(0.0, 0.6), centered=(False, True))
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "given"), COMBINATIONS)
+def test_every_combination_of_options_follows_pytorch(name: str, given: dict[str, Any]) -> None:
+    """A linear model under the squared error, whose gradient is known, and a learning rate that changes with the step."""
+    inputs, targets = np.array([[1.0, 2.0], [0.5, -1.0], [-1.5, 0.25]]), np.array([[1.0], [-0.5], [2.0]])
+    model = Model((Layer(np.array([[0.4, -0.3]]), np.array([0.2])),))
+    rows = np.column_stack([inputs, np.ones(3)])
+    theta, kept = model.flat(), dict[str, Any]()
+    for step in range(12):
+        gradient = 2 / 3 * rows.T @ (rows @ theta - targets[:, 0])
+        theta = rules_of_pytorch(name, given, theta, gradient, kept, step + 1, 0.2 / (1 + step))
+    optimizer = optimizers.make(name, parse("0.2/(1 + step)"), given)
+    options = training.TrainingOptions(losses.named("mse"), optimizer, steps=12)
+    found = training.train(model, inputs, targets, options)
+    np.testing.assert_allclose(found.model.flat(), theta, rtol=1e-10)
+    assert set(found.state.buffers) == set(kept)
+    for buffer, expected in kept.items():
+        np.testing.assert_allclose(found.state.buffers[buffer].flat(), expected, rtol=1e-10, err_msg=buffer)
 
 
 # --- a new row

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.engine.errors import EngineError, InvalidNode, UnboundInput
 from app.engine.text import parse
-from app.nn import MLP, Model, evaluation, losses, optimizers, training
+from app.nn import MLP, Layer, Model, evaluation, losses, optimizers, training
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.optimizers import OPTIMIZERS, Optimizer
 from app.nn.training import HistoryRow, TrainingOptions, TrainingResult, TrainingState, batch_rows
@@ -65,6 +65,13 @@ def test_rows_of_a_step_depend_on_seed_and_step_alone(rows: int, size: int, seed
     some, cuts = batch_rows(rows, size, seed, first, steps)
     assert some.tolist() == whole[bounds[first] :].tolist()
     assert cuts.tolist() == (bounds[first:] - bounds[first]).tolist()
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (0, 3), (7, 2), (2**70, 1)])
+def test_order_of_an_epoch_is_numpys_from_seed_and_epoch(seed: int, epoch: int) -> None:
+    """Part of the promise that a seed gives the same training everywhere."""
+    drawn, _ = batch_rows(11, 4, seed, 3 * epoch, 3)
+    assert drawn.tolist() == np.random.Generator(np.random.PCG64([seed, epoch])).permutation(11).tolist()
 
 
 @quick
@@ -233,6 +240,7 @@ def test_infinite_learning_rate_is_found_at_its_step(
 def test_overflow_of_the_loss_returns_the_last_finite_model() -> None:
     found = train(optimizer=sgd(1e9), steps=1000, loss=losses.named("mse"), batch_size=None)
     assert found.stopped == "non-finite" and found.detail
+    assert f"the loss is not finite at step {found.state.step + 1}" in found.detail
     assert np.isfinite(found.model.flat()).all()
     assert all(math.isfinite(row.loss) for row in found.history)
     assert [row.step for row in found.history] == list(range(found.state.step + 1))
@@ -254,6 +262,24 @@ def test_fault_in_the_first_step_returns_the_given_model() -> None:
     assert numbers(found) == [MODEL.parameters(), 0, {}] and found.history == []
 
 
+def test_overflow_of_the_penalty_is_found_at_its_step() -> None:
+    """The data loss and all gradients are finite, but the sum of squares is not."""
+    model = Model((Layer(np.array([[1e160]]), np.array([0.0])),))
+    options = TrainingOptions(losses.named("mse"), sgd(0.1), steps=3, l2=0.5)
+    found = training.train(model, np.zeros((1, 1)), np.zeros((1, 1)), options)
+    assert found.stopped == "non-finite" and found.detail and "the loss is not finite at step 0" in found.detail
+    assert numbers(found) == [[1e160, 0.0], 0, {}] and found.history == []
+
+
+def test_fault_in_the_first_step_after_resuming_keeps_the_state() -> None:
+    part = train(steps=5)
+    found = train(
+        model=part.model, state=part.state, optimizer=optimizers.make("adam", parse("1/(step - 5)"), {"amsgrad": True})
+    )
+    assert found.stopped == "non-finite" and found.detail and "step 5" in found.detail
+    assert numbers(found) == numbers(part) and found.history == []
+
+
 @pytest.mark.parametrize(("name", "buffer"), [("adam", "exp_avg_sq"), ("adamw", "exp_avg_sq"), ("rmsprop", "square_avg")])
 def test_overflow_of_a_buffer_returns_the_model_and_state_before_it(name: str, buffer: str) -> None:
     """The squares of derivatives of 1e200 overflow; the derivatives and the weights do not."""
@@ -263,6 +289,13 @@ def test_overflow_of_a_buffer_returns_the_model_and_state_before_it(name: str, b
     assert found.stopped == "non-finite" and found.detail and "step 0" in found.detail
     assert found.model.parameters() == MLP(2, [1], seed=1).parameters()
     assert found.state == TrainingState(0, {})
+
+
+def test_last_step_is_exact_in_the_learning_rate() -> None:
+    last = 2**52 - 1
+    found = train(optimizer=sgd("step"), state=TrainingState(last), steps=1, loss=losses.named("mae"))
+    assert found.state.step == 2**52 and found.stopped == "completed"
+    assert [(row.step, row.learning_rate) for row in found.history] == [(last, float(last))]
 
 
 # --- errors before the first step
@@ -311,6 +344,13 @@ WITHOUT_AMSGRAD = train(optimizer=optimizers.make("adam", 0.1), steps=1).state
             ("loss",),
             {"loss": losses.of_expression(parse("score = target; score**2"))},
             id="loss assigns the score",
+        ),
+        pytest.param(
+            "'score'",
+            InvalidNode,
+            ("loss",),
+            {"loss": losses.of_expression(parse("score = 3; score**2"))},
+            id="score is a number",
         ),
         pytest.param(
             "'stepp'", UnboundInput, ("optimizer", "learning_rate"), {"optimizer": sgd("1/stepp")}, id="unknown name in a rate"

@@ -176,6 +176,15 @@ def test_graph_object_survives_the_wire() -> None:
     assert list(again.nodes) == list(graph.nodes) and again.outputs == graph.outputs
 
 
+def test_graph_object_keeps_numbers_of_zero() -> None:
+    nodes = (Node("x", "value", (), 0.0), Node("y", "mul", ("x", 0.0), None, ""))
+    found = json.loads(encode(graph_object(nodes, ("y",))))
+    assert found["nodes"] == [
+        {"id": "x", "op": "value", "data": 0.0},
+        {"id": "y", "op": "mul", "args": ["x", 0.0], "label": ""},
+    ]
+
+
 # --- texts and limits
 
 

@@ -80,5 +80,20 @@ def test_number_of_no_node_is_named() -> None:
         numbers.named("the local gradient", Quantity.GRADIENT, "y", math.inf)
 
 
+def test_number_of_no_node_is_at_the_node_that_uses_it() -> None:
+    numbers = numbers_of("y = x*x", {"x": 1}, allow_null=False)
+    with pytest.raises(NonFinite) as caught:
+        numbers.named("the gradient by the number 2", Quantity.GRADIENT, "y.1", math.nan, "y")
+    assert caught.value.place == ("nodes", numbers.graph.index["y"])
+
+
+def test_fault_of_the_output_is_found_with_the_tangents_of_the_request() -> None:
+    """The derivative of a square root at 0 is infinite, which only a tangent of x shows."""
+    numbers = numbers_of("a = sqrt(x); y = 2*a", {"x": 0}, allow_null=False)
+    with pytest.raises(NonFinite, match="'a' = sqrt") as caught:
+        numbers.one(Quantity.TANGENT, math.inf, seeds={"x": 1.0})
+    assert caught.value.place == ("nodes", numbers.graph.index["a"])
+
+
 def test_no_nan_gets_into_json() -> None:
     assert bodies.encode({"x": math.nan}) == b'{"x":null}'

@@ -10,6 +10,7 @@ import pytest
 from app.api.networks import translation
 from app.api.networks.models import NetworkSpec, TrainRequest
 from app.nn import MLP, losses, optimizers
+from app.nn.datasets import load
 from app.nn.training import HistoryRow, TrainingState
 from app.service.bodies import encode, parse
 from app.service.execution import Job
@@ -105,9 +106,18 @@ def test_dataset_by_name_has_rows() -> None:
     assert translation.inputs_of(request.data, model).tolist() == inputs.tolist()
 
 
+@pytest.mark.parametrize("fields", [{"noise": 0.5}, {"noise": 0.0}, {"seed": 4, "noise": 0.2}, {"samples": 7}, {}])
+def test_dataset_by_name_is_that_of_the_library(fields: dict[str, Any]) -> None:
+    request = request_with(data={"dataset": "spiral", **fields})
+    model = translation.model_of(request.model, JOB, "model")
+    assert translation.inputs_of(request.data, model).tolist() == load("spiral", **fields).inputs.tolist()
+
+
 def test_spec_is_the_model_of_the_library() -> None:
-    spec = NetworkSpec(inputs=2, layers=[3, 1], activation="tanh", seed=7)
-    assert translation.model_of(spec, JOB, "model").flat().tolist() == MLP(2, [3, 1], activation="tanh", seed=7).flat().tolist()
+    options: dict[str, Any] = {"activation": "tanh", "output_activation": "sigmoid", "init": "he", "seed": 7}
+    found = translation.model_of(NetworkSpec(inputs=2, layers=[3, 1], **options), JOB, "model")
+    assert found.flat().tolist() == MLP(2, [3, 1], **options).flat().tolist()
+    assert [layer.activation for layer in found.layers] == ["tanh", "sigmoid"]
 
 
 def test_model_survives_the_wire() -> None:

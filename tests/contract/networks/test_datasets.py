@@ -37,6 +37,12 @@ def test_list_states_features_and_default_samples(client: httpx.Client, listed: 
     assert len(json_of(get(client, name))["inputs"]) == row["samples"]
 
 
+def test_list_states_the_noise_of_generated_datasets(listed: dict[str, dict[str, Any]]) -> None:
+    """Of a bundled dataset it is null, since there is none to choose; of `xor` it is 0."""
+    noise = {"moons": 0.1, "circles": 0.05, "blobs": 1.0, "spiral": 0.05, "xor": 0.0}
+    assert {name: row["noise"] for name, row in listed.items()} == {name: noise.get(name) for name in NAMES}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_shape_and_targets_of_a_dataset(client: httpx.Client, name: str) -> None:
     response = get(client, name, samples=4, seed=1)

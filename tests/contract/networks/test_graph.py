@@ -113,13 +113,14 @@ def test_inputs_of_the_graph_can_be_bound_to_a_batch(post: Post) -> None:
 
 
 def test_loss_with_an_id_of_128_characters(post: Post) -> None:
-    """Ids that the graph derives from those of the loss stay valid."""
-    name = "d" * 128
+    """Ids that the graph derives from those of the loss stay valid, and different."""
+    name, other = "d" * 128, "e" * 128
     nodes = [
         {"id": "score", "op": "value"},
         {"id": "target", "op": "value"},
         {"id": name, "op": "sub", "args": ["score", "target"]},
-        {"id": "loss", "op": "square", "args": [name]},
+        {"id": other, "op": "square", "args": [name]},
+        {"id": "loss", "op": "mul", "args": [name, other]},
     ]
     loss = {"expression": {"nodes": nodes, "output": "loss"}}
     found = call(post, "backward", model=MODEL, data={"inputs": [[1, 2]], "targets": [0.5]}, loss=loss)

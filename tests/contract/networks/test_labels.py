@@ -62,6 +62,8 @@ def test_cross_entropy_needs_one_class_per_row(post: Post) -> None:
     assert_fault(post("networks/train", **request), request, NEITHER, "/data/targets", ["class"])
 
 
-def test_decision_boundary_needs_as_many_targets_as_rows(post: Post) -> None:
-    request = {"model": MODEL, "data": {"inputs": [[0, 0], [1, 1]], "targets": [1]}}
-    assert_fault(post("networks/decision-boundary", **request), request, "shape-mismatch", "/data/targets", ["1", "2"])
+@pytest.mark.parametrize("targets", [[1], [1, -1, 1]], ids=["fewer", "more"])
+def test_decision_boundary_needs_as_many_targets_as_rows(post: Post, targets: list[int]) -> None:
+    request = {"model": MODEL, "data": {"inputs": [[0, 0], [1, 1]], "targets": targets}}
+    words = [str(len(targets)), "2"]
+    assert_fault(post("networks/decision-boundary", **request), request, "shape-mismatch", "/data/targets", words)
