@@ -75,6 +75,7 @@ def test_zero_times_infinity_is_never_a_number(text: str, x: float, points: int 
         ("(log(x) < 0) + x", 0.0, 1.0),
         ("where(x > 0, sigmoid(log(x)), 5*x)", 0.0, 5.0),
         ("where(x, exp(800*x)*exp(800), x)", 0.0, 1.0),
+        ("where(x > 5, x*(1e200*1e200), 3*x)", 0.0, 3.0),  # an infinite slope whose own slope is finite
     ],
 )
 def test_what_was_not_selected_passes_nothing_on(text: str, x: float, slope: float, points: int | None) -> None:

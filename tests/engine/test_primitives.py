@@ -713,6 +713,24 @@ def test_values_and_partials_at_the_edges_of_domains(
     np.testing.assert_array_equal([got.value, *(got.gradients[by] for by in "xy"[: len(point)])], [value, *gradient])
 
 
+@pytest.mark.parametrize("points", [None, 3, 128])
+@pytest.mark.parametrize(
+    ("text", "point", "by", "want"),
+    [
+        ("x**y", (0.0, 0.0), "yy", 0.0),  # 0**y is constant for y > 0
+        ("x**y", (0.0, 2.0), "xy", 0.0),
+        ("x**y", (0.0, 1.0), "xy", -INF),  # 1 + log(x), at 0
+        ("elu(x)", (0.0,), "xx", 1.0),
+    ],
+)
+def test_second_partials_at_the_edges_of_domains(
+    text: str, point: tuple[float, ...], by: str, want: float, points: int | None
+) -> None:
+    """As documented for kinks, and else the limit from within the domain."""
+    got = at(parse(text), dict(zip("xy", point, strict=False)), points)
+    assert got.hessian[by[0]][by[1]] == got.hessian[by[1]][by[0]] == want
+
+
 @pytest.mark.parametrize("points", [None, 128])
 @pytest.mark.parametrize(
     ("text", "point", "want"),

@@ -235,6 +235,7 @@ def test_a_jacobian_takes_one_walk_for_each_of_the_fewer(monkeypatch: pytest.Mon
         (["x", "y", "z"], ("a", "b", "c", "d"), ["push"] * 3),
         (["x", "y", "z"], ("d",), ["pull"]),
         (["x", "y", "z"], ("b", "d"), ["pull"] * 2),
+        (["x", "y"], ("b", "d"), ["pull"] * 2),
     ):
         walks.clear()
         jacobian(Graph(nodes, outputs), {"x": 1.0, "y": 2.0, "z": 3.0}, wrt)
@@ -431,6 +432,14 @@ def test_a_zero_tangent_or_cotangent_passes_nothing_on(points: int | None) -> No
     assert np.all(everywhere(hvp(power, inputs, {"x": 1.0}, ["x"]).hvp["x"], points) == -12.0)
     assert np.all(everywhere(hessian(power, inputs, ["x"]).hessian["x"]["x"], points) == -12.0)
     assert np.all(everywhere(hvp(parse("x**3"), spread({"x": -2.0}, points), {"x": 1.0}).hvp["x"], points) == -12.0)
+
+
+@SIZES
+def test_a_negative_tangent_or_cotangent_counts(points: int | None) -> None:
+    """The slope of sqrt at 0 is infinite: times -2 it is minus infinity."""
+    graph, inputs = parse("sqrt(x)"), spread({"x": 0.0}, points)
+    assert np.all(everywhere(jvp(graph, inputs, {"x": -2.0}).tangent, points) == -INF)
+    assert np.all(everywhere(backward(graph, inputs, cotangent=-2.0).gradients["x"], points) == -INF)
 
 
 @SIZES
@@ -694,6 +703,7 @@ def test_inputs_can_be_any_type_of_number(number: Any) -> None:
         ),
         (lambda g: evaluate(g, {"x": [1.0], "y": []}), ShapeMismatch, ("inputs", "y"), "'y' has 0 numbers and 'x' has 1"),
         (lambda g: backward(g, {"x": 1.0, "y": 1.0}, ["x", "q"]), UnknownNode, ("wrt", 1), "there is no node 'q'"),
+        (lambda g: backward(g, {"x": 1.0, "y": 1.0}, ["x", "x", "q"]), UnknownNode, ("wrt", 2), "there is no node 'q'"),
         (lambda g: hessian(g, {"x": 1.0, "y": 1.0}, ["q"]), UnknownNode, ("wrt", 0), "The nodes are 'x', 's', 'y'"),
         (lambda g: jacobian(g, {"x": 1.0, "y": 1.0}, ["q"]), UnknownNode, ("wrt", 0), "there is no node 'q'"),
         (lambda g: hvp(g, {"x": 1.0, "y": 1.0}, {"x": 1.0}, ["q"]), UnknownNode, ("wrt", 0), "there is no node 'q'"),
@@ -764,6 +774,13 @@ def test_check_reports_all_three(points: int | None) -> None:
         np.testing.assert_allclose(everywhere(found, points), want, rtol=1e-14)
     np.testing.assert_allclose(everywhere(check.numeric, points), want, rtol=1e-9)
     assert agrees(check, 1e-8) and np.shape(check.relative_error) == (() if points is None else (points,))
+
+
+@SIZES
+def test_check_agrees_where_a_large_value_hides_a_slope_of_zero(points: int | None) -> None:
+    """exp(x) - x has the slope 0 at 0. Rounding at 1e7 makes about 1e-7 of it, which is compared with 1 and not with 0."""
+    check = check_gradients(parse("exp(x) - x + 1e7"), spread({"x": 0.0}, points))["x"]
+    assert agrees(check, 1e-6) and np.all(everywhere(check.numeric, points) != 0.0)
 
 
 @SIZES
