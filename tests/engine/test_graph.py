@@ -128,6 +128,12 @@ def test_a_cycle_of_long_names_is_abbreviated_too() -> None:
     assert len(refused(GraphCycle, Node(long, "neg", (long,))).detail) < 120
 
 
+@pytest.mark.parametrize(("length", "shown"), [(30, "n" * 30), (31, "n" * 29 + "…")])
+def test_an_id_in_a_cycle_is_cut_beyond_thirty_characters(length: int, shown: str) -> None:
+    name = "n" * length
+    assert refused(GraphCycle, Node(name, "neg", (name,))).detail == f"the graph has a cycle: {shown} -> {shown}"
+
+
 def test_a_cycle_of_three_hundred_thousand_nodes_needs_no_recursion() -> None:
     count = 300_000
     nodes = [Node(str(k), "neg", (str((k + 1) % count),)) for k in range(count)]
@@ -187,12 +193,21 @@ def test_an_unknown_output(outputs: tuple[str, ...], path: tuple[str | int, ...]
     assert (error.detail, error.place) == (f"there is no node '{unknown}'. {hint}", path)
 
 
+@pytest.mark.parametrize("count", [8, 9])
+def test_up_to_eight_nodes_are_listed_for_an_unknown_output(count: int) -> None:
+    nodes = [Node(f"n{k}", "value") for k in range(count)]
+    detail = refused(UnknownNode, *nodes, outputs=("other",)).detail
+    listed = f" The nodes are {', '.join(repr(node.id) for node in nodes)}."
+    assert detail == "there is no node 'other'." + (listed if count == 8 else "")
+
+
 @pytest.mark.parametrize(
     ("op", "hint"),
     [
         ("sinn", " Did you mean 'sin'?"),
         ("SIN", " Did you mean 'sin'?"),
         ("power", " Did you mean 'pow'?"),
+        ("ln", " It is called 'log'."),
         ("Value", " Did you mean 'value'?"),
         ("qqq", ""),
         ("", ""),

@@ -314,6 +314,8 @@ SYNTAX: list[tuple[str, int, int, str]] = [
     ("max(x,, y)", 1, 7, "expected a number, a name, a call or '(', found ','"),
     ("max(, x)", 1, 5, "found ','"),
     ("max(x y)", 1, 7, "expected an operator, ',' or ')', found 'y'"),
+    ("(max(x y))", 1, 8, "expected an operator, ',' or ')', found 'y'"),
+    ("max((x y))", 1, 8, "expected an operator or ')', found 'y'"),
     ("max(x", 1, 6, "expected an operator, ',' or ')', found the end of the text"),
     ("sin(x +)", 1, 8, "expected a number, a name, a call or '(', found ')'"),
     ("()", 1, 2, "expected a number, a name, a call or '(', found ')'"),

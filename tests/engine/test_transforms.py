@@ -484,6 +484,13 @@ def test_a_gradient_of_exactly_nothing_is_plus_zero(points: int | None) -> None:
         assert np.all(numbers == 0.0) and not np.signbit(numbers).any()
 
 
+@SIZES
+@pytest.mark.parametrize("text", ["x - 0*y", "x - y*0", "x + y*-0.0", "0*y - x"])
+def test_a_zero_that_arrives_alone_is_plus_zero(text: str, points: int | None) -> None:
+    gradient = everywhere(backward(parse(text), spread({"x": 1.0, "y": 2.0}, points)).gradients["y"], points)
+    assert np.all(gradient == 0.0) and not np.signbit(gradient).any()
+
+
 # --- shapes of graphs
 
 
@@ -859,6 +866,7 @@ def test_check_by_an_operation_needs_no_numbers_for_dead_code() -> None:
         (np.exp, 20.0, math.exp(20.0)),
         (lambda x: 1e-8 * x**3, 2.0, 1.2e-7),
         (np.log, 1e-3, 1e3),
+        (np.log, 1e-14, 1e14),  # closer to the edge than the smallest step of those from 1/80
         (lambda x: 1.0 / x, 1e-6, -1e12),
         (lambda x: x * 0.0 + 3.0, 5.0, 0.0),
         (np.sqrt, 1e12, 0.5e-6),

@@ -375,6 +375,12 @@ def test_any_labels_make_a_graph(one: str, other: str) -> None:
     assert transforms.backward(graph).value == math.exp(8.0)
 
 
+def test_a_label_becomes_an_id_up_to_128_characters() -> None:
+    for length, kept in ((128, True), (129, False)):
+        label = "n" * length
+        assert (graph_of(value(2.0, label=label)).output == label) == kept
+
+
 # --- sizes
 
 
