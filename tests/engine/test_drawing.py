@@ -270,6 +270,8 @@ def test_many_points_and_unknown_numbers() -> None:
     text = dot(nodes, edges)
     assert "{ x | data 1, 2, 3, ... | grad 2, 2, 2, ... }" in text
     assert '[label="2, 2, 2, ..."]' in text
+    three, _ = rows(parse("x*2"), {"x": [1.0, 2.0, 3.0]})
+    assert "{ x | data 1, 2, 3 | grad 2, 2, 2 }" in dot(three, [])
     unknown = [NodeRow("x", None, "value", None, [None, 1.0], 0, True)]  # type: ignore[arg-type]
     assert "{ x | data ? | grad ?, 1 }" in dot(unknown, [])
 

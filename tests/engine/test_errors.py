@@ -43,6 +43,11 @@ def test_quoted_names_are_short_and_printable(name: object) -> None:
     assert quoted[0] in "'\"" and quoted[-1] == quoted[0]
 
 
+@pytest.mark.parametrize(("length", "shown"), [(60, "n" * 60), (61, "n" * 59 + "…")])
+def test_a_quoted_name_is_cut_beyond_sixty_characters(length: int, shown: str) -> None:
+    assert quote("n" * length) == f"'{shown}'"
+
+
 @pytest.mark.parametrize(
     ("name", "known", "hint"),
     [
@@ -53,6 +58,7 @@ def test_quoted_names_are_short_and_printable(name: object) -> None:
         ("zzz", [], ""),
         ("", ["x"], ""),
         ("n" * 200, ["n" * 59], " Did you mean '" + "n" * 59 + "'?"),
+        ("n" * 200, ["n" * 60], " Did you mean '" + "n" * 60 + "'?"),
         ("n" * 200, ["n" * 61], ""),
     ],
 )

@@ -1,6 +1,7 @@
 """The gradient table: immutable, and zero for what it does not hold."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,3 +52,16 @@ def test_attributes_of_gradients_cannot_be_deleted() -> None:
 def test_entries_can_be_arrays() -> None:
     gradients = Gradients({"x": np.array([1.0, 2.0])})
     assert gradients["x"].tolist() == [1.0, 2.0] and gradients["nobody"] == 0.0
+
+
+def test_a_copy_has_the_entries_that_the_index_points_at() -> None:
+    gradients: Gradients[str, float] = Gradients.of({"x": 0, "z": 2}, np.array([1.0, 2.0, 3.0]))
+    assert gradients.copy() == dict(gradients) == {"x": 1.0, "z": 3.0}
+
+
+def test_entries_of_many_points_are_read_only() -> None:
+    entries = np.ones((2, 3))
+    gradients: Gradients[str, Any] = Gradients.of({"x": 0, "y": 1}, entries)
+    for array in (entries, gradients["x"]):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0.0

@@ -519,6 +519,7 @@ SPECIAL: list[tuple[str, tuple[float, ...]]] = [
     ("tanh", (1000.0,)),
     ("tanh", (-1000.0,)),
     ("tanh", (20.0,)),
+    ("tanh", (-20.0,)),
     ("tanh", (1e-300,)),
     ("softplus", (1000.0,)),
     ("softplus", (-1000.0,)),

@@ -567,6 +567,20 @@ def test_constant_output_unreachable_input_and_dead_code(points: int | None) -> 
 
 
 @SIZES
+def test_derivatives_by_dead_code_are_zero_beside_an_infinite_slope(points: int | None) -> None:
+    """The root's slope at 0 is infinite, so that each derivative is walked on its own."""
+    nodes = (Node("x", "value"), Node("dead", "exp", ("x",)), Node("r", "sqrt", ("x",)), Node("y", "neg", ("x",)))
+    graph, inputs = Graph((*nodes, Node("f", "add", ("r", 1))), ("f", "y", "x")), spread({"x": 0.0}, points)
+    table = jacobian(graph, inputs, ["x", "dead"]).jacobian
+    want = {"f": {"x": INF, "dead": 0.0}, "y": {"x": -1.0, "dead": 0.0}, "x": {"x": 1.0, "dead": 0.0}}
+    for output, row in want.items():
+        for name, entry in row.items():
+            assert np.all(everywhere(table[output][name], points) == entry)
+    second = hessian(graph, inputs, ["dead", "y"])
+    assert np.all(everywhere(second.hessian["dead"]["dead"], points) == 0.0)
+
+
+@SIZES
 def test_single_leaf_and_leaf_outputs(points: int | None) -> None:
     graph = Graph((Node("x", "value", data=4.0), Node("y", "sqrt", ("x",))), ("x", "y", "x"))
     inputs = spread({"x": 4.0}, points)

@@ -302,6 +302,7 @@ def test_with_grad_and_with_label_are_copies() -> None:
     assert repr(x) == "Value(data=3.0, label='x')"
     assert repr(shown) == "Value(data=3.0, grad=6.0, label='x')"
     assert repr(y) == "Value(data=9.0, op='pow')"
+    assert repr(value(1.0).with_grad(gradients)) == "Value(data=1.0, grad=0.0)"
 
 
 def test_values_are_equal_only_to_themselves() -> None:
