@@ -311,3 +311,13 @@ def test_machine_code_of_another_user_is_not_run(variable: str, monkeypatch: pyt
     monkeypatch.setenv(variable, str(tmp_path / "file" / "below"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert jit._choose() == (None, False)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a folder to somebody else")
+def test_the_named_folder_is_trusted_whoever_owns_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "image" / jit._fingerprint()
+    folder.mkdir(parents=True)
+    (folder / jit.COMPLETE).touch()
+    os.chown(folder, 12345, 12345)
+    monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(folder.parent))
+    assert jit._choose() == (folder, True)

@@ -434,6 +434,15 @@ def test_a_zero_tangent_or_cotangent_passes_nothing_on(points: int | None) -> No
     assert np.all(everywhere(hvp(parse("x**3"), spread({"x": -2.0}, points), {"x": 1.0}).hvp["x"], points) == -12.0)
 
 
+def test_adjoints_of_two_branches_meet_at_the_points_where_either_is_taken() -> None:
+    """The root's slope at 0 is infinite: it counts where the first branch, the second or both are taken."""
+    a, b = np.tile([1.0, 0.0, 0.0, 1.0], 25), np.tile([0.0, 1.0, 0.0, 1.0], 25)
+    graph, inputs = parse("u = sqrt(x); where(a, u, 0) + where(b, u, 0)"), {"x": np.zeros(100), "a": a, "b": b}
+    want = np.tile([INF, INF, 0.0, INF], 25)
+    np.testing.assert_array_equal(backward(graph, inputs).gradients["x"], want)
+    np.testing.assert_array_equal(jvp(graph, inputs, {"x": 1.0}).tangent, want)
+
+
 @SIZES
 def test_a_negative_tangent_or_cotangent_counts(points: int | None) -> None:
     """The slope of sqrt at 0 is infinite: times -2 it is minus infinity."""
