@@ -260,6 +260,13 @@ def test_dead_code_needs_no_numbers() -> None:
     assert blamed(error) == "'y' = log(-1.0)"
 
 
+def test_fault_of_a_node_that_the_output_does_not_need() -> None:
+    """All values can be requested, those of dead code included."""
+    nodes = (Node("x", "value"), Node("fine", "neg", ("x",)), Node("dead", "log", ("x",)), Node("after", "neg", ("dead",)))
+    error = explained(Graph((*nodes, Node("y", "exp", ("x",))), ("y",)), {"x": -1.0}, Quantity.VALUE, "after")
+    assert blamed(error) == "'dead' = log(-1.0)" and error.place == ("nodes", 2)
+
+
 @given(graphs(most=6), st.sampled_from(["log", "sqrt", "asin", "divide"]))
 def test_a_planted_fault_is_found(graph: Graph, op: str) -> None:
     """Below any smooth graph lies one node that is NaN or infinite: it is blamed, for the value of whatever follows."""

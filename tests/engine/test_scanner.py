@@ -227,6 +227,12 @@ def test_a_number_that_only_python_can_tell_to_be_out_of_range() -> None:
     assert scanned(rows).bulk == [BrokenList(3, "number out of range", 1, rows=True)]
 
 
+def test_a_number_out_of_range_breaks_its_own_list_alone() -> None:
+    over = str(2**1024 - 2**970)
+    found = scanned(f'{{"a": {list_text(numbers=20)}, "b": {list_text(over, *range(20))}, "c": {list_text(numbers=20)}}}').bulk
+    assert [type(bulk) for bulk in found] == [NumberList, BrokenList, NumberList]
+
+
 # --- any text
 
 

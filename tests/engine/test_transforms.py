@@ -545,6 +545,19 @@ def test_a_leaf_with_a_thousand_users(points: int | None) -> None:
 
 
 @SIZES
+@pytest.mark.parametrize("count", [16, 17, 40])
+def test_a_hessian_by_more_leaves_than_are_walked_at_once(count: int, points: int | None) -> None:
+    """The square of the sum plus the sum of the cubes: 2 everywhere, and 6*x more on the diagonal."""
+    names = [f"x{k}" for k in range(count)]
+    graph = parse(f"square(sum({', '.join(names)})) + {' + '.join(f'{name}**3' for name in names)}")
+    table = hessian(graph, spread({name: float(k) for k, name in enumerate(names)}, points)).hessian
+    for i, name in enumerate(names):
+        for j, other in enumerate(names):
+            want = 2.0 + (6.0 * i if i == j else 0.0)
+            np.testing.assert_allclose(everywhere(table[name][other], points), want, rtol=1e-14)
+
+
+@SIZES
 def test_constant_output_unreachable_input_and_dead_code(points: int | None) -> None:
     """A node that the output does not depend on has gradient 0; dead code needs no numbers."""
     graph = Graph(

@@ -376,6 +376,13 @@ def test_any_labels_make_a_graph(one: str, other: str) -> None:
     assert transforms.backward(graph).value == math.exp(8.0)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_logsumexp_of_values_is_that_of_a_graph_to_the_last_bit(count: int) -> None:
+    for numbers in np.random.default_rng(count).normal(size=(100, count)).tolist():
+        y = apply("logsumexp", *map(value, numbers))
+        assert y.data == transforms.evaluate(graph_of(y))["%0"]
+
+
 def test_a_label_becomes_an_id_up_to_128_characters() -> None:
     for length, kept in ((128, True), (129, False)):
         label = "n" * length
