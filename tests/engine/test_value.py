@@ -381,6 +381,8 @@ def test_logsumexp_of_values_is_that_of_a_graph_to_the_last_bit(count: int) -> N
     for numbers in np.random.default_rng(count).normal(size=(100, count)).tolist():
         y = apply("logsumexp", *map(value, numbers))
         assert y.data == transforms.evaluate(graph_of(y))["%0"]
+    if count == 2:
+        assert apply("logsumexp", math.inf, value(1.0)).data == math.inf
 
 
 def test_a_label_becomes_an_id_up_to_128_characters() -> None:
