@@ -30,8 +30,8 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
     def of(cls, index: Mapping[Key, int], entries: npt.NDArray[np.float64]) -> "Gradients[Key, Entry]":
         """Return the table in which `entries[index[key]]` is the entry of `key`, without copying either.
 
-        `entries` has shape (n,) or (n, points) and becomes read-only. A graph has an index of its nodes already, so a table
-        of all nodes costs nothing.
+        `entries` has shape (n,) or (n, points) and becomes read-only. If there are as many keys as entries, they must be in the
+        order of the entries. A graph has an index of its nodes already, so a table of all nodes costs nothing.
         """
         made = cls.__new__(cls)
         entries.flags.writeable = False

@@ -291,7 +291,7 @@ def test_a_planted_slope_is_found(graph: Graph) -> None:
     broken = Graph((Node("zero", "value", data=0.0), *nodes), graph.outputs)
     gradient = backward(broken, wrt=["zero"]).gradients["zero"]
     if gradient != 0.0:
-        assert math.isinf(gradient)
+        assert not math.isfinite(gradient)  # NaN where what is above cancels: 0 times infinity
         assert blamed(explain(broken, {}, Fault(Quantity.GRADIENT, "zero", float(gradient)))).endswith(" = sqrt(0.0)")
     second = hessian(broken, wrt=["zero"]).hessian["zero"]["zero"]
     if gradient != 0.0 and not math.isfinite(second):
