@@ -96,8 +96,10 @@ class Execution:
         job.watcher = asyncio.create_task(_cancel_on_disconnect(job, request))
         place = asyncio.ensure_future(self.places.acquire())
         try:
-            while not place.done() and not job.watcher.done() and (left := job.deadline - time.perf_counter()) > 0.0:
-                # A shutdown may bring the deadline forward in the meantime.
+            left = math.inf
+            while left > 0.0 and not place.done() and not job.watcher.done():
+                left = max(job.deadline - time.perf_counter(), 0.0)
+                # In parts, since a shutdown may bring the deadline forward.
                 await asyncio.wait((place, job.watcher), timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
             job.check()
             if not place.done():

@@ -615,6 +615,39 @@ def test_shutdown_leaves_jobs_the_time_that_the_documentation_says(clock: Clock)
     run_with_execution(clock, SHUTDOWN, test)
 
 
+def test_shutdown_shortens_the_wait_of_queued_jobs(clock: Clock) -> None:
+    """Two seconds before the end of a shutdown of twelve, a job that still waits is answered."""
+
+    async def test(execution: Execution) -> None:
+        first = Served(execution, clock)
+        await first.work.begun.wait()
+        waiting = Served(execution, clock)
+        await settle()
+        execution.drain()
+        await clock.pass_in_steps(9.9, step=0.1)
+        assert not waiting.task.done()
+        await clock.pass_in_steps(1.2, step=0.1)
+        assert "shutting down" in str((await refusal(waiting.task, "deadline-exceeded")).detail)
+        first.work.may_end.set()
+        await asyncio.wait((first.task,))
+
+    run_with_execution(clock, SHUTDOWN, test)
+
+
+def test_work_is_cancelled_when_the_server_gives_up_on_its_request(clock: Clock) -> None:
+    async def test(execution: Execution) -> None:
+        served = Served(execution, clock)
+        await served.work.begun.wait()
+        assert not served.job.cancelled
+        served.task.cancel()
+        await settle()
+        assert served.task.cancelled() and served.job.cancelled
+        served.work.may_end.set()
+        await thread_end(served.job)
+
+    run_with_execution(clock, SHUTDOWN, test)
+
+
 def test_work_past_the_time_of_a_shutdown_is_told_to_try_again(clock: Clock) -> None:
     async def test(execution: Execution) -> None:
         served = Served(execution, clock)
