@@ -51,7 +51,7 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
     def __getitem__(self, key: Key) -> Entry:
         k = self._index.get(key)
         entry: Any = 0.0 if k is None else self._entries[k]  # zero is right for a number and for an array
-        return float(entry) if isinstance(entry, np.floating) else entry  # type: ignore[return-value]
+        return float(entry) if isinstance(entry, np.floating) else entry  # type: ignore[return-value]  # an Entry
 
     def __contains__(self, key: object) -> bool:
         return key in self._index

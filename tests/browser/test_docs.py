@@ -58,7 +58,7 @@ def find(browser: webdriver.Chrome, selector: str) -> WebElement:
 
 def log_of(browser: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
     """Return the entries of one of the browser's logs."""
-    entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]
+    entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]  # Selenium has no types here
     return entries
 
 
