@@ -56,6 +56,8 @@ def main() -> int:
             failed += len(failures)
             for failure in failures:
                 print(failure, flush=True)
+            if tally["cases"] % 10_000 == 0:
+                print(f"{tally['cases']} of {options.count}, {failed} failed, {time.perf_counter() - began:.0f} s", flush=True)
     print(f"{dict(tally)}, {failed} failed, {time.perf_counter() - began:.0f} s")
     return 1 if failed else 0
 
