@@ -101,6 +101,11 @@ def _digamma(x: Any) -> Any:
     return mpmath.digamma(x) if x > 0 else Sum((mpmath.digamma(1 - x), -mp.pi * mpmath.cot(mp.pi * x)))
 
 
+def _trigamma(x: Any) -> Any:
+    """By reflection on the negative axis, where mpmath adds one term per unit."""
+    return mpmath.psi(1, x) if x > 0 else (mp.pi / mpmath.sin(mp.pi * x)) ** 2 - mpmath.psi(1, 1 - x)
+
+
 def _tetragamma(x: Any) -> Any:
     turn = mp.pi * x
     return mpmath.psi(2, x) if x > 0 else Sum((mpmath.psi(2, 1 - x), -2 * mp.pi**3 * mpmath.cos(turn) / mpmath.sin(turn) ** 3))
@@ -206,13 +211,13 @@ UNARY: dict[str, tuple[Rule, Rule, Rule]] = {
     ),
     "lgamma": (
         lambda x: mpmath.re(mpmath.loggamma(_gamma_argument(x))),
-        lambda x: _digamma(x),
-        lambda x: mpmath.psi(1, x),
+        _digamma,
+        _trigamma,
     ),
     "digamma": (
         lambda x: _digamma(_gamma_argument(x)),
-        lambda x: mpmath.psi(1, x),
-        lambda x: _tetragamma(x),
+        _trigamma,
+        _tetragamma,
     ),
 }
 """Value, derivative and second derivative of each operation on one argument."""

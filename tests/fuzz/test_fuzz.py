@@ -1,4 +1,4 @@
-"""A small part of the comparison of random expressions with mpmath; `python -m tests.fuzz --count 300000` is the whole."""
+"""A small part of the comparison of random expressions and networks with mpmath; `python -m tests.fuzz` is the whole."""
 
 import math
 import random
@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.engine.graph import Node
-from tests.fuzz import cases
+from app.nn import Layer, Model
+from tests.fuzz import cases, networks
 from tests.fuzz.cases import Case, check, draw
 
 CASES = 400
@@ -24,6 +26,36 @@ def test_random_expressions_are_what_mpmath_says(part: int) -> None:
         wrong = check(case, rng, tally)
         assert not wrong, "\n".join([str(case), *wrong])
     assert tally["compared"] > CASES / 8, "most cases must be defined, or nothing is compared"
+
+
+def test_random_networks_are_what_mpmath_says() -> None:
+    tally: Counter[str] = Counter()
+    for k in range(CASES // 2):
+        rng = random.Random(f"ci {k}")
+        case = networks.draw(rng)
+        wrong = networks.check(case, rng, tally)
+        assert not wrong, "\n".join([str(case), *wrong])
+    assert tally["compared"] > CASES / 8, "most cases must be defined, or nothing is compared"
+
+
+@pytest.mark.parametrize(
+    ("key", "factor"),
+    [
+        pytest.param("data loss", 1 + 1e-12, id="a loss off by thousands of last bits"),
+        pytest.param("weights 0 0 0", 1 + 1e-12, id="a gradient off by thousands of last bits"),
+        pytest.param("biases 1 0", 0.0, id="a gradient of 0"),
+        pytest.param("input 0 0", math.nan, id="a gradient by an input refused without a reason"),
+        pytest.param("score 0 0", -1.0, id="a score of the wrong sign"),
+    ],
+)
+def test_planted_faults_of_networks_are_found(key: str, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    layers = Layer(np.array([[0.5, -0.25]]), np.array([0.1]), "tanh"), Layer(np.array([[1.5]]), np.array([0.3]))
+    case = networks.NetworkCase(Model(layers), ((1.0, 2.0),), ((0.5,),), "mse", 0.0)
+    assert not networks.check(case, random.Random(1), Counter())
+    right = networks.answers(case)
+    wrong = {way: {**found, key: found[key] * factor} for way, found in right.items() if key in found}
+    monkeypatch.setattr(networks, "answers", lambda case: wrong)
+    assert networks.check(case, random.Random(1), Counter())
 
 
 Change = Callable[[str, float], float]
