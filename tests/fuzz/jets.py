@@ -44,9 +44,10 @@ class Noise:
 
     def __init__(self, leaves: int, units: float, seed: int) -> None:
         self.leaves = leaves
-        self.at_kink = False  # whether relu's argument was exactly 0, where its slope is a convention
+        self.at_kink = False  # whether relu or hypot was exactly at 0, where its slope is a convention
         self.steep = False  # whether any slope on the way was infinite, even by what does not depend on a leaf
         self.out_of_range = False  # whether any value on the way is infinite, or has lost digits, as a double
+        self.slopes_out_of_range = False  # the same for partials
         self.bends_out_of_range = False  # the same for second partials
         self.units = units
         self.random = random.Random(seed)
@@ -363,6 +364,7 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     """One operation. Raises Unknown where its value is not defined."""
     if op == "where":
         condition, a, b = args
+        _defined(condition.value == 0 or not noise.units or abs(condition.value) > 1000 * UNIT)
         return a if condition.value != 0 else b
     if op in ("sum", "mean", "prod", "logsumexp"):
         return _many(op, args, noise)
@@ -374,7 +376,7 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     numbers = [a.value for a in args]
     if any(mpmath.isinf(x) for x in numbers):
         raise Unknown
-    noise.at_kink = noise.at_kink or (op == "relu" and numbers[0] == 0)
+    noise.at_kink = noise.at_kink or (op in ("relu", "hypot") and not any(numbers))
     try:
         if op in UNARY:
             fun, d, dd = UNARY[op]
@@ -391,6 +393,7 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     noise.steep = noise.steep or None in partials or None in seconds
     partials = [None if p is None else noise(p) for p in partials]
     seconds = [None if s is None else noise(s) for s in seconds]
+    noise.slopes_out_of_range = noise.slopes_out_of_range or not all(map(_in_range, partials))
     noise.bends_out_of_range = noise.bends_out_of_range or not all(map(_in_range, seconds))
     value = value if op in COMPARISONS else noise(value)
     noise.out_of_range = noise.out_of_range or not _in_range(value)
