@@ -34,13 +34,7 @@ def served(app: FastAPI) -> Document:
 
 WAYS: dict[str, Callable[[FastAPI], Document]] = {"openapi()": lambda app: app.openapi(), "served": served}
 
-ORDERS = [
-    ("openapi()", "served"),
-    ("served", "openapi()"),
-    ("openapi()", "openapi()", "served", "served"),
-    ("served", "served", "openapi()", "openapi()"),
-    ("openapi()", "served", "openapi()", "served"),
-]
+ORDERS = [("openapi()", "openapi()", "served", "served", "openapi()"), ("served", "served", "openapi()", "openapi()", "served")]
 
 
 def places(value: Any, path: str = "") -> Iterator[tuple[str, Document]]:
