@@ -291,13 +291,15 @@ def _sigmoid_rest(x: Any, out: Any) -> Callable[..., Any] | None:
 def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -> Number:
     """Return `factor * x**(y - steps)` for 1 or 2 steps, given `out` = x**y.
 
-    Where y - steps is rounded, which a large x would magnify, or the power alone would overflow, it divides `out` instead.
+    Where y - steps is rounded, which a large x would magnify and which may make an odd number even, or the power alone would
+    overflow, it divides `out` instead.
     """
     below = y - steps
     power = np.power(x, below)
     divided = factor / x * out / x if steps == 2 else factor / x * out
     usable = (x != 0.0) & (np.abs(out) > SMALLEST) & np.isfinite(out)
-    return np.where(usable & ((below + steps != y) | np.isinf(power)), divided, factor * power)
+    rounded = (below + steps != y) | (y - below != steps)
+    return np.where(usable & (rounded | np.isinf(power)), divided, factor * power)
 
 
 def hypot_slope(x: Number, y: Number, out: Number) -> Number:
@@ -312,7 +314,7 @@ def _power_below(factor: Any, x: Any, y: Any, steps: Any, out: Any) -> Callable[
         below = y - steps
         if x != 0.0 and abs(out) > SMALLEST and np.isfinite(out):
             divided = factor / x * out / x if steps == 2 else factor / x * out
-            if below + steps != y:
+            if below + steps != y or y - below != steps:
                 return divided
             power = np.power(x, below)
             return divided if np.isinf(power) else factor * power

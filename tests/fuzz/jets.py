@@ -93,7 +93,8 @@ def _small(x: Any) -> Any:
 
 
 def _gamma_argument(x: Any) -> Any:
-    _defined(abs(x) < 10**9 and not (x <= 0 and x == mpmath.floor(x)))
+    """Not a pole, nor so close to one that doubles cannot tell."""
+    _defined(abs(x) < 10**9 and (x > 0 or abs(x - mpmath.nint(x)) > 1000 * UNIT * abs(x)))
     return x
 
 
