@@ -192,5 +192,5 @@ def load(dataset: str, samples: int | None = None, noise: float | None = None, s
             raise InvalidNetwork(f"noise must not be negative and must be at most {MAX_NOISE:g}, not {noise:g}", ("noise",))
     if not 0 <= seed <= MAX_SEED:
         raise InvalidNetwork(f"seed must be an integer from 0 to {MAX_SEED}, not {seed}", ("seed",))
-    inputs, targets = source.make(count, source.noise if noise is None else noise, seed)
+    inputs, targets = source.make(count, source.noise if noise is None else abs(noise), seed)  # NumPy refuses -0.0
     return Dataset(dataset, inputs, targets, source.classes)

@@ -88,7 +88,8 @@ def decompress(body: bytes, limit: int, check: Callable[[], None]) -> bytes:
             while not stream.eof:
                 piece = body[at : at + CHUNK_BYTES]
                 part = stream.decompress(piece, CHUNK_BYTES)
-                taken = len(piece) - len(stream.unconsumed_tail) - len(stream.unused_data)
+                # At the end of a member both attributes hold what follows it.
+                taken = len(piece) - len(stream.unused_data if stream.eof else stream.unconsumed_tail)
                 if not part and not stream.eof and not taken:
                     raise Problem("invalid-json", "the gzip body is cut off")
                 at += taken

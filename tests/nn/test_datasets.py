@@ -63,6 +63,11 @@ def test_moons_equal_those_of_scikit_learn(samples: int, noise: float | None, se
     assert found.targets.tolist() == [2.0 * c - 1.0 for c in classes.tolist()]
 
 
+@pytest.mark.parametrize("name", ["moons", "circles", "blobs", "spiral", "xor"])
+def test_negative_zero_is_no_noise(name: str) -> None:
+    np.testing.assert_array_equal(load(name, 8, -0.0, 3).inputs, load(name, 8, 0.0, 3).inputs)
+
+
 @pytest.mark.parametrize(("samples", "noise", "seed"), [(100, 0.1, 1337), (7, 0.0, 0), (50, 2.0, 2**32 - 1)])
 def test_circles_and_blobs_equal_those_of_scikit_learn(samples: int, noise: float, seed: int) -> None:
     circles = sklearn_datasets.make_circles(samples, noise=noise, random_state=seed, factor=0.5)

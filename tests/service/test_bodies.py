@@ -125,6 +125,16 @@ def test_gzip_of_several_members_is_decompressed() -> None:
     assert decompress(gzip.compress(b"one ") + gzip.compress(b"two"), 100, go_on) == b"one two"
 
 
+@pytest.mark.parametrize("sizes", [(200_000, 100_000), (70_000, 0, 70_000), (65_536, 65_536), (1, 300_000, 1)])
+def test_large_members_are_decompressed(sizes: tuple[int, ...]) -> None:
+    """Some compress well, so that a piece of them is more than is taken at once, and some do not."""
+    draw = np.random.default_rng(0)
+    for high in (2, 256):
+        members = [bytes(draw.integers(0, high, size, np.uint8)) for size in sizes]
+        body = b"".join(map(gzip.compress, members))
+        assert decompress(body, sum(sizes), go_on) == b"".join(members)
+
+
 def test_gzip_bomb_is_never_held_whole() -> None:
     checks: list[None] = []
     bomb = gzip.compress(b"\0" * 50_000_000)
