@@ -29,6 +29,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 CHUNK_BYTES = 1 << 16
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
+COMPRESSION_LEVEL = 1
 
 EXPLAINED_BYTES = 1 << 20
 """Bodies up to this size are decoded once more by the standard library to say exactly where they stop being JSON."""
@@ -38,6 +39,16 @@ SCANNED_BYTES = 4096
 
 TOKEN = secrets.token_hex(16)
 """What stands in place of a scanned value. It is new in each process, so no client can send it."""
+
+
+@runtime_checkable
+class JSONRows(Protocol):
+    """A long list of a response whose entries are made only when they are written."""
+
+    def __len__(self) -> int: ...
+
+    def json_rows(self, low: int, high: int) -> list[Any]:
+        """The entries from `low` up to `high`."""
 
 
 @runtime_checkable
@@ -190,11 +201,11 @@ def _not_finite(tree: object) -> Iterator[tuple[str | int, ...]]:
 def encode(answer: object) -> bytes:
     """A response model as JSON. NumPy arrays are written as they are, and a NaN in them as null."""
     # A model is taken apart here, because orjson first asks it for attributes of other kinds of objects, which takes longer.
-    plain = _plain(answer) if isinstance(answer, BaseModel) else answer
-    return orjson.dumps(plain, default=_plain, option=orjson.OPT_SERIALIZE_NUMPY)
+    value = plain(answer) if isinstance(answer, BaseModel) else answer
+    return orjson.dumps(value, default=plain, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What orjson cannot write itself: models, by the fields they were given, and arrays that are not contiguous."""
     if isinstance(value, BaseModel):
         given, fields = value.model_fields_set, type(value).model_fields
@@ -203,12 +214,14 @@ def _plain(value: Any) -> Any:
         return np.ascontiguousarray(value)
     if isinstance(value, HasJSONForm):
         return value.json_form()
+    if isinstance(value, JSONRows):
+        return value.json_rows(0, len(value))
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
 def compress(content: bytes) -> bytes:
     """A body as gzip. Always the same bytes for the same content, since no time of day goes into it."""
-    return gzip.compress(content, 1, mtime=0)
+    return gzip.compress(content, COMPRESSION_LEVEL, mtime=0)
 
 
 def _too_large(limit: int, what: str) -> Problem:

@@ -50,10 +50,14 @@ class Job:
 
     def check(self) -> None:
         """Raise ClientDisconnect or, past the deadline, Problem if the work must end. Long work calls it between its parts."""
-        if self.cancelled:
-            raise ClientDisconnect
+        self.check_client()
         if time.perf_counter() > self.deadline:
             raise self.deadline_exceeded()
+
+    def check_client(self) -> None:
+        """Raise ClientDisconnect if nobody waits for the work any more."""
+        if self.cancelled:
+            raise ClientDisconnect
 
     def deadline_exceeded(self) -> Problem:
         """The problem for a computation that ran out of time."""

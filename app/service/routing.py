@@ -17,7 +17,9 @@ function that is not marked as a `computation` runs on the event loop if its bod
 
 import functools
 import inspect
+import itertools
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
@@ -29,7 +31,7 @@ from pydantic import BaseModel
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
-from app.service import bodies, streaming
+from app.service import bodies, pieces, streaming
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
 from app.service.metrics import COMPUTE, ENCODE
 from app.service.models import RequestModel
@@ -58,11 +60,13 @@ class Computation:
         estimate_seconds: the estimated run time of a request in seconds.
         renderings: further media types of the answer, and what writes them.
         streams: the function returns an iterator of (event name, model), sent as server-sent events.
+        ends_early: the function ends by itself in time for the deadline, so that what it returns is written even after it.
     """
 
     estimate_seconds: Callable[[Any], float] = little_work
     renderings: Mapping[str, Callable[[Any], bytes]] = field(default_factory=dict)
     streams: bool = False
+    ends_early: bool = False
 
     @property
     def media_types(self) -> tuple[str, ...]:
@@ -75,11 +79,12 @@ def computation(
     estimate_seconds: Callable[[Any], float] = little_work,
     renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
     streams: bool = False,
+    ends_early: bool = False,
 ) -> Callable[[Endpoint], Endpoint]:
     """Mark a function as a computation; the arguments are those of `Computation`."""
 
     def mark(function: Endpoint) -> Endpoint:
-        vars(function)["computation"] = Computation(estimate_seconds, renderings or {}, streams)
+        vars(function)["computation"] = Computation(estimate_seconds, renderings or {}, streams, ends_early)
         return function
 
     return mark
@@ -237,14 +242,32 @@ class ComputationRoute(APIRoute):
         computed = time.perf_counter()
         if not isinstance(answer, BaseModel):
             return answer
-        content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
         headers = {"Vary": "Accept, Accept-Encoding" if self.computation.renderings else "Accept-Encoding"}
-        if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
-            content = bodies.compress(content)
-            headers["Content-Encoding"] = "gzip"
         COMPUTE.observe(computed - began)
+        if media_type == JSON and request.job.admitted:
+            response = self._in_pieces(answer, request, headers)
+        else:
+            content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
+            if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
+                content = bodies.compress(content)
+                headers["Content-Encoding"] = "gzip"
+            response = Response(content, headers=headers, media_type=media_type)
         ENCODE.observe(time.perf_counter() - computed)
-        return Response(content, headers=headers, media_type=media_type)
+        return response
+
+    def _in_pieces(self, answer: BaseModel, request: ParsedRequest, headers: dict[str, str]) -> Response:
+        """The answer of work in the pool, which may be large."""
+        job = request.job
+        check = job.check_client if self.computation.ends_early else job.check
+        content = pieces.pieces(answer, check)
+        head = list(itertools.islice(content, 2))
+        content = itertools.chain(head, content)
+        if request.negotiated.compress and (len(head) > 1 or len(head[0]) >= MIN_COMPRESSED_BYTES):
+            content = pieces.compress(content, check)
+            headers["Content-Encoding"] = "gzip"
+        body = deque(content)
+        headers["Content-Length"] = str(sum(map(len, body)))
+        return StreamingResponse(pieces.released(body), headers=headers, media_type=JSON)
 
     async def _stream(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Response:
         """Server-sent events from a thread of the pool. What is wrong with the request is answered as an ordinary problem."""

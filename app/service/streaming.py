@@ -9,8 +9,8 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from app.service import bodies
 from app.service.execution import Execution, Job
+from app.service.pieces import pieces
 from app.service.problems import answer
 
 MEDIA_TYPE = "text/event-stream"
@@ -74,7 +74,7 @@ def _produce(events: Events, job: Job, send: Callable[[Message], None]) -> None:
             now = time.perf_counter()
             if name != "progress" or now - last_progress >= PROGRESS_SECONDS:
                 last_progress = now
-                send(_event(name, bodies.encode(data)))
+                send(_event(name, b"".join(pieces(data, job.check_client))))
     except Exception as error:
         send(error)
     finally:

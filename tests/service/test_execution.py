@@ -941,7 +941,7 @@ TRAINING = {
 def test_training_out_of_time_answers_with_the_model_so_far(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, path: str, draining: bool
 ) -> None:
-    """Each chunk of steps takes a second; the first one that ends past the deadline is the last."""
+    """Each chunk of steps takes a second; the first one that leaves no time to write the answer is the last."""
     clock.install(monkeypatch, training, routes)
     steps = training._Run.steps
     sizes: list[int] = []
@@ -965,7 +965,7 @@ def test_training_out_of_time_answers_with_the_model_so_far(
         text = connection.content.decode()
         answer = json.loads(text.split("event: result\ndata: ")[1] if path.endswith("stream") else text)
         assert answer["stopped"] == "deadline" and str(TRAINING["steps"]) in answer["detail"]
-        assert len(sizes) == (11 if draining else 31) and answer["state"]["step"] == sum(sizes)
+        assert len(sizes) == (10 if draining else 30) and answer["state"]["step"] == sum(sizes)
         assert answer["history"][-1]["step"] == sum(sizes) - 1
         await idle(execution)
         execution.close()

@@ -17,6 +17,7 @@ from app.service.execution import INLINE_BYTES, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.routing import MIN_COMPRESSED_BYTES, ComputationRoute, computation
 from app.settings import Settings
+from tests.service.fake_time import Clock
 from tests.service.inprocess import running, send, service
 
 
@@ -95,6 +96,54 @@ def test_long_response_is_compressed_for_clients_that_accept_it(count: int, comp
 
 
 @pytest.mark.alone
+class SlowRows:
+    """A long list of which each part takes a second to write."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __len__(self) -> int:
+        return 2_000_000
+
+    def json_rows(self, low: int, high: int) -> list[int]:
+        self.clock.now += 1.0
+        return [0] * (high - low)
+
+
+@pytest.mark.parametrize(("ends_early", "status"), [(False, 503), (True, 200)], ids=["late", "ended in time"])
+def test_deadline_holds_while_the_answer_is_written(clock: Clock, ends_early: bool, status: int) -> None:
+    """Of work that has ended early to be in time, the answer is written; else the deadline ends the writing too."""
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/slow")
+    @computation(estimate_seconds=lambda request: 1.0, ends_early=ends_early)
+    def slow(request: Count, job: Job) -> Numbers:
+        return Numbers(numbers=SlowRows(clock), thread="")
+
+    began = clock.now
+    response = send(service(router, settings=Settings(compute_timeout_s=30.0)), "POST", "/slow", json={"count": 1})
+    assert response.status_code == status
+    if status == 503:
+        assert response.json()["type"] == "/problems/deadline-exceeded"
+        assert clock.now - began <= 32.0
+    else:
+        assert response.json()["numbers"] == [0] * 2_000_000 and clock.now - began > 32.0
+
+
+@pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])
+def test_long_response_in_pieces_has_its_length(accept_encoding: str) -> None:
+    """It is not sent in chunks, so that a client can show how far it is."""
+    headers = {"Accept-Encoding": accept_encoding}
+    response = send(numbers_app(), "POST", "/count", json={"count": 200_000, "seconds": 1.0}, headers=headers)
+    assert response.json()["numbers"] == list(range(200_000))
+    assert "transfer-encoding" not in response.headers
+    if accept_encoding == "identity":
+        assert int(response.headers["content-length"]) == len(response.content) > 1_000_000
+    else:
+        assert response.headers["content-encoding"] == "gzip"
+        assert 1000 < int(response.headers["content-length"]) < len(response.content) / 2
+
+
 def test_computation_waits_until_the_kernels_are_ready() -> None:
     async def test() -> None:
         app = numbers_app()

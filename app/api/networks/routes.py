@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect
 
 from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS, located
 from app.api.expressions.expression import graph_object
-from app.api.expressions.work import check_nodes, estimate_unknown
+from app.api.expressions.work import SECONDS_PER_NUMBER, check_nodes, estimate_unknown
 from app.api.networks import translation, work
 from app.api.networks.models import (
     BoundaryRequest,
@@ -103,7 +103,7 @@ def network_backward(request: NetworkBackwardRequest, job: Job) -> NetworkBackwa
 
 
 @router.post("/train", summary="Train a model", responses=problems.responses(*LOSS_PROBLEMS))
-@computation(estimate_seconds=work.estimate_training)
+@computation(estimate_seconds=work.estimate_training, ends_early=True)
 def train(request: TrainRequest, job: Job) -> TrainResponse:
     """A new model, its state and a history.
 
@@ -140,6 +140,7 @@ def _training(request: TrainRequest, job: Job) -> Events:
     optimizer = translation.optimizer_of(request.optimizer, job)
     rows = min(request.batch_size or len(inputs), len(inputs))
     work.check_training(job, model, rows, request.steps, loss)
+    seconds_to_answer = SECONDS_PER_NUMBER * model.size * (1 + len(optimizer.buffers))
     options = TrainingOptions(
         loss=loss,
         optimizer=optimizer,
@@ -155,7 +156,7 @@ def _training(request: TrainRequest, job: Job) -> Events:
         inputs,
         targets,
         options,
-        out_of_time=lambda: time.perf_counter() > job.deadline,
+        out_of_time=lambda: time.perf_counter() > job.deadline - seconds_to_answer,
         max_history_rows=job.settings.max_points,
     )
     return _events(chunks, optimizer)
@@ -221,9 +222,7 @@ def decision_boundary(request: BoundaryRequest, job: Job) -> BoundaryResponse:
         detail = "a score on the grid is not finite; check the activations' domains and the size of the numbers"
         raise Problem("non-finite", detail)
     shown = scores[:, 0] if model.outputs == 1 else scores.argmax(axis=1).astype(np.float64)
-    points = zip(grid.tolist(), shown.tolist(), strict=True)
-    # Plain dicts: a model per point would take three times as long to make and to write.
-    rows: Any = [{"x": x, "y": y, "score": score} for (x, y), score in points]
+    rows: Any = translation.BoundaryRows(grid, shown)  # a list once it is written
     return BoundaryResponse(points=rows)
 
 

@@ -165,3 +165,22 @@ def history_rows(rows: list[HistoryRow]) -> Any:
     if rows and rows[0].accuracy is None:
         return [{name: value for name, value in row._asdict().items() if name != "accuracy"} for row in rows]
     return [row._asdict() for row in rows]
+
+
+class BoundaryRows:
+    """The points of a decision boundary on the wire: a list of plain dicts, made when they are written.
+
+    `grid` has shape (points, 2), `scores` (points,). A million models, or dicts, at once would take hundreds of megabytes.
+    """
+
+    def __init__(self, grid: Floats, scores: Floats) -> None:
+        self.grid = grid
+        self.scores = scores
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def json_rows(self, low: int, high: int) -> list[dict[str, float]]:
+        """The points from `low` up to `high`."""
+        points = zip(self.grid[low:high].tolist(), self.scores[low:high].tolist(), strict=True)
+        return [{"x": x, "y": y, "score": score} for (x, y), score in points]

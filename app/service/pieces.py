@@ -1,0 +1,153 @@
+"""Large responses, written as JSON and compressed piece by piece.
+
+orjson holds the GIL until a value is written, and needs twice the room of what it writes. In pieces, other requests are
+answered in between, and the work ends in time when its deadline passes or its client goes away.
+"""
+
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+from pydantic import BaseModel
+
+from app.service.bodies import COMPRESSION_LEVEL, GZIP_FORMAT, HasJSONForm, JSONRows, encode, plain
+
+PIECE_ENTRIES = 1 << 15
+"""How many numbers are written at once: some milliseconds."""
+CHARACTERS_PER_ENTRY = 32
+"""A text counts as one entry for so many characters."""
+ENTRIES_PER_ROW = 4
+
+SCALARS = {float, int, bool, type(None)}
+
+
+def pieces(answer: object, check: Callable[[], None]) -> Iterator[bytes]:
+    """The bytes of `encode`, in pieces of some PIECE_ENTRIES numbers. `check` is called before each."""
+    if _entries(answer) <= PIECE_ENTRIES:
+        check()
+        yield encode(answer)
+    elif isinstance(answer, BaseModel | HasJSONForm):
+        yield from pieces(plain(answer), check)
+    elif isinstance(answer, dict):
+        yield from _joined(b"{", _pieces_of_dict(answer, check), b"}")
+    elif isinstance(answer, np.ndarray):
+        rows = PIECE_ENTRIES * len(answer) // answer.size
+        if rows:
+            parts = (answer[low : low + rows] for low in range(0, len(answer), rows))
+            yield from _joined(b"[", ((_inner(part, check),) for part in parts), b"]")
+        else:
+            yield from _joined(b"[", (pieces(row, check) for row in answer), b"]")
+    elif isinstance(answer, JSONRows):
+        ranges = range(0, len(answer), PIECE_ENTRIES // ENTRIES_PER_ROW)
+        parts_of_rows = (answer.json_rows(low, min(low + ranges.step, len(answer))) for low in ranges)
+        yield from _joined(b"[", ((_inner(part, check),) for part in parts_of_rows), b"]")
+    elif isinstance(answer, list | tuple):
+        yield from _joined(b"[", _pieces_of_list(answer, check), b"]")
+    else:
+        check()
+        yield encode(answer)
+
+
+def _pieces_of_dict(table: dict[str, Any], check: Callable[[], None]) -> Iterator[Iterable[bytes]]:
+    """The items of a dict: small ones together, each of the others by itself."""
+    for group in _groups(table.items(), lambda item: _entries(item[1])):
+        if len(group) == 1 and _entries(group[0][1]) > PIECE_ENTRIES:
+            key, value = group[0]
+            yield _with_key(orjson.dumps(key), pieces(value, check))
+        else:
+            yield (_inner(dict(group), check),)
+
+
+def _with_key(key: bytes, value: Iterator[bytes]) -> Iterator[bytes]:
+    yield key + b":"
+    yield from value
+
+
+def _pieces_of_list(entries: "list[Any] | tuple[Any, ...]", check: Callable[[], None]) -> Iterator[Iterable[bytes]]:
+    """The entries of a list: small ones together, each of the others by itself."""
+    for group in _groups(entries, _entries):
+        if len(group) == 1 and _entries(group[0]) > PIECE_ENTRIES:
+            yield pieces(group[0], check)
+        else:
+            yield (_inner(group, check),)
+
+
+def _groups(items: Iterable[Any], size_of: Callable[[Any], int]) -> Iterator[list[Any]]:
+    """Split items into groups of up to PIECE_ENTRIES entries; an item with more is alone."""
+    group: list[Any] = []
+    room = PIECE_ENTRIES
+    for item in items:
+        size = size_of(item)
+        if group and size > room:
+            yield group
+            group, room = [], PIECE_ENTRIES
+        group.append(item)
+        room -= size
+    if group:
+        yield group
+
+
+def _inner(value: Any, check: Callable[[], None]) -> bytes:
+    """A dict or list as JSON without its brackets."""
+    check()
+    return encode(value)[1:-1]
+
+
+def _joined(opening: bytes, parts: Iterable[Iterable[bytes]], closing: bytes) -> Iterator[bytes]:
+    """Parts, each of one or more pieces, with commas between them."""
+    before = opening
+    for part in parts:
+        for piece in part:
+            yield before + piece if before else piece
+            before = b""
+        before = b","
+    yield closing
+
+
+def _entries(value: Any) -> int:
+    """How many entries a value has, counted no further than a little above PIECE_ENTRIES."""
+    if type(value) in SCALARS:
+        return 1
+    if isinstance(value, np.ndarray):
+        return value.size
+    if isinstance(value, str):
+        return 1 + len(value) // CHARACTERS_PER_ENTRY
+    if isinstance(value, dict):
+        return _sum_of_entries(value.values(), len(value))
+    if isinstance(value, list | tuple):
+        return _sum_of_entries(value, len(value))
+    if isinstance(value, BaseModel):
+        return _sum_of_entries(value.__dict__.values())
+    if isinstance(value, JSONRows):
+        return ENTRIES_PER_ROW * len(value)
+    return PIECE_ENTRIES + 1 if isinstance(value, HasJSONForm) else 1
+
+
+def _sum_of_entries(values: Iterable[Any], least: int = 0) -> int:
+    if least > PIECE_ENTRIES or SCALARS.issuperset(map(type, values)):
+        return least
+    total = least
+    for value in values:
+        total += _entries(value)
+        if total > PIECE_ENTRIES:
+            break
+    return total
+
+
+def compress(content: Iterable[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    """Pieces as gzip. Always the same bytes for the same content, since no time of day goes into it."""
+    stream = zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_FORMAT)
+    for piece in content:
+        check()
+        if part := stream.compress(piece):
+            yield part
+    yield stream.flush()
+
+
+async def released(content: "deque[bytes]") -> AsyncIterator[bytes]:
+    """Pieces one by one. Each is given up when it is sent, so that a body is not held until its reader has read it all."""
+    while content:
+        yield content.popleft()

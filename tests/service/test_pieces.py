@@ -1,0 +1,146 @@
+"""Large responses: the bytes of a small one, in pieces."""
+
+import gzip
+from collections import deque
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.service import pieces as module
+from app.service.bodies import encode
+from app.service.models import ABSENT, ResponseModel
+from app.service.pieces import compress, pieces
+
+
+class Answer(ResponseModel):
+    """A value, and perhaps its parts."""
+
+    value: Any
+    parts: list["Answer"] = ABSENT
+
+
+def go_on() -> None:
+    """A check that never ends the work."""
+
+
+class Rows:
+    """A list of dicts that are made when they are written."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        self.numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def json_rows(self, low: int, high: int) -> list[Any]:
+        return [{"x": number} for number in self.numbers[low:high]]
+
+
+class Squares:
+    """A value that says itself how it looks in JSON."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def json_form(self) -> Any:
+        return [k * k for k in range(self.count)]
+
+
+floats = st.floats(allow_nan=False, allow_infinity=False)
+arrays = st.tuples(st.lists(st.integers(0, 40), min_size=1, max_size=3), st.integers(0, 2**32 - 1)).map(
+    lambda drawn: np.random.default_rng(drawn[1]).normal(size=drawn[0])
+)
+leaves: st.SearchStrategy[Any] = floats | st.none() | st.booleans() | st.text(max_size=200) | arrays
+leaves = leaves | st.lists(floats, max_size=50).map(Rows) | st.integers(0, 50).map(Squares)
+values = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=8)
+        | st.dictionaries(st.text(max_size=8), inner, max_size=8)
+        | inner.map(lambda value: Answer(value=value))
+    ),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize("size", [4, 5, 16])
+@given(answer=values)
+def test_pieces_are_the_whole(size: int, answer: Any) -> None:
+    """Whatever the size of a piece is, together they are the bytes that are written at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE_ENTRIES", size)
+        parts = list(pieces(answer, go_on))
+    assert b"".join(parts) == encode(answer)
+
+
+def longest(answer: Any) -> int:
+    return max(map(len, pieces(answer, go_on)))
+
+
+NUMBERS = np.random.default_rng(0).normal(size=(2000, 100))
+LARGE: dict[str, Any] = {
+    "array": NUMBERS.ravel(),
+    "rows": NUMBERS,
+    "one long row": NUMBERS.reshape(1, -1),
+    "list": NUMBERS.ravel().tolist(),
+    "table": {f"x{k}": row for k, row in enumerate(NUMBERS)},
+    "table of tables": {f"x{k}": {f"x{j}": x for j, x in enumerate(row)} for k, row in enumerate(NUMBERS.tolist())},
+    "numbers before an array": {"a": 0.0, "b": NUMBERS.ravel()},
+    "rows made when they are written": Rows(NUMBERS.ravel().tolist()),
+    "models": [Answer(value=row) for row in NUMBERS],
+    "texts": ["x" * 1000] * 8000,
+    "its own form": Squares(200_000),
+}
+
+
+@pytest.mark.parametrize("answer", LARGE.values(), ids=LARGE)
+def test_no_piece_is_large(answer: Any) -> None:
+    """A number takes up to 25 bytes; the key and brackets around one are not counted."""
+    assert longest(Answer(value=answer)) < 64 * module.PIECE_ENTRIES
+    assert len(list(pieces(answer, go_on))) > 5
+
+
+@pytest.mark.parametrize("answer", LARGE.values(), ids=LARGE)
+def test_check_ends_the_writing(answer: Any) -> None:
+    checks: deque[None] = deque()
+
+    def stop_at_the_third() -> None:
+        checks.append(None)
+        if len(checks) == 3:
+            raise TimeoutError
+
+    written = []
+    with pytest.raises(TimeoutError):
+        for piece in pieces(Answer(value=answer), stop_at_the_third):
+            written.append(piece)
+    assert len(b"".join(written)) < len(encode(answer)) / 2
+
+
+def test_small_answer_is_one_piece() -> None:
+    assert list(pieces(Answer(value=[1.0, 2.0]), go_on)) == [b'{"value":[1.0,2.0]}']
+
+
+# --- compression
+
+
+@given(st.lists(st.binary(max_size=3000), max_size=4))
+def test_compressed_response_can_be_read_and_is_always_the_same(content: list[bytes]) -> None:
+    packed = b"".join(compress(content, go_on))
+    assert gzip.decompress(packed) == b"".join(content)
+    assert packed == b"".join(compress(content, go_on))
+
+
+def test_compressed_response_has_no_time_of_day() -> None:
+    """RFC 1952: the four bytes of the time are 0 where there is none."""
+    assert b"".join(compress([b"x" * 2000], go_on))[4:8] == bytes(4)
+
+
+def test_check_ends_the_compression() -> None:
+    def stop() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        list(compress([b"x"], stop))
