@@ -19,7 +19,13 @@ BLOCK_NUMBERS = 2**19
 """How many numbers a pass keeps for one block of rows: 4 MB."""
 
 MIN_BLOCK_ROWS = 64
-"""A block has at least so many rows; matrix products of fewer rows are slow."""
+"""A block has at least so many rows; matrix products of fewer rows are slow. A large model takes fewer all the same:"""
+
+MAX_BLOCK_NUMBERS = 2**24
+"""A block never keeps more numbers: 128 MB."""
+
+MAX_BLOCK_PRODUCTS = 2**29
+"""A block never has more weights times rows: a tenth of a second, in which the caller cannot stop the work."""
 
 ACCURACY: dict[Accuracy, int] = {
     "none": kernels.NO_ACCURACY,
@@ -152,7 +158,8 @@ def block_rows(model: Model, loss: Loss | None = None) -> int:
     numbers = 4 * model.neurons
     if loss is not None and loss.graph is not None:
         numbers += 2 * len(loss.graph.nodes) * model.outputs
-    return max(MIN_BLOCK_ROWS, BLOCK_NUMBERS // numbers)
+    rows = max(MIN_BLOCK_ROWS, BLOCK_NUMBERS // numbers)
+    return max(1, min(rows, MAX_BLOCK_NUMBERS // numbers, MAX_BLOCK_PRODUCTS // model.size))
 
 
 def _loss_formula(loss: Loss) -> Formula:

@@ -405,15 +405,16 @@ def add_block(network: Network, objective: Objective, data: Data, low: int, gx: 
 @jit
 def train(
     network: Network, objective: Objective, data: Data, batches: Batches, updates: Updates, schedule: Schedule,
-    first: int, fresh: bool, log: Matrix,
+    first: int, fresh: bool, done: int, found: Floats, log: Matrix,
 ) -> int:  # fmt: skip
     """Do steps `first`, `first + 1`, ..., one per row of `log`, and return the number of steps with a finite loss.
 
     Each step writes (data loss, regularization loss, accuracy, learning rate) into the log and then updates the network and
     the optimizer's buffers in place. Training ends before the update of a step whose loss or learning rate is not finite.
-    `fresh` says that no buffer holds anything yet.
+    `fresh` says that no buffer holds anything yet. Of the first step, the blocks before row `done` have been added up in
+    `network` and `found` already, by `add_block`.
     """
-    found, no_inputs = np.empty(3), np.empty((0, 0))
+    no_inputs = np.empty((0, 0))
     for k in range(len(log)):
         x, t = data.inputs, data.targets
         if len(batches.rows):
@@ -422,7 +423,7 @@ def train(
                 batches.inputs[i - low] = data.inputs[batches.rows[i]]
                 batches.targets[i - low] = data.targets[batches.rows[i]]
             x, t = batches.inputs[: high - low], batches.targets[: high - low]
-        for start in range(0, len(x), network.block):
+        for start in range(done if k == 0 else 0, len(x), network.block):
             add_block(network, objective, Data(x, t), start, no_inputs, found)
         if schedule.step >= 0:
             schedule.values[schedule.step] = first + k

@@ -30,6 +30,9 @@ CHUNK_SECONDS = 0.04
 FIRST_CHUNK_PRODUCTS = 2_000_000
 """Weights times rows in the first chunk, before the speed is known: a millisecond or two."""
 
+LONG_STEP_PRODUCTS = 2**29
+"""Weights times rows of a step that is done block by block, so that it can be stopped in between."""
+
 MAX_STEPS = 2**52
 """The last step. Up to here a step is exact as a double, which the expression of a learning rate needs."""
 
@@ -132,8 +135,9 @@ def begin(
     generator yields the new rows of the history or, if there are none, a row for the last step of the chunk; it returns the
     result. Each step runs forward on its rows, logs, runs backward and updates.
 
-    `checkpoint` is called before each chunk. If `out_of_time` returns true after a chunk, or the history has
-    `max_history_rows` rows, the training stops with the model so far. Raises NetworkMismatch, InvalidNetwork, UnboundInput and
+    `checkpoint` is called before each chunk, and within long steps. If `out_of_time` returns true after a chunk or within a
+    long step, which is then not done, or the history has `max_history_rows` rows, the training stops with the model so far.
+    Raises NetworkMismatch, InvalidNetwork, UnboundInput and
     InvalidNode before the first step.
     """
     check_data(model, inputs, targets, options.loss)
@@ -170,6 +174,10 @@ class _Snapshot(NamedTuple):
     buffers: Floats
 
 
+class _OutOfTime(Exception):
+    """A long step was stopped. It has changed neither weights nor buffers."""
+
+
 class _Run:
     """A training in progress: the arrays that its steps change, and everything that they read."""
 
@@ -188,18 +196,44 @@ class _Run:
         self.batch = np.empty((room, model.inputs)), np.empty((room, targets.shape[1]))
         self.updates = _updates(options.optimizer, options.state, model.size)
         self.schedule = kernels.Schedule(rate.tape.code, values, rate.slots[0] if rate.slots else -1)
+        self.has_long_steps = model.size * rows > LONG_STEP_PRODUCTS
+        self.most_steps = 1 if self.has_long_steps else 16  # in the first chunk, and how many times as many in the next
 
-    def steps(self, first: int, count: int) -> tuple[int, Floats]:
-        """Do `count` steps from `first` on. Return how many were finite, and their log of shape (count, 4)."""
-        options = self.options
-        log = np.empty((count, 4))
+    def steps(self, first: int, count: int, out_of_time: Callable[[], bool] = lambda: False) -> tuple[int, Floats]:
+        """Do `count` steps from `first` on, of long steps one. Return how many were finite, and their log of shape (count, 4).
+
+        Raises _OutOfTime if `out_of_time` returns true within a long step.
+        """
+        if self.has_long_steps:
+            return self._long_step(first, out_of_time)
         rows, bounds = _ALL_ROWS
         if len(self.batch[0]):
-            rows, bounds = batch_rows(len(self.data.inputs), self.rows, options.seed, first, count)
-        batches = kernels.Batches(rows, bounds, *self.batch)
-        fresh = first == options.state.step and not options.state.buffers
-        done = kernels.train(self.network, self.objective, self.data, batches, self.updates, self.schedule, first, fresh, log)
-        return done, log
+            rows, bounds = batch_rows(len(self.data.inputs), self.rows, self.options.seed, first, count)
+        return self._train(self.data, kernels.Batches(rows, bounds, *self.batch), first, count, 0, np.empty(3))
+
+    def _long_step(self, step: int, out_of_time: Callable[[], bool]) -> tuple[int, Floats]:
+        """Do one step, whose blocks are added one by one but for the last."""
+        data = self.data
+        if len(self.batch[0]):
+            rows, _ = batch_rows(len(data.inputs), self.rows, self.options.seed, step, 1)
+            data = kernels.Data(read_only(data.inputs[rows]), read_only(data.targets[rows]))
+        found = np.empty(3)
+        last = (len(data.inputs) - 1) // self.network.block * self.network.block
+        for low in range(0, last, self.network.block):
+            if out_of_time():
+                raise _OutOfTime
+            kernels.add_block(self.network, self.objective, data, low, np.empty((0, 0)), found)
+        return self._train(data, kernels.Batches(*_ALL_ROWS, *self.batch), step, 1, last, found)
+
+    def _train(
+        self, data: kernels.Data, batches: kernels.Batches, first: int, count: int, done: int, found: Floats
+    ) -> tuple[int, Floats]:
+        """Call the kernel; the arguments are its own. Return how many steps were finite, and their log."""
+        fresh = first == self.options.state.step and not self.options.state.buffers
+        log = np.empty((count, 4))
+        network, schedule = self.network, self.schedule
+        finite = kernels.train(network, self.objective, data, batches, self.updates, schedule, first, fresh, done, found, log)
+        return finite, log
 
     def is_finite(self) -> bool:
         """Whether all weights, biases and buffers are finite."""
@@ -245,13 +279,28 @@ def _chunks(
     options, start = run.options, run.options.state.step
     end = start + options.steps
     history: list[HistoryRow] = []
-    at, count = start, max(1, min(16, options.steps, FIRST_CHUNK_PRODUCTS // (run.model.size * run.rows)))
+    at, count = start, max(1, min(run.most_steps, options.steps, FIRST_CHUNK_PRODUCTS // (run.model.size * run.rows)))
     snapshots: list[_Snapshot] = []
+    log = np.empty((0, 4))
+
+    def is_over() -> bool:
+        checkpoint()
+        return out_of_time is not None and out_of_time()
+
+    def stop(reason: str) -> TrainingResult:
+        detail = f"{reason} after {at - start} of {options.steps} steps; continue from this model and state"
+        last = run.history(log[-1:], at - 1, 1, at - 1) if not history or history[-1].step != at - 1 else []
+        return run.result(at, history + last, "deadline", detail)
+
     while at < end:
         checkpoint()
         snapshots = [*snapshots[-1:], run.snapshot(at)]
         began = time.perf_counter()
-        done, log = run.steps(at, count)
+        try:
+            done, new = run.steps(at, count, is_over)
+        except _OutOfTime:
+            return stop("the time limit was reached")
+        log = new
         if done < count or not run.is_finite():
             return _stop_at_fault(run, snapshots, history, log[:done])
         rows = run.history(log, at, options.log_every, end - 1)
@@ -261,12 +310,8 @@ def _chunks(
         yield rows or run.history(log[-1:], at - 1, 1, at - 1)
         full = max_history_rows is not None and len(history) >= max_history_rows
         if at < end and (full or (out_of_time is not None and out_of_time())):
-            reason = f"the history has {len(history)} rows" if full else "the time limit was reached"
-            detail = f"{reason} after {at - start} of {options.steps} steps; continue from this model and state"
-            if not history or history[-1].step != at - 1:
-                history += run.history(log[-1:], at - 1, 1, at - 1)
-            return run.result(at, history, "deadline", detail)
-        count = max(1, min(int(CHUNK_SECONDS / pace), 16 * count, end - at))
+            return stop(f"the history has {len(history)} rows" if full else "the time limit was reached")
+        count = max(1, min(int(CHUNK_SECONDS / pace), run.most_steps * count, end - at))
     return run.result(at, history, "completed", None)
 
 

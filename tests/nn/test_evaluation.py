@@ -1,5 +1,6 @@
 """Predictions and gradients: against mpmath to 40 digits, and against laws that hold for any network."""
 
+import itertools
 import math
 import random
 import tracemalloc
@@ -341,6 +342,16 @@ def test_blocks_of_rows_give_the_result_of_all_rows(monkeypatch: pytest.MonkeyPa
     np.testing.assert_allclose(parts.gradients.flat(), whole.gradients.flat(), rtol=1e-11, atol=1e-14)
     assert parts.input_gradients is not None and whole.input_gradients is not None
     np.testing.assert_allclose(parts.input_gradients, whole.input_gradients, rtol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(2, 1_000_000, 1), (2, 1500, 1), (3900, 3900, 1), (100_000, 10), (5, 7)], ids=str)
+def test_blocks_are_bounded_in_memory_and_in_time(shape: tuple[int, ...]) -> None:
+    """At most 128 MB, and 2**29 products, which take about a tenth of a second; yet one row at least."""
+    layers = [Layer(np.broadcast_to(0.5, (b, a)), np.zeros(b)) for a, b in itertools.pairwise(shape)]
+    model = Model(tuple(layers))
+    for loss in (None, losses.named("mse"), losses.named("cross_entropy")):
+        rows = evaluation.block_rows(model, loss)
+        assert rows == 1 or (rows > 1 and rows * model.size <= 2**29 and 32 * rows * model.neurons <= 128 << 20)
 
 
 @pytest.mark.parametrize("name", [*LOSSES, "cross_entropy"])

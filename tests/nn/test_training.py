@@ -213,6 +213,55 @@ def test_checkpoint_stops_training_between_chunks(monkeypatch: pytest.MonkeyPatc
     assert calls == 4
 
 
+# --- long steps
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of two rows, so that every step has several."""
+    monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(evaluation, "MIN_BLOCK_ROWS", 2)
+
+
+@pytest.mark.parametrize(("size", "count"), [(None, 12 * 12), (4, 12 * 2), (5, 10 * 3 + 2 * 2)])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_long_steps_have_the_result_of_short_ones(
+    monkeypatch: pytest.MonkeyPatch, small_blocks: None, optimizer: str, size: int | None, count: int
+) -> None:
+    """They are done block by block, from outside the kernel: of 23 rows, the last batch of five in an epoch has three."""
+    changes: dict[str, Any] = {"optimizer": optimizers.make(optimizer, parse("0.1/(1 + step)")), "batch_size": size, "l2": 0.1}
+    short = train(steps=12, **changes)
+    monkeypatch.setattr(training, "LONG_STEP_PRODUCTS", 0)
+    checks: list[None] = []
+    long = train(steps=12, checkpoint=lambda: checks.append(None), **changes)
+    assert numbers(long) == numbers(short) and long.history == short.history
+    assert len(checks) == count
+
+
+@pytest.mark.parametrize("calls", [0, 5, 30])
+def test_a_long_step_that_is_stopped_changes_nothing(monkeypatch: pytest.MonkeyPatch, small_blocks: None, calls: int) -> None:
+    monkeypatch.setattr(training, "LONG_STEP_PRODUCTS", 0)
+    left = iter([False] * calls)
+    part = train(steps=50, batch_size=None, log_every=50, out_of_time=lambda: next(left, True))
+    done = part.state.step
+    assert done == calls // 12, "a step of 23 rows asks before each of its 12 blocks but the last, and once after it"
+    assert part.stopped == "deadline" and part.detail and f"after {done} of 50 steps" in part.detail
+    assert [row.step for row in part.history] == ([done - 1] if done == 1 else [0, done - 1][:done])
+    if done:
+        assert numbers(part) == numbers(train(steps=done, batch_size=None))
+    else:
+        assert part.model.parameters() == MODEL.parameters()
+
+
+def test_long_step_that_overflows_returns_the_last_finite_model(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    changes: dict[str, Any] = {"loss": losses.named("mse"), "optimizer": sgd(1e9), "steps": 100}
+    short = train(**changes)
+    assert short.stopped == "non-finite"
+    monkeypatch.setattr(training, "LONG_STEP_PRODUCTS", 0)
+    long = train(**changes)
+    assert (numbers(long), long.history, long.detail) == (numbers(short), short.history, short.detail)
+
+
 # --- numbers that are not finite
 
 

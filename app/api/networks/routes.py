@@ -156,18 +156,22 @@ def _training(request: TrainRequest, job: Job) -> Events:
         inputs,
         targets,
         options,
+        checkpoint=job.check_client,
         out_of_time=lambda: time.perf_counter() > job.deadline - seconds_to_answer,
         max_history_rows=job.settings.max_points,
     )
-    return _events(chunks, optimizer)
+    return _events(chunks, options, job)
 
 
-def _events(chunks: Generator[list[HistoryRow], None, TrainingResult], optimizer: Optimizer) -> Events:
+def _events(chunks: Generator[list[HistoryRow], None, TrainingResult], options: TrainingOptions, job: Job) -> Events:
     while True:
         try:
             rows = next(chunks)
         except StopIteration as end:
-            yield "result", _train_response(end.value, optimizer)
+            result: TrainingResult = end.value
+            if result.stopped == "deadline" and result.state.step == options.state.step:
+                raise job.deadline_exceeded() from None  # sent again, it would get no further
+            yield "result", _train_response(result, options.optimizer)
             return
         yield "progress", translation.history_row(rows[-1])
 
