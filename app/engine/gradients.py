@@ -85,6 +85,10 @@ class Tables(Mapping[Key, Gradients[Key, Entry]], Generic[Key, Entry]):
     def __getitem__(self, key: Key) -> Gradients[Key, Entry]:
         return Gradients.of(self._columns, self._matrix[self._rows[key]])
 
+    def is_finite(self) -> bool:
+        """Return whether all numbers of the matrix are finite."""
+        return bool(np.isfinite(self._matrix).all())
+
     def __iter__(self) -> Iterator[Key]:
         return iter(self._rows)
 

@@ -65,7 +65,7 @@ class Jacobian(NamedTuple):
     """The outputs' values by id, and each output's gradient table."""
 
     values: dict[str, Column]
-    jacobian: Mapping[str, Table]
+    jacobian: Tables[str, Column]
 
 
 class Hessian(NamedTuple):
@@ -73,7 +73,7 @@ class Hessian(NamedTuple):
 
     value: Column
     gradients: Table
-    hessian: Mapping[str, Table]
+    hessian: Tables[str, Column]
 
 
 class Product(NamedTuple):

@@ -10,7 +10,7 @@ import math
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.engine import scanner
+from app.engine.gradients import Gradients
 from app.engine.scanner import NodesText
 from app.service.metrics import DECODE
 from app.service.problems import FieldError, Problem, pointer
@@ -206,12 +207,16 @@ def encode(answer: object) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """What orjson cannot write itself: models, by the fields they were given, and arrays that are not contiguous."""
+    """What orjson cannot write itself: models, by the fields they were given, arrays that are not contiguous, and tables."""
     if isinstance(value, BaseModel):
         given, fields = value.model_fields_set, type(value).model_fields
         return {fields[name].alias or name: field for name, field in value.__dict__.items() if name in given}
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value)
+    if isinstance(value, Gradients):
+        return value.copy()
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, HasJSONForm):
         return value.json_form()
     if isinstance(value, JSONRows):

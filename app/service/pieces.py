@@ -6,7 +6,7 @@ answered in between, and the work ends in time when its deadline passes or its c
 
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ def pieces(answer: object, check: Callable[[], None]) -> Iterator[bytes]:
         yield encode(answer)
     elif isinstance(answer, BaseModel | HasJSONForm):
         yield from pieces(plain(answer), check)
-    elif isinstance(answer, dict):
+    elif isinstance(answer, Mapping):
         yield from _joined(b"{", _pieces_of_dict(answer, check), b"}")
     elif isinstance(answer, np.ndarray):
         rows = PIECE_ENTRIES * len(answer) // answer.size
@@ -51,8 +51,8 @@ def pieces(answer: object, check: Callable[[], None]) -> Iterator[bytes]:
         yield encode(answer)
 
 
-def _pieces_of_dict(table: dict[str, Any], check: Callable[[], None]) -> Iterator[Iterable[bytes]]:
-    """The items of a dict: small ones together, each of the others by itself."""
+def _pieces_of_dict(table: Mapping[str, Any], check: Callable[[], None]) -> Iterator[Iterable[bytes]]:
+    """The items of a mapping: small ones together, each of the others by itself."""
     for group in _groups(table.items(), lambda item: _entries(item[1])):
         if len(group) == 1 and _entries(group[0][1]) > PIECE_ENTRIES:
             key, value = group[0]
@@ -121,6 +121,8 @@ def _entries(value: Any) -> int:
         return _sum_of_entries(value, len(value))
     if isinstance(value, BaseModel):
         return _sum_of_entries(value.__dict__.values())
+    if isinstance(value, Mapping):  # a table of the engine, whose entries are alike
+        return len(value) * (_entries(value[next(iter(value))]) if value else 1)
     if isinstance(value, JSONRows):
         return ENTRIES_PER_ROW * len(value)
     return PIECE_ENTRIES + 1 if isinstance(value, HasJSONForm) else 1

@@ -448,7 +448,7 @@ def at(graph: Graph, inputs: Mapping[str, float], points: int | None) -> transfo
     return transforms.Hessian(
         last(answer.value),
         {name: last(entry) for name, entry in answer.gradients.items()},  # type: ignore[arg-type]
-        {name: {k: last(v) for k, v in row.items()} for name, row in answer.hessian.items()},  # type: ignore[misc]
+        {name: {k: last(v) for k, v in row.items()} for name, row in answer.hessian.items()},  # type: ignore[arg-type]
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.engine.gradients import Gradients, Tables
 from app.service import pieces as module
 from app.service.bodies import encode
 from app.service.models import ABSENT, ResponseModel
@@ -54,7 +55,16 @@ arrays = st.tuples(st.lists(st.integers(0, 40), min_size=1, max_size=3), st.inte
     lambda drawn: np.random.default_rng(drawn[1]).normal(size=drawn[0])
 )
 leaves: st.SearchStrategy[Any] = floats | st.none() | st.booleans() | st.text(max_size=200) | arrays
-leaves = leaves | st.lists(floats, max_size=50).map(Rows) | st.integers(0, 50).map(Squares)
+
+
+def table_of(rows: int, columns: int, points: tuple[int, ...]) -> Tables[str, Any]:
+    """Gradient tables of any size, at one point or several."""
+    matrix = np.random.default_rng(rows).normal(size=(rows, columns, *points))
+    return Tables([f"f{k}" for k in range(rows)], [f"x{k}" for k in range(columns)], matrix)
+
+
+tables = st.builds(table_of, st.integers(0, 9), st.integers(0, 9), st.sampled_from([(), (3,)]))
+leaves = leaves | tables | st.lists(floats, max_size=50).map(Rows) | st.integers(0, 50).map(Squares)
 values = st.recursive(
     leaves,
     lambda inner: (
@@ -81,7 +91,11 @@ def longest(answer: Any) -> int:
 
 
 NUMBERS = np.random.default_rng(0).normal(size=(2000, 100))
+NAMES = [f"x{k}" for k in range(2000)]
 LARGE: dict[str, Any] = {
+    "Jacobian": Tables(NAMES, NAMES[:100], NUMBERS),
+    "Jacobian at many points": Tables(NAMES[:20], NAMES[:10], NUMBERS.reshape(20, 10, 1000)),
+    "gradients": Gradients.of({f"x{k}": k for k in range(200_000)}, NUMBERS.ravel()),
     "array": NUMBERS.ravel(),
     "rows": NUMBERS,
     "one long row": NUMBERS.reshape(1, -1),

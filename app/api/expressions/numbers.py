@@ -13,7 +13,7 @@ from app.api.expressions.models import ExpressionRequest, NonFiniteNumber
 from app.engine.binding import Column, Seed
 from app.engine.errors import NonFinite, Place
 from app.engine.faults import Fault, Quantity, explain, number_text
-from app.engine.gradients import Gradients
+from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph
 
 MAX_LISTED = 20
@@ -63,6 +63,15 @@ class ResponseNumbers:
             return explained
 
         return {node: self._with_nulls(quantity, node, column, fault(node)) for node, column in plain.items()}
+
+    def tables(self, quantity: Quantity, tables: Tables[str, Column], explained: Callable[[str], dict[str, Any]]) -> Any:
+        """A table of numbers for each row. If all are finite, they stay one array until they are written.
+
+        `explained` gives the `seeds` and `output` of a row, as in `table`.
+        """
+        if tables.is_finite():
+            return tables
+        return {row: self.table(quantity, table, **explained(row)) for row, table in tables.items()}
 
     def named(self, what: str, quantity: Quantity, node: str, column: Column, at: str | None = None) -> Written:
         """A number that belongs to no node alone, such as a local gradient; `what` names it in an error at node `at`."""

@@ -111,7 +111,7 @@ def jacobian(request: JacobianRequest, job: Job) -> JacobianResponse:
     result = transforms.jacobian(graph, request.inputs, request.wrt, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     values = numbers.table(Quantity.VALUE, result.values)
-    rows = {f: numbers.table(Quantity.GRADIENT, row, output=f, seeds={f: 1.0}) for f, row in result.jacobian.items()}
+    rows = numbers.tables(Quantity.GRADIENT, result.jacobian, lambda f: {"output": f, "seeds": {f: 1.0}})
     return JacobianResponse(values=values, jacobian=rows, **numbers.fields)
 
 
@@ -128,7 +128,7 @@ def hessian(request: HessianRequest, job: Job) -> HessianResponse:
         output=graph.output,
         value=numbers.one(Quantity.VALUE, result.value),
         gradients=numbers.table(Quantity.GRADIENT, result.gradients),
-        hessian={x: numbers.table(Quantity.SECOND, row, seeds={x: 1.0}) for x, row in result.hessian.items()},
+        hessian=numbers.tables(Quantity.SECOND, result.hessian, lambda x: {"seeds": {x: 1.0}}),
         **numbers.fields,
     )
 
