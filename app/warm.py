@@ -18,12 +18,21 @@ log = logging.getLogger("autodiff")
 
 
 def warm() -> None:
-    """Run each kernel once, with the argument types of requests: it is loaded from disk, or compiled and saved there."""
+    """Load every kernel from disk, or compile and save it there. Of several processes one compiles, and the others wait."""
     began = time.perf_counter()
     if jit.FOLDER is None:
         log.warning("no cache folder is writable, so kernels are compiled at every start")
     elif not jit.IS_COMPLETE:
         log.info("compiling kernels; this happens once and takes some seconds")
+    with jit.alone():
+        _run_each_kernel()
+        if not jit.IS_COMPLETE:
+            jit.mark_complete()
+            log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
+
+
+def _run_each_kernel() -> None:
+    """Run each kernel once, with the argument types of requests."""
     graph = parse("where(x > 0, log(x)*y, mean(x, y, 1))")
     inputs = {"x": 0.5, "y": 2.0}
     transforms.evaluate(graph, inputs)
@@ -48,9 +57,6 @@ def warm() -> None:
     evaluation.predict(model, rows)
     evaluation.gradients(model, rows, targets, losses.named("mse"))
     training.train(model, rows, targets, TrainingOptions(losses.named("mse"), optimizers.make("sgd"), steps=1))
-    if not jit.IS_COMPLETE:
-        jit.mark_complete()
-        log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
 
 
 def preload() -> None:

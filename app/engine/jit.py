@@ -1,7 +1,8 @@
 """How functions are compiled, and the folder that keeps their machine code.
 
 Numba's own cache looks at one source file only, so a kernel would be stale after a change in another file. Here the folder is
-named by a hash of everything that the machine code depends on: a changed rule is a new folder.
+named by a hash of everything that the machine code depends on: a changed rule is a new folder. Each file begins with a hash of
+the rest, so that one that is damaged is not run, but compiled again.
 
 Importing this module sets two options of numba for the whole process, `CACHE_DIR` and `CACHE_LOCATOR_CLASSES`, since numba
 offers no others, and the first number of the symbols that numba makes. It writes nothing: the folder is made when the first
@@ -10,11 +11,14 @@ kernel is saved.
 
 import contextlib
 import hashlib
+import io
 import itertools
+import logging
 import os
 import platform
+import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,7 +27,12 @@ import llvmlite.binding
 import numba
 from numba.core import bytecode
 from numba.core import config as numba_config
-from numba.core.caching import UserProvidedCacheLocator
+from numba.core.caching import IndexDataCacheFile, UserProvidedCacheLocator
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -31,6 +40,9 @@ njit: Any = numba.njit
 config: Any = numba_config  # its options are made at run time, so no type knows them
 APP = Path(__file__).resolve().parent.parent
 COMPLETE = "complete"
+LOCK = "lock"
+
+log = logging.getLogger("autodiff")
 
 
 def _fingerprint() -> str:
@@ -57,12 +69,24 @@ def _home() -> Path:
 
 
 def _temporary() -> Path:
-    return Path(tempfile.gettempdir()) / f"autodiff-http-{os.getuid()}"
+    return Path(tempfile.gettempdir()).resolve() / f"autodiff-http-{os.getuid()}"
 
 
 def _is_trusted(folder: Path) -> bool:
-    """Return whether a folder that exists may be used: machine code in it is run, so it must be the user's own or named."""
-    return folder.parent == _named() or folder.stat().st_uid == os.getuid()
+    """Return whether a folder may be used if it exists: machine code in it is run, so it must be the user's own or named."""
+    if folder.parent == _temporary() and not all(map(_is_private, (folder, *folder.parents))):
+        return False
+    return not folder.exists() or folder.parent == _named() or folder.stat().st_uid == os.getuid()
+
+
+def _is_private(folder: Path) -> bool:
+    """Return whether nobody else can replace what a folder holds. It is no link, and it may not exist yet."""
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return True
+    shared = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+    return stat.S_ISDIR(found.st_mode) and not shared and found.st_uid in (0, os.getuid())
 
 
 def _is_writable(folder: Path) -> bool:
@@ -80,7 +104,7 @@ def _choose() -> tuple[Path | None, bool]:
     for base in (_named, _home, _temporary):
         with contextlib.suppress(OSError, RuntimeError):  # there is no such folder, or it cannot be read
             folder = base() / name
-            if folder.exists() and not _is_trusted(folder):
+            if not _is_trusted(folder):
                 continue
             complete = (folder / COMPLETE).is_file()
             if complete or _is_writable(folder):
@@ -128,15 +152,57 @@ config.CACHE_LOCATOR_CLASSES = f"{__name__}.{KernelCacheLocator.__name__}"
 bytecode.FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6), "big"))
 
 
+class CheckedCacheFile(IndexDataCacheFile):
+    """Numba's files of one kernel, each with a hash of its content at the end, which unpickling passes over.
+
+    A file that is damaged counts as missing: the kernel is compiled again, and the file is written anew.
+    """
+
+    def _load_index(self) -> Any:
+        return super()._load_index() if _is_intact(Path(self._index_path)) else {}  # type: ignore[no-untyped-call]
+
+    def _load_data(self, name: str) -> Any:
+        path = Path(self._data_path(name))  # type: ignore[no-untyped-call]  # numba has no types
+        if not _is_intact(path):
+            raise OSError(f"{path} is damaged")  # which numba takes for a file that is gone
+        return super()._load_data(name)  # type: ignore[no-untyped-call]
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+        content = io.BytesIO()
+        yield content
+        with super()._open_for_write(filepath) as file:
+            file.write(content.getvalue() + hashlib.sha256(content.getvalue()).digest())
+
+
+def _is_intact(path: Path) -> bool:
+    """Return whether a file ends with the hash of the rest. One that does not exist is not damaged."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return True
+    size = len(content) - hashlib.sha256().digest_size
+    if size > 0 and hashlib.sha256(content[:size]).digest() == content[size:]:
+        return True
+    log.warning("%s is damaged, so its kernel is compiled again", path)
+    return False
+
+
 def _load_if_trusted(load: Callable[..., Any], *arguments: Any) -> Any:
     """Load machine code, unless somebody else has made the folder since it was chosen."""
     return load(*arguments) if FOLDER is not None and FOLDER.exists() and _is_trusted(FOLDER) else None
 
 
+_unsaved: list[OSError] = []
+"""Why kernels could not be saved."""
+
+
 def _save_if_possible(save: Callable[..., Any], *arguments: Any) -> None:
     """Save machine code. On a full disk or in a read-only folder the kernel is only compiled."""
-    with contextlib.suppress(OSError):
+    try:
         save(*arguments)
+    except OSError as error:
+        _unsaved.append(error)
 
 
 def jit(function: F, refcounts: bool = True) -> F:
@@ -149,6 +215,9 @@ def jit(function: F, refcounts: bool = True) -> F:
     """
     compiled: Any = njit(cache=FOLDER is not None, nogil=True, error_model="numpy", _nrt=refcounts)(function)
     if FOLDER is not None:
+        files, stamp = compiled._cache._cache_file, compiled._cache._impl.locator.get_source_stamp()
+        checked = CheckedCacheFile(files._cache_path, compiled._cache._impl.filename_base, stamp)  # type: ignore[no-untyped-call]
+        compiled._cache._cache_file = checked
         compiled._cache.load_overload = partial(_load_if_trusted, compiled._cache.load_overload)
         compiled._cache.save_overload = partial(_save_if_possible, compiled._cache.save_overload)
     return cast(F, compiled)
@@ -170,8 +239,26 @@ def inline_without_refcounts(function: F) -> F:
     return cast(F, inline(function, refcounts=False))
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other process compiles into the folder; the first compiles, and the others then load what it has saved."""
+    if FOLDER is None or IS_COMPLETE or fcntl is None:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # the folder, or its file system, does not allow it
+            FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = stack.enter_context((FOLDER / LOCK).open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def mark_complete() -> None:
     """Note that the folder holds every kernel, so that later starts may read it without being able to write to it."""
-    if FOLDER is not None and not IS_COMPLETE:
-        with contextlib.suppress(OSError):
-            (FOLDER / COMPLETE).touch()
+    if FOLDER is None or IS_COMPLETE:
+        return
+    if _unsaved:
+        log.warning("kernels could not be saved in %s, so the next start compiles them again: %s", FOLDER, _unsaved[0])
+        return
+    with contextlib.suppress(OSError):
+        (FOLDER / COMPLETE).touch()
