@@ -7,8 +7,11 @@ import sys
 import uvicorn
 from pydantic import ValidationError
 
-from app.service import logs
+from app.service import logs, processes
 from app.settings import Settings
+
+WORKER_SILENCE_S = 30
+"""A worker that does not answer its supervisor for so long is replaced: longer than any piece of work holds the GIL."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--workers is from 1 to 256, not {flags.workers}")
     # The server sends itself again the signal that ended it; an orderly end is a success.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
-    logs.prepare_metrics(flags.workers)
+    processes.prepare_metrics(flags.workers)
     logs.configure_logging(settings.log_level)
     uvicorn.run(
         "app.main:served",
@@ -42,6 +45,8 @@ def main(arguments: list[str] | None = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="none",
+        timeout_worker_healthcheck=WORKER_SILENCE_S,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
     )
 

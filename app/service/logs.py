@@ -2,21 +2,13 @@
 
 import asyncio
 import logging
-import os
 import sys
-import tempfile
 from typing import Any, BinaryIO
 
 import orjson
 import structlog
 
 access_log: Any = structlog.get_logger("autodiff.access")
-
-
-def prepare_metrics(workers: int) -> None:
-    """Let several worker processes count together. Call this before anything imports `metrics`."""
-    if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="autodiff-metrics-")
 
 
 class BufferedLines:

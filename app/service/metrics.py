@@ -1,14 +1,17 @@
 """Metrics for Prometheus.
 
 In several worker processes they are counted together through files in PROMETHEUS_MULTIPROC_DIR, which must be set before this
-module is imported (`logs.prepare_metrics` does that).
+module is imported (`processes.prepare_metrics` does that).
 """
 
 import os
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import REGISTRY
+
+from app.service.processes import VARIABLE, forget_dead_workers
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Upper bounds of the histograms' buckets in seconds."""
@@ -27,8 +30,9 @@ DECODE, COMPUTE, ENCODE = (PHASES.labels(phase) for phase in ("decode", "compute
 
 def exposition() -> bytes:
     """All metrics, of all worker processes, in Prometheus's text format."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    if VARIABLE not in os.environ:
         return generate_latest(REGISTRY)
+    forget_dead_workers(Path(os.environ[VARIABLE]))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # prometheus_client has no types here
     return generate_latest(registry)

@@ -1,11 +1,15 @@
 """How a process starts and ends: readiness, SIGTERM, the grace period, and the count of requests under way."""
 
 import asyncio
+import atexit
 import gc
 import io
 import logging
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,7 +28,7 @@ from starlette.types import Message
 
 from app import __main__ as command
 from app.api import operations
-from app.service import logs, middleware
+from app.service import logs, middleware, processes
 from app.service.execution import Execution, Job
 from app.service.lifecycle import GRACE_SECONDS, QUIET_SECONDS, drained, serving
 from app.service.models import RequestModel, ResponseModel
@@ -717,10 +721,44 @@ def test_workers_count_together(
     if given is None:
         monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    logs.prepare_metrics(workers)
+    processes.prepare_metrics(workers)
     found = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     assert (found is not None) == shared and (given is None or found == given)
     assert len(list(tmp_path.iterdir())) == (shared and given is None)
+
+
+def dead_process() -> int:
+    """The id of a process that has ended."""
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    return ended.pid
+
+
+def test_folders_of_metrics_do_not_pile_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That of a process which runs stays, and so does what only looks like one."""
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kept = {f"autodiff-metrics-{os.getpid()}-x", "autodiff-metrics-", "autodiff-metrics-old", "other"}
+    for name in (*kept, f"autodiff-metrics-{dead_process()}-x"):
+        (tmp_path / name).mkdir()
+    at_exit: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(atexit, "register", lambda *call, **options: at_exit.append(call))
+    processes.prepare_metrics(2)
+    made = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    assert {folder.name for folder in tmp_path.iterdir()} == kept | {made.name}
+    assert at_exit == [(shutil.rmtree, made)]
+
+
+def test_worker_that_was_killed_runs_nothing(tmp_path: Path) -> None:
+    """What it has counted stays."""
+    dead, names = dead_process(), ("gauge_livesum_{}.db", "counter_{}.db", "histogram_{}.db")
+    for process in (os.getpid(), dead):
+        for name in names:
+            (tmp_path / name.format(process)).touch()
+    processes.forget_dead_workers(tmp_path)
+    left = {file.name for file in tmp_path.iterdir()}
+    expected = {name.format(process) for process in (os.getpid(), dead) for name in names}
+    assert left == expected - {f"gauge_livesum_{dead}.db"}
 
 
 @pytest.fixture
@@ -729,7 +767,7 @@ def served(monkeypatch: pytest.MonkeyPatch, terminations: list[int]) -> list[dic
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app} | options))
     monkeypatch.setattr(logs, "configure_logging", lambda level: None)
-    monkeypatch.setattr(logs, "prepare_metrics", lambda workers: calls.append({"metrics of": workers}))
+    monkeypatch.setattr(processes, "prepare_metrics", lambda workers: calls.append({"metrics of": workers}))
     return calls
 
 
