@@ -234,6 +234,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(RequestValidationError, _answer_invalid_parameters)
     app.add_exception_handler(ClientDisconnect, _answer_disconnected_client)
+    app.add_exception_handler(MemoryError, _answer_memory_error)
 
 
 async def answer(request: Request, error: Exception) -> Response:
@@ -251,6 +252,12 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     request.state.facts["problem"] = error.kind.name
     return response(error)
+
+
+async def _answer_memory_error(request: Request, error: Exception) -> Response:
+    log.warning("request %s needed more memory than there was: %s", request.state.request_id, request.url.path)
+    detail = "there is not enough memory for this computation now; try again, or ask for less at once"
+    return await _answer_problem(request, Problem("overloaded", detail, headers={"Retry-After": "1"}))
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

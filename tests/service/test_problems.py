@@ -5,6 +5,7 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi import APIRouter, HTTPException, Request
 from hypothesis import given
@@ -155,13 +156,20 @@ def failing(error: BaseException) -> APIRouter:
     return router
 
 
+def too_much_memory() -> MemoryError:
+    """What NumPy raises for an array beyond all memory."""
+    with pytest.raises(MemoryError) as raised:
+        np.empty(2**58)
+    return raised.value
+
+
 METHODS = pytest.mark.parametrize(("method", "options"), [("GET", {}), ("POST", {"json": {}})], ids=["GET", "POST"])
 
 
 @METHODS
 @pytest.mark.parametrize(
     "error",
-    [RuntimeError("s3cret"), KeyError("s3cret"), AssertionError("s3cret"), MemoryError("s3cret"), RecursionError("s3cret")],
+    [RuntimeError("s3cret"), KeyError("s3cret"), AssertionError("s3cret"), RecursionError("s3cret")],
     ids=lambda error: type(error).__name__,
 )
 def test_defect_shows_the_request_id_and_nothing_else(
@@ -173,6 +181,18 @@ def test_defect_shows_the_request_id_and_nothing_else(
     assert answer.json()["type"] == "/problems/internal"
     assert "s3cret" not in answer.text and "Error" not in answer.text
     assert "the-id" in caplog.text and "s3cret" in caplog.text
+
+
+@METHODS
+@pytest.mark.parametrize("error", [MemoryError("s3cret"), too_much_memory()], ids=["Python's", "NumPy's"])
+def test_lack_of_memory_is_an_overload(
+    caplog: pytest.LogCaptureFixture, error: Exception, method: str, options: dict[str, Any]
+) -> None:
+    """It is no defect: the same request may succeed when others have ended."""
+    answer = send(service(failing(error)), method, "/fail", headers={"X-Request-ID": "the-id"}, **options)
+    assert answer.status_code == 503 and answer.headers["retry-after"] == "1"
+    assert answer.json()["type"] == "/problems/overloaded"
+    assert "s3cret" not in answer.text and "the-id" in caplog.text
 
 
 @METHODS

@@ -20,7 +20,7 @@ from tests.contract.networks.streams import PATH, SMALL
     [
         (RuntimeError("a secret of ours"), "internal"),
         (Problem("deadline-exceeded", "the time ran out"), "deadline-exceeded"),
-        (MemoryError(), "internal"),
+        (MemoryError(), "overloaded"),
     ],
     ids=["defect", "deadline", "memory"],
 )
