@@ -66,7 +66,7 @@ def networks(request: NetworkSpec, job: Job) -> NewModelResponse:
 def predict(request: PredictRequest, job: Job) -> PredictResponse:
     """Each layer gives `activation(inputs @ weights.T + biases)`; `outputs` has the shape (rows, outputs)."""
     model = translation.model_of(request.model, job, "model")
-    work.check_scores(job, model, len(request.inputs))
+    work.check_scores(job, model, len(request.inputs), ("inputs",))
     scores = evaluation.predict(model, request.inputs, checkpoint=job.check)
     if not np.isfinite(scores).all():
         row, output = np.argwhere(~np.isfinite(scores))[0]
@@ -86,7 +86,8 @@ def network_backward(request: NetworkBackwardRequest, job: Job) -> NetworkBackwa
     loss = translation.loss_of(request.loss, job)
     model = translation.model_of(request.model, job, "model")
     inputs, targets = translation.data_of(request.data, model, loss)
-    work.check_training(job, model, len(inputs), 1, loss, ("data",))
+    numbers = model.size + (inputs.size if request.input_gradients else 0)
+    work.check_training(job, model, len(inputs), 1, loss, ("data",), numbers)
     result = evaluation.gradients(model, inputs, targets, loss, request.l2, request.input_gradients, checkpoint=job.check)
     parts = [result.gradients.flat(), np.empty(0) if result.input_gradients is None else result.input_gradients]
     if not np.isfinite(result.loss) or not all(np.isfinite(part).all() for part in parts):
@@ -139,8 +140,9 @@ def _training(request: TrainRequest, job: Job) -> Events:
     inputs, targets = translation.data_of(request.data, model, loss)
     optimizer = translation.optimizer_of(request.optimizer, job)
     rows = min(request.batch_size or len(inputs), len(inputs))
-    work.check_training(job, model, rows, request.steps, loss)
-    seconds_to_answer = SECONDS_PER_NUMBER * model.size * (1 + len(optimizer.buffers))
+    numbers = model.size * (1 + len(optimizer.buffers))
+    work.check_training(job, model, rows, request.steps, loss, ("steps",), numbers)
+    seconds_to_answer = SECONDS_PER_NUMBER * numbers
     options = TrainingOptions(
         loss=loss,
         optimizer=optimizer,
@@ -221,6 +223,7 @@ def decision_boundary(request: BoundaryRequest, job: Job) -> BoundaryResponse:
     if request.data is not None:
         inputs = translation.inputs_of(request.data, model)
     grid = _grid(inputs, request, job.settings.max_points)
+    work.check_scores(job, model, len(grid), ("step",))
     scores = evaluation.predict(model, grid, checkpoint=job.check)
     if not np.isfinite(scores).all():
         detail = "a score on the grid is not finite; check the activations' domains and the size of the numbers"

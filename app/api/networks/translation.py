@@ -42,7 +42,9 @@ def model_of(body: NetworkModel | NetworkSpec, job: Job, *path: str) -> Model:
         for k, layer in enumerate(body.layers):
             with located(*path, "layers", k):
                 layers.append(Layer(layer.weights, layer.biases, layer.activation))
-        return Model(tuple(layers))
+        model = Model(tuple(layers))
+        work.check_model(job, model)
+        return model
 
 
 def data_of(body: NetworkData, model: Model, loss: Loss) -> tuple[Floats, Floats]:

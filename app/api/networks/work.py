@@ -105,9 +105,15 @@ def check_spec(job: Job, spec: NetworkSpec) -> None:
     check_numbers(job, sum(a * b + b for a, b in pairwise([spec.inputs, *spec.layers])))
 
 
-def check_scores(job: Job, model: Model, rows: int) -> None:
-    """Raise Problem where the activations of all rows would be too many numbers."""
-    check_numbers(job, rows * model.neurons)
+def check_model(job: Job, model: Model) -> None:
+    """Raise Problem for a model of the request with too many weights and biases."""
+    check_numbers(job, model.size)
+
+
+def check_scores(job: Job, model: Model, rows: int, path: Place) -> None:
+    """Raise Problem where the scores of `rows` rows are too many numbers or too much work; `path` is what to reduce."""
+    check_numbers(job, rows * model.outputs)
+    _check_work(job, model, rows, 1, path)
 
 
 def count_graph_nodes(model: Model) -> int:
@@ -117,13 +123,18 @@ def count_graph_nodes(model: Model) -> int:
     return model.inputs + model.size + products + model.neurons + activations
 
 
-def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss, path: Place = ("steps",)) -> None:
+def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss, path: Place, numbers: int) -> None:
     """Raise Problem where `steps` steps on `rows` rows are too much work; `path` is what to reduce.
 
-    The expression of a loss is evaluated for all rows and outputs at once, so it must not have too many numbers either.
+    `numbers` is how many numbers the response has besides its history. The expression of a loss must not have too many either.
     """
     if loss.graph is not None:
         check_numbers(job, len(loss.graph.nodes) * rows * model.outputs)
+    check_numbers(job, numbers)
+    _check_work(job, model, rows, steps, path)
+
+
+def _check_work(job: Job, model: Model, rows: int, steps: int, path: Place) -> None:
     work = model.size * rows * steps
     if work > job.settings.max_work:
         detail = f"{model.size:,} parameters, {rows:,} rows per step and {steps:,} steps are {work:,} steps of work"

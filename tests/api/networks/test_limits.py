@@ -84,6 +84,37 @@ def test_numbers_of_a_new_model_within_a_request(path: str, body: dict[str, Any]
     assert_held(AtLimit(path, {"model": model, **body}, "max_numbers", 2 * 5 + 5 + 5 * 1 + 1))
 
 
+@pytest.mark.parametrize(("path", "body"), NEW_MODELS.values(), ids=NEW_MODELS)
+def test_numbers_of_a_model_of_the_request(path: str, body: dict[str, Any]) -> None:
+    """The same numbers, sent."""
+    model = post("networks", {"inputs": 2, "layers": [5, 1]}).json()["model"]
+    assert_held(AtLimit(path, {"model": model, **body}, "max_numbers", 2 * 5 + 5 + 5 * 1 + 1))
+
+
+STATES: dict[str, tuple[dict[str, Any], int]] = {
+    "sgd": ({"name": "sgd"}, 1),
+    "momentum": ({"name": "sgd", "momentum": 0.9}, 2),
+    "adam": ({"name": "adam"}, 3),
+    "amsgrad": ({"name": "adam", "amsgrad": True}, 4),
+}
+
+
+@pytest.mark.parametrize(("optimizer", "count"), STATES.values(), ids=STATES)
+@pytest.mark.parametrize("path", TRAININGS)
+def test_numbers_of_an_optimizers_state(path: str, optimizer: dict[str, Any], count: int) -> None:
+    """The response has a number of each buffer for every number of the model."""
+    optimizer = {"learning_rate": 0.01, **optimizer}
+    body = {"model": {"inputs": 2, "layers": [9, 1]}, "data": XOR, "loss": "mse", "optimizer": optimizer, "steps": 1}
+    assert_held(AtLimit(path, body, "max_numbers", count * (2 * 9 + 9 + 9 + 1)))
+
+
+@pytest.mark.parametrize(("by_inputs", "numbers"), [(False, 6), (True, 6 + 3 * 2)])
+def test_numbers_of_gradients_by_the_inputs(by_inputs: bool, numbers: int) -> None:
+    data = {"inputs": ROWS["inputs"], "targets": [0, 1, 0]}
+    body = {"model": PLANE, "data": data, "loss": "cross_entropy", "input_gradients": by_inputs}
+    assert_held(AtLimit("networks/backward", body, "max_numbers", numbers))
+
+
 # --- numbers of a pass over all rows
 
 
@@ -92,11 +123,11 @@ def test_numbers_of_a_new_model_within_a_request(path: str, body: dict[str, Any]
     [
         pytest.param(LINE, 5, 5, id="one output"),
         pytest.param(PLANE, 5, 10, id="two outputs"),
-        pytest.param(SPEC, 5, 20, id="hidden layer"),
+        pytest.param(SPEC, 20, 20, id="hidden layer"),
     ],
 )
 def test_numbers_of_a_prediction(model: Any, rows: int, numbers: int) -> None:
-    """One activation for each row and neuron."""
+    """One score for each row and output."""
     assert_held(AtLimit("networks/predict", {"model": model, "inputs": [[1, 2]] * rows}, "max_numbers", numbers))
 
 
@@ -130,7 +161,7 @@ def test_numbers_of_a_loss_on_a_batch(path: str) -> None:
 @pytest.mark.parametrize("path", ["networks/backward", *TRAININGS])
 def test_cross_entropy_has_no_expression_to_count(path: str) -> None:
     data = {"inputs": [[0, 1], [1, 0]], "targets": [0, 1]}
-    assert post(path, {"model": PLANE, "data": data, "loss": "cross_entropy"}, max_numbers=1).status_code == 200
+    assert post(path, {"model": PLANE, "data": data, "loss": "cross_entropy"}, max_numbers=6).status_code == 200
 
 
 # --- work: parameters times rows times steps
@@ -166,6 +197,14 @@ def test_work_of_a_training(path: str, fields: dict[str, Any], work: int) -> Non
 def test_work_of_a_training_counts_only_its_own_steps(path: str) -> None:
     body = {"model": LINE, **LEARN, "steps": 5, "state": {"step": 1000}}
     assert_held(AtLimit(path, body, "max_work", 3 * 4 * 5, ("/steps",)))
+
+
+def test_work_of_a_prediction() -> None:
+    assert_held(AtLimit("networks/predict", {"model": SPEC, "inputs": [[1, 2]] * 5}, "max_work", 13 * 5, ("/inputs",)))
+
+
+def test_work_of_a_decision_boundary() -> None:
+    assert_held(AtLimit("networks/decision-boundary", {"model": SPEC, "step": 1}, "max_work", 13 * 4 * 4, ("/step",)))
 
 
 @pytest.mark.parametrize(

@@ -52,16 +52,16 @@ def test_new_model_has_a_limit() -> None:
 
 
 def test_scores_have_a_limit() -> None:
-    work.check_scores(job_with(max_numbers=30), MLP(2, [2, 1]), 10)
+    work.check_scores(job_with(max_numbers=10), MLP(2, [2, 1]), 10, ("inputs",))
     with pytest.raises(Problem, match="AUTODIFF_MAX_NUMBERS"):
-        work.check_scores(job_with(max_numbers=29), MLP(2, [2, 1]), 10)
+        work.check_scores(job_with(max_numbers=9), MLP(2, [2, 1]), 10, ("inputs",))
 
 
 def test_training_has_a_limit() -> None:
     model, loss = MLP(2, [2, 1]), losses.named("mse")
-    work.check_training(job_with(max_work=9 * 10 * 5), model, 10, 5, loss)
+    work.check_training(job_with(max_work=9 * 10 * 5), model, 10, 5, loss, ("steps",), 9)
     with pytest.raises(Problem, match="9 parameters, 10 rows per step and 5 steps are 450 steps of work") as caught:
-        work.check_training(job_with(max_work=449), model, 10, 5, loss)
+        work.check_training(job_with(max_work=449), model, 10, 5, loss, ("steps",), 9)
     assert [error.pointer for error in caught.value.errors] == ["/steps"]
 
 
