@@ -44,7 +44,6 @@ class Noise:
 
     def __init__(self, leaves: int, units: float, seed: int) -> None:
         self.leaves = leaves
-        self.at_kink = False  # whether relu or hypot was exactly at 0, where its slope is a convention
         self.steep = False  # whether any slope on the way was infinite, even by what does not depend on a leaf
         self.out_of_range = False  # whether any value on the way is infinite, or has lost digits, as a double
         self.slopes_out_of_range = False  # the same for partials
@@ -377,7 +376,6 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     numbers = [a.value for a in args]
     if any(mpmath.isinf(x) for x in numbers):
         raise Unknown
-    noise.at_kink = noise.at_kink or (op in ("relu", "hypot") and not any(numbers))
     try:
         if op in UNARY:
             fun, d, dd = UNARY[op]
