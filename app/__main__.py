@@ -45,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        http="app.service.connections:Connection",
         ws="none",
         timeout_worker_healthcheck=WORKER_SILENCE_S,
         timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),

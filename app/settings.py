@@ -4,8 +4,21 @@ import os
 from pathlib import Path
 from typing import Literal
 
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]
+
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _open_files() -> int:
+    """How many files this process may open, at most 10,100."""
+    if resource is None:
+        return 1124
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 10_100 if limit == resource.RLIM_INFINITY else min(limit, 10_100)
 
 
 class Settings(BaseSettings):
@@ -45,6 +58,24 @@ class Settings(BaseSettings):
         description="Number of large computations that run at once in a process; default: the number of processors.",
     )
     max_queue: int = Field(default=64, ge=0, description="Number of large computations that may wait in a process.")
+    max_connections: int = Field(
+        default_factory=lambda: max(_open_files() - 100, 64),
+        ge=1,
+        description="Maximum number of connections of a process; default: 100 less than it may open files.",
+    )
+    max_head_bytes: int = Field(default=65_536, ge=1024, description="Maximum size of a request's head in bytes.")
+    head_timeout_s: float = Field(
+        default=10.0, gt=0.0, le=86_400.0, description="Seconds that a client may take to send a request's head."
+    )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0.0,
+        le=86_400.0,
+        description="Seconds that a client may take to send a request's body, and one more for every 10,000 bytes.",
+    )
+    send_timeout_s: float = Field(
+        default=60.0, gt=0.0, le=86_400.0, description="Seconds that a client may read nothing of a response that waits."
+    )
     shutdown_s: float = Field(
         default=25.0, ge=0.0, le=86_400.0, description="Seconds that requests under way get to finish after SIGTERM."
     )

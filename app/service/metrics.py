@@ -23,6 +23,7 @@ LATENCY = Histogram(
 PHASES = Histogram("autodiff_phase_seconds", "Time spent decoding, computing and encoding", ("phase",), buckets=BUCKETS)
 RUNNING = Gauge("autodiff_pool_running", "Computations running in the pool", multiprocess_mode="livesum")
 QUEUED = Gauge("autodiff_pool_queued", "Computations waiting for the pool", multiprocess_mode="livesum")
+CLOSED = Counter("autodiff_connections_closed", "Connections that a limit has closed", ("setting",))
 REJECTED = Counter("autodiff_rejected", "Requests answered with a problem", ("problem",))
 
 DECODE, COMPUTE, ENCODE = (PHASES.labels(phase) for phase in ("decode", "compute", "encode"))

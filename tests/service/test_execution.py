@@ -947,12 +947,12 @@ def test_training_out_of_time_answers_with_the_model_so_far(
     sizes: list[int] = []
     app = create_app(Settings(max_concurrency=1, shutdown_s=12.0))
 
-    def slow(run: Any, first: int, count: int) -> Any:
+    def slow(run: Any, first: int, count: int, *controls: Any) -> Any:
         if draining and not sizes:
             app.state.execution.drain()
         clock.now += 1.0
         sizes.append(count)
-        return steps(run, first, count)
+        return steps(run, first, count, *controls)
 
     monkeypatch.setattr(training._Run, "steps", slow)
 
@@ -996,12 +996,12 @@ def test_training_ends_when_its_client_leaves(clock: Clock, monkeypatch: pytest.
         execution.ready.set()
         chunk = Work()
 
-        def watched(run: Any, first: int, count: int) -> Any:
+        def watched(run: Any, first: int, count: int, *controls: Any) -> Any:
             chunks.append(first)
             if len(chunks) == 3:
                 chunk()
             assert len(chunks) < 100, "the training goes on, though nobody waits for it"
-            return steps(run, first, count)
+            return steps(run, first, count, *controls)
 
         clock.install(monkeypatch, training, routes)
         monkeypatch.setattr(training._Run, "steps", watched)

@@ -1,0 +1,159 @@
+"""Connections: uvicorn's HTTP protocol, with limits on what a client may leave unsaid, unsent or unread.
+
+A client that sends no request, an endless head or a body drop by drop, or never reads its response, would otherwise hold memory
+and a file for as long as it likes. uvicorn itself ends connections that are idle after a response. `python -m app` gives this
+class to uvicorn's option `http`.
+"""
+
+import asyncio
+import logging
+import math
+from enum import StrEnum
+from functools import cache
+from typing import Any
+from weakref import WeakSet
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.service.metrics import CLOSED
+from app.settings import Settings
+
+log = logging.getLogger("autodiff")
+
+SWEEP_SECONDS = 0.5
+"""How often connections are looked at. A timer for each request would take longer than a small request may."""
+
+LEAST_RATE = 10_000
+"""Bytes per second that a body must bring to be waited for beyond its time limit."""
+
+
+SEND = "AUTODIFF_SEND_TIMEOUT_S"
+
+
+class Phase(StrEnum):
+    """What a connection waits for, as the setting that limits it: a request's head, its body, or its response."""
+
+    HEAD = "AUTODIFF_HEAD_TIMEOUT_S"
+    BODY = "AUTODIFF_BODY_TIMEOUT_S"
+    RESPONSE = ""
+
+
+swept: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
+"""The event loops whose connections are looked at."""
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()
+
+
+class Connection(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.phase = Phase.HEAD
+        self.since = self.loop.time()  # when the phase began
+        self.received = 0  # bytes in this phase
+        self.unread_since: float | None = None  # since when the client does not read
+
+    def connection_made(self, transport: Any) -> None:
+        """Make room for the connection, or refuse it."""
+        self.since = self.loop.time()
+        if self.loop not in swept:
+            swept.add(self.loop)
+            self.loop.call_later(SWEEP_SECONDS, sweep, self.loop, self.connections)
+        if len(self.connections) >= settings().max_connections and not self._replaces_a_silent_one():
+            super().connection_made(transport)
+            self._close("AUTODIFF_MAX_CONNECTIONS", 503, "There are too many connections.")
+            return
+        super().connection_made(transport)
+
+    def _replaces_a_silent_one(self) -> bool:
+        """Close the connection that has waited longest for its head, and return whether there was one."""
+        silent: list[Connection] = [c for c in self.connections if isinstance(c, Connection) and c.phase is Phase.HEAD]
+        if not silent:
+            return False
+        oldest = min(silent, key=lambda connection: connection.since)
+        oldest.abandon("AUTODIFF_MAX_CONNECTIONS")
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes, and refuse a head that is too long."""
+        self.received += len(data)
+        super().data_received(data)
+        limit = settings().max_head_bytes
+        if self.phase is Phase.HEAD and self.received > limit and not self.transport.is_closing():
+            self._close("AUTODIFF_MAX_HEAD_BYTES", 431, f"The head of a request has at most {limit} bytes.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._enter(Phase.HEAD)
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Its body begins."""
+        self._enter(Phase.BODY)
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """It has arrived."""
+        self._enter(Phase.RESPONSE)
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """The client does not read what was sent."""
+        if self.unread_since is None:
+            self.unread_since = self.loop.time()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has read most of it."""
+        self.unread_since = None
+        super().resume_writing()
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase, self.since, self.received = phase, self.loop.time(), 0
+
+    def overdue(self, now: float) -> str | None:
+        """The setting whose time limit is over, if there is one."""
+        limits = settings()
+        if self.unread_since is not None and now - self.unread_since > limits.send_timeout_s:
+            return SEND
+        if self.flow.read_paused:  # by the service, which does not wait for the client then
+            self.since = now
+        allowed = {
+            Phase.HEAD: limits.head_timeout_s,
+            Phase.BODY: limits.body_timeout_s + self.received / LEAST_RATE,
+            Phase.RESPONSE: math.inf,
+        }[self.phase]
+        return self.phase.value if now - self.since > allowed else None
+
+    def abandon(self, setting: str) -> None:
+        """End the connection without waiting for anything."""
+        self._count(setting)
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _close(self, setting: str, status: int, message: str) -> None:
+        """End the connection with a response."""
+        self._count(setting)
+        phrase = {431: "Request Header Fields Too Large", 503: "Service Unavailable"}[status]
+        head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n"
+        body = f"{message} {setting} sets the limit."
+        self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode())
+        self.transport.close()
+
+    def _count(self, setting: str) -> None:
+        CLOSED.labels(setting).inc()
+        log.warning("closed a connection of %s because of %s", self.client[0] if self.client else "a socket", setting)
+
+
+def sweep(loop: asyncio.AbstractEventLoop, connections: set[Any]) -> None:
+    """End the connections whose time is over, again and again."""
+    now = loop.time()
+    for connection in list(connections):
+        if isinstance(connection, Connection) and (setting := connection.overdue(now)) is not None:
+            connection.abandon(setting)
+    loop.call_later(SWEEP_SECONDS, sweep, loop, connections)

@@ -1,0 +1,259 @@
+"""Connections whose clients send too little, too much or too slowly, or do not read, under a fake clock."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+from prometheus_client.registry import REGISTRY
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from app.service import connections
+from app.service.connections import Connection
+from app.settings import Settings
+from tests.service.fake_time import Clock, run_on, settle
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+SMALL = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Transport(asyncio.Transport):
+    """A socket that keeps what is written to it."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self.connection = connection
+        self.written = b""
+        self.ended: str | None = None
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self._end("closed")
+
+    def abort(self) -> None:
+        self._end("aborted")
+
+    def _end(self, how: str) -> None:
+        if self.ended is None:
+            self.ended = how
+            self.connection.loop.call_soon(self.connection.connection_lost, None)
+
+    def is_closing(self) -> bool:
+        return self.ended is not None
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return ("192.0.2.1", 80) if name in ("peername", "sockname") else default
+
+
+async def never(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    """An application that reads until its client leaves, and does not answer."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class Server:
+    """A server without a socket."""
+
+    def __init__(self) -> None:
+        self.config, self.state = Config(never, log_config=None, lifespan="off", ws="none"), ServerState()
+        self.made: list[tuple[Connection, Transport]] = []
+
+    def connect(self, *parts: bytes) -> tuple[Connection, Transport]:
+        """A new connection, on which the client sends these parts."""
+        connection = Connection(self.config, self.state, {}, asyncio.get_running_loop())
+        transport = Transport(connection)
+        connection.connection_made(transport)
+        for part in parts:
+            connection.data_received(part)
+        self.made.append((connection, transport))
+        return connection, transport
+
+
+def on_server(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, test: Callable[[Server], Coroutine[Any, Any, None]], **given: Any
+) -> None:
+    """Run a test with a server that has these settings."""
+    monkeypatch.setattr(connections, "settings", lambda: Settings(**given))
+
+    async def main() -> None:
+        server = Server()
+        await test(server)
+        for _, transport in server.made:
+            transport.abort()
+        await settle()
+        assert not server.state.connections and not server.state.tasks, "a client that is gone leaves nothing behind"
+
+    run_on(clock, main())
+
+
+def closed(setting: str) -> float:
+    """How many connections a limit has closed so far."""
+    return REGISTRY.get_sample_value("autodiff_connections_closed_total", {"setting": setting}) or 0.0
+
+
+SLOW: dict[str, tuple[tuple[bytes, ...], str, float]] = {
+    "nothing": ((), "AUTODIFF_HEAD_TIMEOUT_S", 10.0),
+    "half a head": ((HEAD[:20],), "AUTODIFF_HEAD_TIMEOUT_S", 10.0),
+    "half a second head": ((SMALL, HEAD[:20]), "AUTODIFF_HEAD_TIMEOUT_S", 10.0),
+    "no body": ((HEAD,), "AUTODIFF_BODY_TIMEOUT_S", 30.0),
+    "some of a body": ((HEAD, b"x" * 20_000), "AUTODIFF_BODY_TIMEOUT_S", 32.0),
+}
+
+
+@pytest.mark.parametrize(("parts", "setting", "seconds"), SLOW.values(), ids=SLOW)
+def test_client_that_does_not_go_on_is_left(
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    parts: tuple[bytes, ...],
+    setting: str,
+    seconds: float,
+) -> None:
+    before = closed(setting)
+
+    async def test(server: Server) -> None:
+        _, transport = server.connect(*parts)
+        await clock.pass_in_steps(seconds - 0.1, 0.1)
+        assert transport.ended is None
+        await clock.pass_in_steps(2 * connections.SWEEP_SECONDS, 0.1)
+        assert transport.ended == "aborted"
+
+    on_server(clock, monkeypatch, test)
+    assert closed(setting) == before + 1
+    assert caplog.text.count(setting) == 1 and "192.0.2.1" in caplog.text
+
+
+def test_head_drop_by_drop_gets_no_more_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        connection, transport = server.connect()
+        sent = 0
+        while transport.ended is None:
+            connection.data_received(HEAD[sent : sent + 1])
+            sent += 1
+            await clock.pass_in_steps(1.0, 0.5)
+        assert 10 <= sent <= 12
+
+    on_server(clock, monkeypatch, test)
+
+
+@pytest.mark.parametrize(("rate", "ended"), [(12_000, None), (5_000, "aborted")], ids=["fast enough", "too slow"])
+def test_body_needs_a_rate(clock: Clock, monkeypatch: pytest.MonkeyPatch, rate: int, ended: str | None) -> None:
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(HEAD)
+        for _ in range(80):
+            if transport.ended is None:
+                connection.data_received(b"x" * rate)
+            await clock.pass_in_steps(1.0, 0.5)
+        assert transport.ended == ended
+
+    on_server(clock, monkeypatch, test)
+
+
+def test_client_may_wait_for_its_response(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        _, transport = server.connect(SMALL)
+        await clock.pass_in_steps(1000.0, 0.5)
+        assert transport.ended is None
+
+    on_server(clock, monkeypatch, test)
+
+
+def test_time_in_which_the_service_does_not_read_does_not_count(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(HEAD)
+        await settle()  # the application waits for more by now
+        connection.flow.pause_reading()
+        await clock.pass_in_steps(100.0, 0.5)
+        connection.flow.resume_reading()
+        await clock.pass_in_steps(29.0, 0.5)
+        assert transport.ended is None
+        await clock.pass_in_steps(2.0, 0.5)
+        assert transport.ended == "aborted"
+
+    on_server(clock, monkeypatch, test)
+
+
+@pytest.mark.parametrize(("reads", "ended"), [(False, "aborted"), (True, None)], ids=["never", "now and then"])
+def test_client_that_does_not_read_is_left(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, reads: bool, ended: str | None
+) -> None:
+    before = closed("AUTODIFF_SEND_TIMEOUT_S")
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(SMALL)
+        for _ in range(3):
+            connection.pause_writing()
+            await clock.pass_in_steps(50.0, 0.5)
+            if reads:
+                connection.resume_writing()
+        assert transport.ended == ended
+
+    on_server(clock, monkeypatch, test)
+    assert closed("AUTODIFF_SEND_TIMEOUT_S") == before + (not reads)
+
+
+HEADS: dict[str, list[bytes]] = {
+    "many headers": [b"GET / HTTP/1.1\r\n", *(b"X-%d: %s\r\n" % (k, b"y" * 1000) for k in range(200))],
+    "one endless header": [b"GET / HTTP/1.1\r\nX: ", *([b"y" * 1000] * 200)],
+    "an endless name": [b"GET / HTTP/1.1\r\n", *([b"y" * 1000] * 200)],
+    "an endless path": [b"GET /", *([b"y" * 1000] * 200)],
+}
+
+
+@pytest.mark.parametrize("parts", HEADS.values(), ids=HEADS)
+def test_head_has_a_limit(clock: Clock, monkeypatch: pytest.MonkeyPatch, parts: list[bytes]) -> None:
+    async def test(server: Server) -> None:
+        connection, transport = server.connect()
+        sent = 0
+        for part in parts:
+            connection.data_received(part)
+            sent += len(part)
+            if transport.ended:
+                break
+        assert transport.ended == "closed" and 20_000 < sent <= 22_100
+        assert transport.written.startswith(b"HTTP/1.1 431 ") and b"AUTODIFF_MAX_HEAD_BYTES" in transport.written
+        assert not server.state.tasks, "no request has begun"
+
+    on_server(clock, monkeypatch, test, max_head_bytes=20_000)
+
+
+def test_body_is_no_part_of_the_head(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        _, transport = server.connect(HEAD, b"x" * 100_000)
+        assert transport.ended is None
+
+    on_server(clock, monkeypatch, test, max_head_bytes=20_000)
+
+
+def test_new_connection_replaces_the_one_that_has_been_silent_longest(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        for parts in ((SMALL,), (), (HEAD[:9],), (HEAD,)):
+            server.connect(*parts)
+            clock.now += 1.0
+        server.connect()
+        assert [transport.ended for _, transport in server.made] == [None, "aborted", None, None, None]
+        server.connect()
+        assert [transport.ended for _, transport in server.made] == [None, "aborted", "aborted", None, None, None]
+
+    on_server(clock, monkeypatch, test, max_connections=4)
+
+
+def test_no_request_under_way_is_ended_for_a_new_one(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        server.connect(SMALL)
+        server.connect(HEAD)
+        _, transport = server.connect()
+        assert transport.ended == "closed" and transport.written.startswith(b"HTTP/1.1 503 ")
+        assert b"AUTODIFF_MAX_CONNECTIONS" in transport.written and b"retry-after: 1" in transport.written
+        assert [t.ended for _, t in server.made[:2]] == [None, None]
+
+    on_server(clock, monkeypatch, test, max_connections=2)
