@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         ge=1,
         description="Maximum number of connections of a process; default: 100 less than it may open files.",
     )
-    max_head_bytes: int = Field(default=65_536, ge=1024, description="Maximum size of a request's head in bytes.")
+    max_head_bytes: int = Field(default=65_536, ge=100, description="Maximum size of a request's head in bytes.")
     head_timeout_s: float = Field(
         default=10.0, gt=0.0, le=86_400.0, description="Seconds that a client may take to send a request's head."
     )

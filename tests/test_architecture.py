@@ -40,6 +40,7 @@ ROOMS = {
     "app.nn": room("engine", "numpy scipy sklearn"),
     "app.warm": room("engine nn", "numpy"),
     "app.service": room("settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"),
+    "app.service.connections": room("settings service", "uvicorn"),
     "app.api.errors": room("engine nn service", "fastapi"),
     "app.api.expressions": room("engine service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
     "app.api.networks": room("engine nn service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"),
