@@ -27,6 +27,11 @@ LIMITS = (
     "compute_timeout_s",
     "max_concurrency",
     "max_queue",
+    "max_connections",
+    "max_head_bytes",
+    "head_timeout_s",
+    "body_timeout_s",
+    "send_timeout_s",
 )
 
 

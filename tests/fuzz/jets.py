@@ -44,6 +44,7 @@ class Noise:
 
     def __init__(self, leaves: int, units: float, seed: int) -> None:
         self.leaves = leaves
+        self.margins: list[Any] = []  # how far the arguments of operations that jump are from their jumps
         self.steep = False  # whether any slope on the way was infinite, even by what does not depend on a leaf
         self.out_of_range = False  # whether any value on the way is infinite, or has lost digits, as a double
         self.slopes_out_of_range = False  # the same for partials
@@ -364,7 +365,7 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     """One operation. Raises Unknown where its value is not defined."""
     if op == "where":
         condition, a, b = args
-        _defined(condition.value == 0 or not noise.units or abs(condition.value) > 1000 * UNIT)
+        noise.margins.append(condition.value)
         return a if condition.value != 0 else b
     if op in ("sum", "mean", "prod", "logsumexp"):
         return _many(op, args, noise)
@@ -389,6 +390,8 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
             value, partials, seconds = BINARY[op](*numbers)
     except ZeroDivisionError:
         raise Unknown from None
+    if op in COMPARISONS or op == "sign":
+        noise.margins.append(numbers[0] - (numbers[1] if op in COMPARISONS else 0))
     noise.steep = noise.steep or None in partials or None in seconds
     partials = [None if p is None else noise(p) for p in partials]
     seconds = [None if s is None else noise(s) for s in seconds]
