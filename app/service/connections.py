@@ -10,7 +10,7 @@ import logging
 import math
 from enum import StrEnum
 from functools import cache
-from typing import Any
+from typing import Any, cast
 from weakref import WeakSet
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +22,9 @@ log = logging.getLogger("autodiff")
 
 SWEEP_SECONDS = 0.5
 """How often connections are looked at. A timer for each request would take longer than a small request may."""
+
+LINGER_SECONDS = 10.0
+"""How long a client may go on to send a body after the response. If the connection were closed, it would lose the response."""
 
 LEAST_RATE = 10_000
 """Bytes per second that a body must bring to be waited for beyond its time limit."""
@@ -57,6 +60,7 @@ class Connection(HttpToolsProtocol):
         self.since = self.loop.time()  # when the phase began
         self.received = 0  # bytes in this phase
         self.unread_since: float | None = None  # since when the client does not read
+        self.lingers_until: float | None = None  # the response is sent, and the rest of the body is read for nothing
 
     def connection_made(self, transport: Any) -> None:
         """Make room for the connection, or refuse it."""
@@ -96,11 +100,23 @@ class Connection(HttpToolsProtocol):
         """Its body begins."""
         self._enter(Phase.BODY)
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.transport = cast(asyncio.Transport, Lingering(self))
 
     def on_message_complete(self) -> None:
         """It has arrived."""
         self._enter(Phase.RESPONSE)
         super().on_message_complete()
+        if self.lingers_until is not None:
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Close the connection when the client has sent the rest of its body, or after some seconds."""
+        if self.phase is Phase.BODY:
+            self.lingers_until = self.loop.time() + LINGER_SECONDS
+            self.flow.resume_reading()
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """The client does not read what was sent."""
@@ -119,6 +135,8 @@ class Connection(HttpToolsProtocol):
     def overdue(self, now: float) -> str | None:
         """The setting whose time limit is over, if there is one."""
         limits = settings()
+        if self.lingers_until is not None and now > self.lingers_until:
+            return Phase.BODY.value
         if self.unread_since is not None and now - self.unread_since > limits.send_timeout_s:
             return SEND
         if self.flow.read_paused:  # by the service, which does not wait for the client then
@@ -148,6 +166,20 @@ class Connection(HttpToolsProtocol):
     def _count(self, setting: str) -> None:
         CLOSED.labels(setting).inc()
         log.warning("closed a connection of %s because of %s", self.client[0] if self.client else "a socket", setting)
+
+
+class Lingering:
+    """The transport of a connection for one request, whose end waits for the rest of the request's body."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection.transport, name)
+
+    def close(self) -> None:
+        """End the connection after the response."""
+        self.connection.linger()
 
 
 def sweep(loop: asyncio.AbstractEventLoop, connections: set[Any]) -> None:

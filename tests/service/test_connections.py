@@ -63,8 +63,8 @@ async def never(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callabl
 class Server:
     """A server without a socket."""
 
-    def __init__(self) -> None:
-        self.config, self.state = Config(never, log_config=None, lifespan="off", ws="none"), ServerState()
+    def __init__(self, app: Any) -> None:
+        self.config, self.state = Config(app, log_config=None, lifespan="off", ws="none"), ServerState()
         self.made: list[tuple[Connection, Transport]] = []
 
     def connect(self, *parts: bytes) -> tuple[Connection, Transport]:
@@ -79,13 +79,17 @@ class Server:
 
 
 def on_server(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, test: Callable[[Server], Coroutine[Any, Any, None]], **given: Any
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    test: Callable[[Server], Coroutine[Any, Any, None]],
+    app: Any = never,
+    **given: Any,
 ) -> None:
     """Run a test with a server that has these settings."""
     monkeypatch.setattr(connections, "settings", lambda: Settings(**given))
 
     async def main() -> None:
-        server = Server()
+        server = Server(app)
         await test(server)
         for _, transport in server.made:
             transport.abort()
@@ -257,3 +261,42 @@ def test_no_request_under_way_is_ended_for_a_new_one(clock: Clock, monkeypatch: 
         assert [t.ended for _, t in server.made[:2]] == [None, None]
 
     on_server(clock, monkeypatch, test, max_connections=2)
+
+
+async def refusing(scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+    """An application that answers before it has read the body."""
+    headers = [(b"content-length", b"3"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": b"no\n"})
+
+
+@pytest.mark.parametrize(
+    ("pace", "end", "seconds"),
+    [(250_000, "closed", 4.0), (1000, "aborted", 10.0), (0, "closed", 5.0)],
+    ids=["sends all", "sends slowly", "sends no more"],
+)
+def test_early_response_is_not_lost(clock: Clock, monkeypatch: pytest.MonkeyPatch, pace: int, end: str, seconds: float) -> None:
+    """If the service closed the connection, the client's next bytes would reset it, and the response with it."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(HEAD)
+        await settle()
+        assert transport.written.startswith(b"HTTP/1.1 413 ") and transport.written.endswith(b"no\n")
+        began = clock.now
+        while transport.ended is None:
+            if pace:
+                connection.data_received(b"x" * pace)
+            await clock.pass_in_steps(1.0, 0.5)
+        assert transport.ended == end and abs(clock.now - began - seconds) <= 1.0
+        assert transport.written.count(b"HTTP/1.1") == 1
+
+    on_server(clock, monkeypatch, test, refusing)
+
+
+def test_connection_is_closed_at_once_after_a_whole_request(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        _, transport = server.connect(SMALL)
+        await settle()
+        assert transport.ended == "closed"
+
+    on_server(clock, monkeypatch, test, refusing)
