@@ -296,6 +296,8 @@ def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -
     """
     below = y - steps
     power = np.power(x, below)
+    if isinstance(y, float) and y >= steps and below + steps == y and y - below == steps:
+        return factor * power  # nothing is rounded, and the power is infinite only where x**y is
     divided = factor / x * out / x if steps == 2 else factor / x * out
     usable = (x != 0.0) & (np.abs(out) > SMALLEST) & np.isfinite(out)
     rounded = (below + steps != y) | (y - below != steps)
