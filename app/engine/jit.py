@@ -32,7 +32,7 @@ from numba.core.caching import IndexDataCacheFile, UserProvidedCacheLocator
 try:
     import fcntl
 except ImportError:  # on Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # a module elsewhere
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -159,13 +159,14 @@ class CheckedCacheFile(IndexDataCacheFile):
     """
 
     def _load_index(self) -> Any:
-        return super()._load_index() if _is_intact(Path(self._index_path)) else {}  # type: ignore[no-untyped-call]
+        intact = _is_intact(Path(self._index_path))
+        return super()._load_index() if intact else {}  # type: ignore[no-untyped-call]  # numba has no types
 
     def _load_data(self, name: str) -> Any:
         path = Path(self._data_path(name))  # type: ignore[no-untyped-call]  # numba has no types
         if not _is_intact(path):
             raise OSError(f"{path} is damaged")  # which numba takes for a file that is gone
-        return super()._load_data(name)  # type: ignore[no-untyped-call]
+        return super()._load_data(name)  # type: ignore[no-untyped-call]  # numba has no types
 
     @contextlib.contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
@@ -215,11 +216,11 @@ def jit(function: F, refcounts: bool = True) -> F:
     """
     compiled: Any = njit(cache=FOLDER is not None, nogil=True, error_model="numpy", _nrt=refcounts)(function)
     if FOLDER is not None:
-        files, stamp = compiled._cache._cache_file, compiled._cache._impl.locator.get_source_stamp()
-        checked = CheckedCacheFile(files._cache_path, compiled._cache._impl.filename_base, stamp)  # type: ignore[no-untyped-call]
-        compiled._cache._cache_file = checked
-        compiled._cache.load_overload = partial(_load_if_trusted, compiled._cache.load_overload)
-        compiled._cache.save_overload = partial(_save_if_possible, compiled._cache.save_overload)
+        disk = compiled._cache
+        path, name, stamp = disk._cache_path, disk._impl.filename_base, disk._impl.locator.get_source_stamp()
+        disk._cache_file = CheckedCacheFile(path, name, stamp)  # type: ignore[no-untyped-call]  # numba has no types
+        disk.load_overload = partial(_load_if_trusted, disk.load_overload)
+        disk.save_overload = partial(_save_if_possible, disk.save_overload)
     return cast(F, compiled)
 
 

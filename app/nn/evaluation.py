@@ -19,7 +19,7 @@ BLOCK_NUMBERS = 2**19
 """How many numbers a pass keeps for one block of rows: 4 MB."""
 
 MIN_BLOCK_ROWS = 64
-"""A block has at least so many rows; matrix products of fewer rows are slow. A large model takes fewer all the same:"""
+"""A block has at least so many rows; matrix products of fewer rows are slow. Only large models take fewer."""
 
 MAX_BLOCK_NUMBERS = 2**24
 """A block never keeps more numbers: 128 MB."""

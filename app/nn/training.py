@@ -297,10 +297,9 @@ def _chunks(
         snapshots = [*snapshots[-1:], run.snapshot(at)]
         began = time.perf_counter()
         try:
-            done, new = run.steps(at, count, is_over)
+            done, log = run.steps(at, count, is_over)
         except _OutOfTime:
             return stop("the time limit was reached")
-        log = new
         if done < count or not run.is_finite():
             return _stop_at_fault(run, snapshots, history, log[:done])
         rows = run.history(log, at, options.log_every, end - 1)
