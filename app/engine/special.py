@@ -298,10 +298,17 @@ def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -
     power = np.power(x, below)
     if isinstance(y, float) and y >= steps and below + steps == y and y - below == steps:
         return factor * power  # nothing is rounded, and the power is infinite only where x**y is
-    divided = factor / x * out / x if steps == 2 else factor / x * out
+    divided = _product_over(factor, out, x) / x if steps == 2 else _product_over(factor, out, x)
     usable = (x != 0.0) & (np.abs(out) > SMALLEST) & np.isfinite(out)
     rounded = (below + steps != y) | (y - below != steps)
     return np.where(usable & (rounded | np.isinf(power)), divided, factor * power)
+
+
+@register_jitable
+def _product_over(a: Number, b: Number, x: Number) -> Number:
+    """Return a * b / x; a large x divides the larger factor and a small x the smaller, so that the quotient is a normal number."""
+    is_a = (np.abs(a) > np.abs(b)) == (np.abs(x) > 1.0)
+    return where(is_a, a, b) / x * where(is_a, b, a)
 
 
 def hypot_slope(x: Number, y: Number, out: Number) -> Number:
@@ -315,7 +322,7 @@ def _power_below(factor: Any, x: Any, y: Any, steps: Any, out: Any) -> Callable[
     def number(factor: float, x: float, y: float, steps: int, out: float) -> Any:
         below = y - steps
         if x != 0.0 and abs(out) > SMALLEST and np.isfinite(out):
-            divided = factor / x * out / x if steps == 2 else factor / x * out
+            divided = _product_over(factor, out, x) / x if steps == 2 else _product_over(factor, out, x)
             if below + steps != y or y - below != steps:
                 return divided
             power = np.power(x, below)

@@ -156,6 +156,8 @@ def test_gradients_of_logsumexp_are_the_softmax_however_large_the_numbers(top: f
         ("x**0.001", 1e-310, "0.001*x**(mpf('0.001000000000000000020816681711721685')-1)"),
         ("x**-0.5", 1e-100, "-x**-1.5/2"),
         ("x**0.3", 1e200, "mpf(0.3)*x**(mpf(0.3)-1)"),
+        ("x**0.01", 1.3e308, "mpf(0.01)*x**(mpf(0.01)-1)"),  # 0.01/x has lost digits to underflow
+        ("x**-0.03", 1e-300, "mpf(-0.03)*x**(mpf(-0.03)-1)"),  # x**-0.03/x overflows
         ("x**1e16", -1.0, "-mpf(10)**16"),  # the exponent 1e16 - 1 is odd, but rounded to an even number
         ("x**-1e16", -1.0, "mpf(10)**16"),
         ("x**y", -1.0, "-mpf(10)**16"),
