@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import mpmath
@@ -46,6 +47,8 @@ DIRECTIONS = [
     (0, 0, -1),
 ]
 """From where limits are taken, by leaf."""
+CLOSE = 1e-30
+"""Limits are taken from points that are less than this away, in units of the larger of 1 and the number."""
 JUMPS = frozenset(("lt", "le", "gt", "ge", "eq", "ne", "where", "sign", "atan2"))
 OPERATIONS = list(WIRE.values())
 SIMPLE = [WIRE[name] for name in ("add", "sub", "mul", "divide", "pow", "mul", "add")]
@@ -313,14 +316,14 @@ def beside(case: Case, found: Mapping[str, float], tangents: Mapping[str, float]
 
 
 def has_kink(case: Case) -> bool:
-    """Whether an operation is exactly where its slope is a convention: at 0, or between equal arguments."""
+    """Whether an operation is where its slope is a convention, or so close that limits are taken across it."""
     with np.errstate(all="ignore"):
         values = transforms.evaluate(Graph(case.nodes, (case.output,)), case.inputs, everything=True)
     for node in case.nodes:
         args = [float(values[a]) if isinstance(a, str) else a for a in node.args]
-        if node.op in ("abs", "relu", "leaky_relu", "elu", "hypot") and not any(args):
+        if node.op in ("abs", "relu", "leaky_relu", "elu", "hypot") and all(abs(x) < CLOSE for x in args):
             return True
-        if node.op in ("min", "max") and len(set(args)) < len(args):
+        if node.op in ("min", "max") and any(abs(a - b) <= CLOSE * abs(a) + CLOSE for a, b in combinations(args, 2)):
             return True
         if node.op == "pow" and args[0] == 0.0 and 0.0 < args[1] < 0.01:
             return True  # x**1e-160 is 0 at 0, and 1 beside it
