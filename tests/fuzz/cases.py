@@ -291,17 +291,17 @@ def beside(case: Case, found: Mapping[str, float], tangents: Mapping[str, float]
                     n: mpf(x) + s * step * max(1, abs(mpf(x))) for (n, x), s in zip(case.inputs.items(), signs, strict=False)
                 }
                 try:
-                    near.append(expected(exact(case, Noise(leaves, 0.0, 0), moved), list(tangents.values())))
-                    near.append(expected(exact(case, Noise(leaves, UNITS, 1), moved), list(tangents.values())))
+                    for units, seed in ((0.0, 0), (UNITS, 1), (UNITS, 2), (UNITS, 3)):  # one alone may cancel
+                        near.append(expected(exact(case, Noise(leaves, units, seed), moved), list(tangents.values())))
                 except Unknown:
                     break
-            if len(near) < 4:
+            if len(near) < 8:
                 continue
             for key in found:
                 numbers = [one[key] for one in near]
                 if None not in numbers:
                     # Without and with noise, further and closer: else there is no limit, or doubles cannot know it.
-                    limit = numbers[2]
+                    limit = numbers[4]
                     agree = all(abs(x - limit) <= mpf(10) ** -9 * (1 + abs(limit)) for x in numbers)
                     limits[key].append(limit if agree else None)
     wrong = []
