@@ -306,7 +306,7 @@ def power_below(factor: Number, x: Number, y: Number, steps: int, out: Number) -
 
 @register_jitable
 def _product_over(a: Number, b: Number, x: Number) -> Number:
-    """Return a * b / x; a large x divides the larger factor and a small x the smaller, so that the quotient is a normal number."""
+    """Return a * b / x. A large x divides the larger factor, a small x the smaller, so that no quotient loses digits."""
     is_a = (np.abs(a) > np.abs(b)) == (np.abs(x) > 1.0)
     return where(is_a, a, b) / x * where(is_a, b, a)
 
