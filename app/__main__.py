@@ -1,6 +1,7 @@
 """`python -m app`: serves HTTP."""
 
 import argparse
+import os
 import signal
 import sys
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--workers is from 1 to 256, not {flags.workers}")
     # The server sends itself again the signal that ended it; an orderly end is a success.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    os.environ["AUTODIFF_WORKERS"] = str(flags.workers)  # for the workers, which divide the machine's memory among them
     processes.prepare_metrics(flags.workers)
     logs.configure_logging(settings.log_level)
     uvicorn.run(
@@ -43,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
         workers=flags.workers,
         log_level=settings.log_level,
         log_config=None,
+        forwarded_allow_ips=settings.trusted_proxies,
         access_log=False,
         server_header=False,
         http="app.service.connections:Connection",

@@ -1,24 +1,14 @@
 """The settings, read from the environment: `AUTODIFF_PORT=9000` sets `port`."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
-
-try:
-    import resource
-except ImportError:  # on Windows
-    resource = None  # type: ignore[assignment]  # a module elsewhere
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-def _open_files() -> int:
-    """How many files this process may open, at most 10,100."""
-    if resource is None:
-        return 1124
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return 10_100 if limit == resource.RLIM_INFINITY else min(limit, 10_100)
+from app.machine import memory_budget, open_files
 
 
 class Settings(BaseSettings):
@@ -58,8 +48,23 @@ class Settings(BaseSettings):
         description="Number of large computations that run at once in a process; default: the number of processors.",
     )
     max_queue: int = Field(default=64, ge=0, description="Number of large computations that may wait in a process.")
+    max_concurrency_per_client: int = Field(
+        default=0,
+        ge=0,
+        description="Number of large computations that one key, or one address without keys, may have in flight; 0: no limit.",
+    )
+    memory_bytes: int = Field(
+        default_factory=lambda values: memory_budget(values.get("workers", 1)),
+        ge=1,
+        description="Memory in bytes that the requests of a process may take; default: half of what the machine or the "
+        "container has, divided by the number of workers, at most 4 GiB.",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies whose X-Forwarded-For names the client, separated by commas; * for all.",
+    )
     max_connections: int = Field(
-        default_factory=lambda: max(_open_files() - 100, 64),
+        default_factory=lambda: max(open_files() - 100, 64),
         ge=1,
         description="Maximum number of connections of a process; default: 100 less than it may open files.",
     )
@@ -96,6 +101,19 @@ class Settings(BaseSettings):
         if value.get_secret_value() and not value.get_secret_value().replace(",", "").strip():
             raise ValueError("there is no key between the commas; leave it empty for a service that is open to all")
         return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _holds_addresses(cls, value: str) -> str:
+        """A proxy that is misspelt would not be trusted, and all of its clients would count as one."""
+        for proxy in value.split(",") if value.strip() not in ("", "*") else ():
+            try:
+                ip_network(proxy.strip())
+            except ValueError:
+                raise ValueError(
+                    f"{proxy.strip()!r} is neither an address such as 10.0.0.1 nor a network such as 10.0.0.0/8"
+                ) from None
+        return value.strip()
 
     @property
     def keys(self) -> tuple[bytes, ...]:

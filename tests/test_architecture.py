@@ -35,11 +35,14 @@ def room(rooms: str = "", libraries: str = "") -> Room:
 
 ROOMS = {
     "app": room(),
-    "app.settings": room("", "pydantic pydantic_settings"),
+    "app.machine": room(),
+    "app.settings": room("machine", "pydantic pydantic_settings"),
     "app.engine": room("", "numpy numba llvmlite scipy orjson msgspec"),
     "app.nn": room("engine", "numpy scipy sklearn"),
     "app.warm": room("engine nn", "numpy"),
-    "app.service": room("settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"),
+    "app.service": room(
+        "machine settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"
+    ),
     "app.service.connections": room("settings service", "uvicorn"),
     "app.api.errors": room("engine nn service", "fastapi"),
     "app.api.expressions": room("engine service api.errors", "fastapi pydantic pydantic_core numpy orjson"),

@@ -35,6 +35,7 @@ BODY_PROBLEMS = (
     "invalid-json",
     "unauthorized",
     "too-large",
+    "too-many-requests",
     "overloaded",
     "deadline-exceeded",
     "unsupported-media-type",

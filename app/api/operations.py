@@ -27,6 +27,8 @@ LIMITS = (
     "compute_timeout_s",
     "max_concurrency",
     "max_queue",
+    "max_concurrency_per_client",
+    "memory_bytes",
     "max_connections",
     "max_head_bytes",
     "head_timeout_s",

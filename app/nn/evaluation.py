@@ -155,11 +155,21 @@ def objective_of(model: Model, targets: Floats, loss: Loss, l2: float, rows: int
 
 def block_rows(model: Model, loss: Loss | None = None) -> int:
     """How many rows are worked on at once. It depends on the shape of the model and the length of the loss alone."""
+    numbers = _numbers_per_row(model, loss)
+    rows = max(MIN_BLOCK_ROWS, BLOCK_NUMBERS // numbers)
+    return max(1, min(rows, MAX_BLOCK_NUMBERS // numbers, MAX_BLOCK_PRODUCTS // model.size))
+
+
+def block_bytes(model: Model, rows: int, loss: Loss | None = None) -> int:
+    """How many bytes a pass over `rows` rows takes besides the model and the data, at most."""
+    return 8 * _numbers_per_row(model, loss) * min(rows, block_rows(model, loss))
+
+
+def _numbers_per_row(model: Model, loss: Loss | None) -> int:
     numbers = 4 * model.neurons
     if loss is not None and loss.graph is not None:
         numbers += 2 * len(loss.graph.nodes) * model.outputs
-    rows = max(MIN_BLOCK_ROWS, BLOCK_NUMBERS // numbers)
-    return max(1, min(rows, MAX_BLOCK_NUMBERS // numbers, MAX_BLOCK_PRODUCTS // model.size))
+    return numbers
 
 
 def _loss_formula(loss: Loss) -> Formula:

@@ -35,6 +35,9 @@ COMPRESSION_LEVEL = 1
 EXPLAINED_BYTES = 1 << 20
 """Bodies up to this size are decoded once more by the standard library to say exactly where they stop being JSON."""
 
+HELD_BYTES = 8192
+"""Bodies up to this size are so few that their memory is not counted."""
+
 SCANNED_BYTES = 4096
 """Bodies from this size on are scanned for bulk. Below, decoding them as a whole is faster."""
 
@@ -64,15 +67,20 @@ class NotJSON(Exception):
     """A part of a body is not JSON. `parse` turns it into a problem."""
 
 
-async def read(request: Request, declared: int | None, limit: int) -> bytes:
+async def read(request: Request, declared: int | None, limit: int, hold: Callable[[int], None]) -> bytes:
     """The body as it was sent.
 
-    Raises Problem as soon as its declared or real length exceeds `limit`, and reads no further; ClientDisconnect.
+    `hold` is called with the number of bytes that a body of more than HELD_BYTES takes, before so many are read. Raises Problem
+    as soon as the declared or real length exceeds `limit`, and reads no further; ClientDisconnect.
     """
     if declared is not None and declared > limit:
         raise _too_large(limit, f"the body has {declared:,} bytes")
     parts: list[bytes] = []
     size = 0
+    held = HELD_BYTES
+    if declared is not None and declared > held:
+        hold(declared)
+        held = declared
     more = True
     while more:
         message = await request.receive()
@@ -82,6 +90,9 @@ async def read(request: Request, declared: int | None, limit: int) -> bytes:
         size += len(parts[-1])
         if size > limit:
             raise _too_large(limit, "the body is longer")
+        if size > held:
+            held = min(2 * size, limit)
+            hold(held)
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 

@@ -2,13 +2,14 @@
 
 A hop to a thread costs as much as a small request, and a large request on the loop would stall all others. Kernels and NumPy
 release the GIL, so a large computation leaves the loop free. A computation ends at its deadline, or when its client goes away,
-at its next checkpoint; its place in the pool is free again when its thread has really ended.
+at its next checkpoint; its place in the pool and its memory are free again when its thread has really ended.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +17,11 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from app.machine import trim_memory
+from app.service.keys import client_of
+from app.service.memory import Budget, Share, State
 from app.service.metrics import QUEUED, RUNNING
+from app.service.places import Places, Ticket
 from app.service.problems import Problem
 from app.settings import Settings
 
@@ -25,6 +30,13 @@ T = TypeVar("T")
 INLINE_BYTES = 8192
 INLINE_SECONDS = 0.001
 """Bodies up to this size run on the event loop if their estimated run time is not longer than this."""
+
+TRIMMED_BYTES = 1 << 25
+"""After a job that has held more, what the process has kept is given back to the system: some milliseconds in a thread."""
+
+SHORT_BYTES = 1 << 18
+SHORT_SECONDS = 0.05
+"""Work up to this size and estimated run time may have the place that is kept for short work."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,16 +47,27 @@ class Job:
         settings: the limits it must keep to.
         deadline: when it must end, as a time of `time.perf_counter`.
         facts: what it found out about itself, for the log line.
+        client: who sent it: the digest of a key, or an address.
         cancelled: nobody waits for it any more.
         stopping: its deadline was brought forward because the service is shutting down.
+        counted: it counts among what its client has in flight.
+        admitted: it has a place in the pool, or waits for one.
+        ticket: its claim to that place.
+        share: the memory it holds; None for small work on the event loop.
+        body_bytes: the part of that which its request takes.
     """
 
     settings: Settings
     deadline: float
     facts: dict[str, Any]
+    client: Hashable = None
     cancelled: bool = False
     stopping: bool = False
+    counted: bool = False
     admitted: bool = False
+    ticket: Ticket | None = None
+    share: Share | None = None
+    body_bytes: int = 0
     thread: "asyncio.Future[Any] | None" = None
     watcher: "asyncio.Task[None] | None" = None
 
@@ -59,6 +82,26 @@ class Job:
         if self.cancelled:
             raise ClientDisconnect
 
+    def reserve(self, size: float) -> None:
+        """Hold memory for an estimated peak of `size` bytes, besides what the request takes, before it is allocated.
+
+        Waits until so much is free. Raises Problem where that can never be, ClientDisconnect, and Problem past the deadline.
+        What was reserved before is kept if it is more.
+        """
+        if self.share is not None:
+            self.share.set(max(self.share.held, self.body_bytes + math.ceil(size)), self.check)
+            self.facts["memory"] = self.share.held
+
+    def reserve_more(self, size: float) -> None:
+        """Hold memory for `size` bytes more than was reserved before; waits and raises as `reserve` does."""
+        if self.share is not None:
+            self.reserve(self.share.held - self.body_bytes + size)
+
+    def keep(self, size: int) -> None:
+        """Hold memory for a response of `size` bytes alone, besides what the request takes."""
+        if self.share is not None:
+            self.share.set(self.body_bytes + size, self.check_client)
+
     def deadline_exceeded(self) -> Problem:
         """The problem for a computation that ran out of time."""
         detail = f"the computation took over {self.settings.compute_timeout_s:g} s, the limit of AUTODIFF_COMPUTE_TIMEOUT_S"
@@ -68,52 +111,101 @@ class Job:
 
 
 class Execution:
-    """The pool of one process, its queue, and whether its kernels are ready."""
+    """The pool of one process, its queue and its memory, and whether its kernels are ready."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.pool = ThreadPoolExecutor(settings.max_concurrency, thread_name_prefix="compute")
-        self.places = asyncio.Semaphore(settings.max_concurrency)
+        self.places = Places(settings.max_concurrency)
+        self.pool = ThreadPoolExecutor(settings.max_concurrency + 1, thread_name_prefix="compute")
+        self.budget = Budget(settings.memory_bytes)
         self.ready = asyncio.Event()
         self.admitted: set[Job] = set()
+        self.in_flight: Counter[Hashable] = Counter()  # computations by client, from the upload to the end of the response
         self.draining = False
         self.last_deadline = math.inf  # what a shutdown leaves to jobs, as a time of `time.perf_counter`
         self.requests_in_flight = 0
+        self.closed = False
 
-    async def admit(self, job: Job, request: Request) -> None:
-        """Wait for a place in the pool.
+    def receive(self, job: Job, request: Request, size: int) -> None:
+        """Hold memory for a body of `size` bytes. Raises Problem: too-many-requests, overloaded, too-large."""
+        self._count_for_client(job, request)
+        assert job.share is not None
+        job.share.receive(size)
+        job.body_bytes = size
 
-        From now on the client's connection is watched, so the body must have been read. Raises Problem where the queue is full
-        or the deadline passes first, ClientDisconnect where the client goes away first.
-        """
-        waiting = len(self.admitted) - self.settings.max_concurrency
-        if waiting >= self.settings.max_queue:
+    def _count_for_client(self, job: Job, request: Request) -> None:
+        if job.counted:
+            return
+        job.client = client_of(request.scope)
+        limit = self.settings.max_concurrency_per_client
+        if limit and self.in_flight[job.client] >= limit:
             raise Problem(
-                "overloaded",
-                f"{waiting} computations are waiting, and AUTODIFF_MAX_QUEUE is {self.settings.max_queue}",
+                "too-many-requests",
+                f"{limit} computations of this client are in flight, and AUTODIFF_MAX_CONCURRENCY_PER_CLIENT is {limit}",
                 headers={"Retry-After": "1"},
             )
+        job.counted = True
+        job.share = Share(self.budget)
+        self.in_flight[job.client] += 1
+
+    async def admit(self, job: Job, request: Request, *, is_short: bool = False) -> None:
+        """Wait for a place in the pool.
+
+        From now on the client's connection is watched, so the body must have been read. Raises Problem where the client has too
+        much in flight, the queue is full or the deadline passes first, ClientDisconnect where the client goes away first.
+        """
+        self._count_for_client(job, request)
         job.admitted = True
         self.admitted.add(job)
         self._bring_forward(job)
-        self._count()
-        job.watcher = asyncio.create_task(_cancel_on_disconnect(job, request))
-        place = asyncio.ensure_future(self.places.acquire())
+        await self._wait_for_place(job, is_short, request)
+
+    async def become_long(self, job: Job, request: Request) -> None:
+        """Exchange a place for short work for one of the others; raises as `admit` does."""
+        assert job.ticket is not None
+        self.places.remove(job.ticket)
+        await self._wait_for_place(job, False, request)
+
+    async def _wait_for_place(self, job: Job, is_short: bool, request: Request) -> None:
+        ticket = job.ticket = Ticket(job.client, is_short)
+        assert job.share is not None
+        job.share.state = State.QUEUED
         try:
-            left = math.inf
-            while left > 0.0 and not place.done() and not job.watcher.done():
+            self.places.add(ticket)
+            self._make_room(ticket)
+            self._count()
+            if job.watcher is None:
+                job.watcher = asyncio.create_task(_cancel_on_disconnect(job, request))
+            left, done = math.inf, set[Any]()
+            while left > 0.0 and not done:  # at least once, so that a client that has left is noticed
                 left = max(job.deadline - time.perf_counter(), 0.0)
                 # In parts, since a shutdown may bring the deadline forward.
-                await asyncio.wait((place, job.watcher), timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
+                waits = (ticket.granted, job.watcher)
+                done, _ = await asyncio.wait(waits, timeout=min(left, 1.0), return_when=asyncio.FIRST_COMPLETED)
             job.check()
-            if not place.done():
+            if not ticket.granted.done():
                 raise job.deadline_exceeded()
+            ticket.granted.result()  # which raises if it had to make room
         except BaseException:
-            if place.done() and not place.cancelled():
-                self.places.release()
-            place.cancel()
             self._forget(job)
             raise
+        job.share.state = State.RUNNING
+        self._count()
+
+    def _make_room(self, ticket: Ticket) -> None:
+        """If the queue is full, turn away the newest of the client that has most in it: of several, the one that came now."""
+        waiting, limit = self.places.waiting - 1, self.settings.max_queue
+        if ticket.granted.done() or waiting < limit:
+            return
+        last = self.places.greediest()
+        if last is None or self.places.count_waiting(last.client) <= self.places.count_waiting(ticket.client):
+            last = ticket
+        detail = f"{waiting} computations are waiting, and AUTODIFF_MAX_QUEUE is {limit}"
+        refusal = Problem("overloaded", detail, headers={"Retry-After": "1"})
+        if last is ticket:
+            raise refusal
+        self.places.remove(last)
+        last.granted.set_exception(refusal)
 
     async def run(self, job: Job, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread of the pool. Raises ClientDisconnect as soon as the client goes away."""
@@ -133,25 +225,45 @@ class Execution:
 
     def release(self, job: Job) -> None:
         """Give the job's place back, now or when its thread ends. Jobs that were never admitted have none."""
-        if not job.admitted:
-            return
-        if job.thread is not None and not job.thread.done():
-            job.thread.add_done_callback(lambda _: self.release(job))
-            return
         if job in self.admitted:
-            self.places.release()
-            self._forget(job)
+            self._after_thread(job, self._forget)
+
+    def finish(self, job: Job) -> None:
+        """Give the job's memory back, and what its client has in flight, when its response is sent or its thread ends later."""
+        if job.counted:
+            self._after_thread(job, self._finish)
+
+    def _after_thread(self, job: Job, end: Callable[[Job], None]) -> None:
+        if job.thread is not None and not job.thread.done():
+            job.thread.add_done_callback(lambda _: end(job))
+        else:
+            end(job)
 
     def _forget(self, job: Job) -> None:
         if job.watcher is not None:
             job.watcher.cancel()
+        if job.ticket is not None:
+            self.places.remove(job.ticket)
         job.admitted = False
         self.admitted.discard(job)
         self._count()
 
+    def _finish(self, job: Job) -> None:
+        if not job.counted:
+            return
+        job.counted = False
+        self.in_flight[job.client] -= 1
+        if not self.in_flight[job.client]:
+            del self.in_flight[job.client]
+        if job.share is None:
+            return
+        job.share.release()
+        if job.facts.get("memory", 0) > TRIMMED_BYTES and not self.closed:
+            self.pool.submit(trim_memory)
+
     def _count(self) -> None:
-        RUNNING.set(min(len(self.admitted), self.settings.max_concurrency))
-        QUEUED.set(max(len(self.admitted) - self.settings.max_concurrency, 0))
+        RUNNING.set(len(self.places.running))
+        QUEUED.set(self.places.waiting)
 
     def drain(self) -> None:
         """Give jobs, also those still to come, the time that a shutdown leaves. Trainings then end with the model so far."""
@@ -167,6 +279,7 @@ class Execution:
 
     def close(self) -> None:
         """Cancel what runs, and wait for its threads to end."""
+        self.closed = True
         for job in self.admitted:
             job.cancelled = True
         self.pool.shutdown()

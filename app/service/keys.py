@@ -1,8 +1,9 @@
-"""API keys: which requests need one, and which keys are valid."""
+"""API keys: which requests need one, which keys are valid, and who sent a request."""
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+import ipaddress
+from collections.abc import Hashable, Sequence
 
 from starlette.types import Scope
 
@@ -38,3 +39,19 @@ class Keys:
         if len(given) != 1 or scheme.lower() != b"bearer" or not any(matches):
             detail = "the request has no valid API key; send the header Authorization: Bearer <key>"
             raise Problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
+        scope["state"]["key"] = digest
+
+
+def client_of(scope: Scope) -> Hashable:
+    """Who sent a request: the digest of its key, or its address; of an IPv6 address the network, which is one client's."""
+    key = scope.get("state", {}).get("key")
+    if key is not None:
+        return bytes(key)
+    address: str = scope["client"][0] if scope.get("client") else ""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:  # from a proxy that is trusted
+        return address
+    return str(parsed.ipv4_mapped) if parsed.ipv4_mapped else parsed.packed[:8]

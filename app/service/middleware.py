@@ -96,6 +96,8 @@ class RequestContext:
             await problems.response(problems.internal(request_id))(scope, receive, send_with_headers)
         finally:
             execution.requests_in_flight -= 1
+            if (job := scope["state"].get("job")) and job.counted:
+                execution.finish(job)
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - began
             requests, latency = _series(route, status)
@@ -103,10 +105,8 @@ class RequestContext:
             latency.observe(seconds)
             if status >= 400:
                 REJECTED.labels(facts.get("problem", str(status))).inc()
-            milliseconds = round(seconds * 1e3, 3)
-            access_log.info(
-                "request", request_id=request_id, route=route, method=method, status=status, ms=milliseconds, **facts
-            )
+            facts |= {"route": route, "method": method, "status": status, "ms": round(seconds * 1e3, 3)}
+            access_log.info("request", request_id=request_id, **facts)
 
 
 @cache

@@ -18,6 +18,7 @@ function that is not marked as a `computation` runs on the event loop if its bod
 import functools
 import inspect
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -32,11 +33,10 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Receive
 
 from app.service import bodies, pieces, streaming
-from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
+from app.service.execution import INLINE_BYTES, INLINE_SECONDS, SHORT_BYTES, SHORT_SECONDS, Execution, Job
 from app.service.metrics import COMPUTE, ENCODE
 from app.service.models import RequestModel
 from app.service.negotiation import JSON, Negotiated, negotiate
-from app.settings import Settings
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -46,10 +46,18 @@ NO_HEADERS = Headers()
 MIN_COMPRESSED_BYTES = 1400
 """Responses below this size fit into one packet as they are."""
 
+GZIP_RATIO = 32
+"""A compressed body counts as so many times its size until it is decompressed."""
+
 
 def little_work(request: object) -> float:
     """The default estimate: small bodies mean little work."""
     return 0.0
+
+
+def forever(request: object) -> float:
+    """The estimate for work without an end."""
+    return math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,8 @@ def computation(
     """Mark a function as a computation; the arguments are those of `Computation`."""
 
     def mark(function: Endpoint) -> Endpoint:
-        vars(function)["computation"] = Computation(estimate_seconds, renderings or {}, streams, ends_early)
+        estimate = forever if streams else estimate_seconds  # a stream lasts as long as its client reads it
+        vars(function)["computation"] = Computation(estimate, renderings or {}, streams, ends_early)
         return function
 
     return mark
@@ -132,10 +141,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _start_job(settings: Settings, facts: dict[str, Any]) -> Job:
-    return Job(settings, time.perf_counter() + settings.compute_timeout_s, facts)
-
-
 class ComputationRoute(APIRoute):
     """A POST route for a computation: see the module's docstring."""
 
@@ -162,43 +167,45 @@ class ComputationRoute(APIRoute):
             negotiated = negotiate(request, media_types)
             execution: Execution = request.app.state.execution
             state = request.scope["state"]
-            body = await bodies.read(request, negotiated.body_length, execution.settings.max_body_bytes)
+            settings = execution.settings
+            job = state["job"] = Job(settings, math.inf, state["facts"])
+            hold = functools.partial(execution.receive, job, request)
+            body = await bodies.read(request, negotiated.body_length, settings.max_body_bytes, hold)
             state["facts"]["bytes_in"] = len(body)
             if not execution.ready.is_set():
                 await execution.ready.wait()
-            if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
-                return await self._handle_large(handle, request, body, negotiated)
-            model = state["model"] = bodies.parse(body, self.body_model)
-            long = self.computation.streams or self.computation.estimate_seconds(model) > INLINE_SECONDS
-            job = _start_job(execution.settings, state["facts"])
-            if not long:
-                return await handle(ParsedRequest(request, body, model, job, negotiated))
+            job.deadline = time.perf_counter() + settings.compute_timeout_s
             try:
-                await execution.admit(job, request)
+                if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
+                    return await handle(await self._parse_in_pool(request, body, job, negotiated))
+                model = state["model"] = bodies.parse(body, self.body_model)
+                seconds = self.computation.estimate_seconds(model)
+                if seconds > INLINE_SECONDS:
+                    await execution.admit(job, request, is_short=seconds <= SHORT_SECONDS)
                 return await handle(ParsedRequest(request, body, model, job, negotiated))
             finally:
-                execution.release(job)
+                if job.admitted:
+                    execution.release(job)
 
         return handle_computation
 
-    async def _handle_large(self, handle: Handler, request: Request, body: bytes, negotiated: Negotiated) -> Response:
-        """Like `handle_computation`, with the body decompressed and validated in the pool."""
+    async def _parse_in_pool(self, request: Request, body: bytes, job: Job, negotiated: Negotiated) -> ParsedRequest:
+        """The request, decompressed and validated in the pool, with a place there for its computation."""
         execution: Execution = request.app.state.execution
-        state = request.scope["state"]
-        job = _start_job(execution.settings, state["facts"])
 
         def parse() -> ParsedRequest:
-            limit = job.settings.max_body_bytes
-            text = bodies.decompress(body, limit, job.check) if negotiated.body_is_gzip else body
+            text = body
+            if negotiated.body_is_gzip:
+                text = bodies.decompress(body, job.settings.max_body_bytes, job.check)
             return ParsedRequest(request, text, bodies.parse(text, self.body_model), job, negotiated)
 
-        try:
-            await execution.admit(job, request)
-            parsed = await execution.run(job, parse)
-            state["model"] = parsed.model
-            return await handle(parsed)
-        finally:
-            execution.release(job)
+        is_short = len(body) * (GZIP_RATIO if negotiated.body_is_gzip else 1) <= SHORT_BYTES
+        await execution.admit(job, request, is_short=is_short)
+        parsed = await execution.run(job, parse)
+        request.scope["state"]["model"] = parsed.model
+        if is_short and self.computation.estimate_seconds(parsed.model) > SHORT_SECONDS:
+            await execution.become_long(job, request)
+        return parsed
 
     def _runner(self, endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Response]]:
         """The function as FastAPI calls it: run on the loop or in the pool, with its answer written."""
@@ -266,7 +273,9 @@ class ComputationRoute(APIRoute):
             content = pieces.compress(content, check)
             headers["Content-Encoding"] = "gzip"
         body = deque(content)
-        headers["Content-Length"] = str(sum(map(len, body)))
+        size = sum(map(len, body))
+        job.keep(size)
+        headers["Content-Length"] = str(size)
         return StreamingResponse(pieces.released(body), headers=headers, media_type=JSON)
 
     async def _stream(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Response:

@@ -14,6 +14,7 @@ from prometheus_client.registry import REGISTRY
 from starlette.types import Message
 
 from app.service.execution import Execution, Job
+from app.service.places import Ticket
 from app.settings import Settings
 
 T = TypeVar("T")
@@ -104,16 +105,13 @@ def in_pool() -> tuple[float | None, float | None]:
 
 
 def free_places(execution: Execution) -> int:
-    """Return how many jobs could start now. It takes every free place, and gives them back."""
-    taken = 0
-    while not execution.places.locked():
-        acquisition = execution.places.acquire()
-        with pytest.raises(StopIteration):  # a free place is there without waiting
-            acquisition.send(None)
-        taken += 1
-        assert taken <= execution.settings.max_concurrency, "more places than threads"
-    for _ in range(taken):
-        execution.places.release()
+    """Return how many long jobs could start now. It gives tickets to all places, and takes them back."""
+    tickets = [Ticket("free places", is_short=False) for _ in range(execution.settings.max_concurrency + 1)]
+    for ticket in tickets:
+        execution.places.add(ticket)
+    taken = sum(ticket.granted.done() for ticket in tickets)
+    for ticket in reversed(tickets):
+        execution.places.remove(ticket)
     return taken
 
 
@@ -123,6 +121,7 @@ def assert_idle(execution: Execution) -> None:
     assert in_pool() == (0, 0)
     assert free_places(execution) == execution.settings.max_concurrency
     assert execution.requests_in_flight == 0
+    assert not execution.in_flight and not execution.budget.shares, "nothing is held for anybody"
 
 
 async def thread_end(job: Job) -> None:

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,7 @@ from starlette.types import Message
 
 from app.main import create_app
 from app.service import bodies
-from app.service.bodies import EXPLAINED_BYTES, compress, decompress, encode, parse, read
+from app.service.bodies import EXPLAINED_BYTES, HELD_BYTES, compress, decompress, encode, parse, read
 from app.service.models import ABSENT, RequestModel, ResponseModel, Vector
 from app.service.negotiation import JSON, negotiate
 from app.service.problems import Problem
@@ -65,9 +65,13 @@ async def next_chunk(request: Request) -> bytes:
     return body
 
 
-def read_body(request: Request) -> bytes:
-    """The body, at most 100 bytes, with its length as the headers declare it."""
-    return asyncio.run(read(request, negotiate(request, (JSON,)).body_length, 100))
+def hold_nothing(size: int) -> None:
+    """A budget that is never used up."""
+
+
+def read_body(request: Request, limit: int = 100, hold: Callable[[int], None] = hold_nothing) -> bytes:
+    """The body, at most `limit` bytes, with its length as the headers declare it."""
+    return asyncio.run(read(request, negotiate(request, (JSON,)).body_length, limit, hold))
 
 
 @pytest.mark.parametrize("chunks", [[], [b"whole"], [b"in ", b"", b"three ", b"chunks"]], ids=["empty", "one", "several"])
@@ -101,6 +105,34 @@ def test_declared_length_that_is_no_number_is_ignored(declared: str) -> None:
     request = received([b"body"])
     request.scope["headers"] = [(b"content-length", declared.encode("utf-8"))]
     assert read_body(request) == b"body"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "declared", "held"),
+    [
+        pytest.param([HELD_BYTES], None, [], id="small"),
+        pytest.param([HELD_BYTES, 1], None, [2 * (HELD_BYTES + 1)], id="one byte over"),
+        pytest.param([HELD_BYTES], HELD_BYTES, [], id="small, declared"),
+        pytest.param([9000, 9000], 18_000, [18_000], id="declared"),
+        pytest.param([9000, 9001, 30_000], None, [18_000, 36_002, 96_002], id="longer and longer"),
+        pytest.param([60_000], None, [100_000], id="no more than the limit"),
+    ],
+)
+def test_memory_is_held_before_a_large_body_is_read(chunks: list[int], declared: int | None, held: list[int]) -> None:
+    sizes: list[int] = []
+    request = received([b"x" * size for size in chunks], {} if declared is None else {"Content-Length": str(declared)})
+    assert len(read_body(request, 100_000, sizes.append)) == sum(chunks)
+    assert sizes == held
+
+
+def test_body_that_no_memory_is_left_for_is_not_read() -> None:
+    def refuse(size: int) -> None:
+        raise Problem("overloaded", "no memory")
+
+    request = received([b"never read"], {"Content-Length": "9000"})
+    with pytest.raises(Problem, match="no memory"):
+        read_body(request, 10_000, refuse)
+    assert asyncio.run(next_chunk(request)) == b"never read"
 
 
 def test_client_that_leaves_within_its_body() -> None:
@@ -241,7 +273,7 @@ def test_message_without_a_body_is_empty() -> None:
     async def receive() -> Message:
         return {"type": "http.request"}
 
-    assert asyncio.run(read(Request(request.scope, receive), None, 100)) == b""
+    assert asyncio.run(read(Request(request.scope, receive), None, 100, hold_nothing)) == b""
 
 
 LIMIT = 100

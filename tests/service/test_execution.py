@@ -161,11 +161,11 @@ def test_place_is_free_only_when_the_thread_has_ended() -> None:
         with pytest.raises(ClientDisconnect):
             job.check()
         execution.release(job)
-        assert execution.admitted == {job} and execution.places.locked()
+        assert execution.admitted == {job} and free_places(execution) == 0
         may_end.set()
         while execution.admitted:
             await asyncio.sleep(0.005)
-        assert not execution.places.locked()
+        assert free_places(execution) == 1
 
     run(test)
 
@@ -207,6 +207,7 @@ async def serve(execution: Execution, job: Job, work: Callable[[], str], client:
         return await execution.run(job, work)
     finally:
         execution.release(job)
+        execution.finish(job)
 
 
 @dataclass
@@ -395,7 +396,8 @@ def test_client_that_leaves_between_its_place_and_its_work(clock: Clock) -> None
             await execution.run(job, work)
         assert work.outcome is None, "nobody waits for the thread"
         execution.release(job)
-        assert execution.admitted == {job} and in_pool() == (1, 0) and free_places(execution) == 0
+        execution.finish(job)
+        assert execution.admitted == {job} and in_pool() == (1, 0) and free_places(execution) == 0 and execution.in_flight
         work.may_end.set()
         await thread_end(job)
         assert isinstance(work.outcome, ClientDisconnect)
@@ -481,6 +483,7 @@ def test_messages_before_the_disconnect_do_not_cancel_a_job(clock: Clock) -> Non
         await settle()
         assert job.cancelled
         execution.release(job)
+        execution.finish(job)
 
     run_with_execution(clock, ONE, test)
 
@@ -521,6 +524,8 @@ def test_handler_that_is_cancelled_while_it_waits_loses_no_place(clock: Clock, p
         if not place_is_free:
             assert in_pool() == (1, 1)
             execution.release(first)
+        execution.finish(first)
+        execution.finish(job)
         await behind.end()
 
     run_with_execution(clock, ONE, test)
@@ -558,6 +563,8 @@ def test_place_is_given_back_once(clock: Clock) -> None:
         execution.release(job)
         execution.release(job)
         assert free_places(execution) == 1
+        for ended in (job, refused, inline, job):
+            execution.finish(ended)
 
     run_with_execution(clock, Settings(max_concurrency=1, max_queue=0), test)
 
@@ -574,6 +581,7 @@ def test_work_in_two_parts_keeps_one_place(clock: Clock) -> None:
         assert in_pool() == (1, 1) and not behind.work.begun.is_set()
         assert await execution.run(job, lambda: "computed") == "computed"
         execution.release(job)
+        execution.finish(job)
         await behind.end()
 
     run_with_execution(clock, ONE, test)
@@ -676,6 +684,7 @@ def test_short_shutdown_ends_work_at_its_next_check(clock: Clock, seconds: float
         with pytest.raises(Problem, match="shutting down"):
             job.check()
         execution.release(job)
+        execution.finish(job)
 
     run_with_execution(clock, Settings(max_concurrency=1, shutdown_s=seconds), test)
 
@@ -780,13 +789,13 @@ class App:
 
 
 LONG = {"seconds": 1.0}
-PADDED = {"padding": "x" * INLINE_BYTES}
+PADDED = {"padding": "x" * INLINE_BYTES} | LONG
 OUTCOMES = {"success": 200, "problem": 422, "defect": 500, "late": 503, "disconnect": 499, "refused": 404, "invalid": 422}
 FORMS: dict[str, tuple[dict[str, Any], bool]] = {
     "small": ({}, False),
     "estimated as long": (LONG, False),
     "large": (PADDED, False),
-    "gzip": ({}, True),
+    "gzip": (LONG, True),
     "large and gzip": (PADDED, True),
 }
 ENDS = {

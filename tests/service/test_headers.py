@@ -18,6 +18,7 @@ from app.main import create_app
 from app.service import bodies, routing
 from app.service.execution import INLINE_BYTES, Execution, Job
 from app.service.models import RequestModel
+from app.service.places import Ticket
 from app.service.routing import ComputationRoute, computation
 from app.settings import Settings
 from tests.service.asgi import (
@@ -33,7 +34,7 @@ from tests.service.asgi import (
     label,
     perform,
 )
-from tests.service.inprocess import job_with, service
+from tests.service.inprocess import service
 
 PROBLEM = "application/problem+json"
 REQUEST_ID = ("X-Request-ID", "given-by-the-client")
@@ -435,8 +436,9 @@ def test_stream_that_fails_at_its_start_is_an_ordinary_problem() -> None:
 
 
 def fill_the_queue(execution: Execution) -> None:
-    """One computation runs, and none may wait."""
-    execution.admitted.add(job_with())
+    """As many computations run as can, short ones too, and none may wait."""
+    for _ in range(execution.settings.max_concurrency + 1):
+        execution.places.add(Ticket("another client", is_short=True))
 
 
 @every_post

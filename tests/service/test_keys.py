@@ -20,7 +20,7 @@ KEYS = Keys((b"first", b"second key"), metrics_open=True)
 def scope(path: str, authorization: str | None = None, root_path: str = "") -> dict[str, object]:
     """A GET with an Authorization header, or without."""
     headers = [] if authorization is None else [(b"authorization", authorization.encode("latin-1"))]
-    return {"type": "http", "method": "GET", "path": path, "headers": headers, "root_path": root_path}
+    return {"type": "http", "method": "GET", "path": path, "headers": headers, "root_path": root_path, "state": {}}
 
 
 @pytest.mark.parametrize("authorization", ["Bearer first", "bearer first", "BEARER  first ", "Bearer second key"])

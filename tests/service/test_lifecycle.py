@@ -254,6 +254,7 @@ def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) 
         with pytest.raises(ClientDisconnect):
             await task
         execution.release(job)
+        execution.finish(job)
         await settle()
         assert_idle(execution)
 

@@ -131,9 +131,9 @@ def admitted(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     jobs: list[Job] = []
     admit = Execution.admit
 
-    async def noted(self: Execution, job: Job, request: Request) -> None:
+    async def noted(self: Execution, job: Job, request: Request, *, is_short: bool) -> None:
         jobs.append(job)
-        await admit(self, job, request)
+        await admit(self, job, request, is_short=is_short)
 
     monkeypatch.setattr(Execution, "admit", noted)
     return jobs

@@ -152,7 +152,7 @@ def hvp(request: HvpRequest, job: Job) -> HvpResponse:
 
 
 @router.post("/check", summary="Gradients compared with difference quotients")
-@computation(estimate_seconds=work.estimate_unknown)
+@computation(estimate_seconds=work.estimate_check)
 def check(request: CheckRequest, job: Job) -> CheckResponse:
     """Each gradient three times: in reverse mode, in forward mode, and as the limit of `(f(x + h) - f(x - h)) / 2h` (Ridders'
     method).
@@ -187,6 +187,7 @@ def parse(request: ParseRequest, job: Job) -> ParseResponse:
     Numbers in `inputs` become the `data` of leaves. Lists have no place in a graph, so their leaves stay unbound.
     """
     graph = graph_of(request.expression, job, several=True)
+    work.check(job, graph, 1, len(graph.nodes), rows=len(graph.nodes))
     points_of(graph, request.inputs)
     nodes = list(graph.nodes)
     for name, number in request.inputs.items():
@@ -210,7 +211,8 @@ def graph(request: GraphRequest, job: Job) -> GraphResponse:
     """
     graph = graph_of(request.expression, job)
     edge_count = sum(len(node.args) for node in graph.nodes)
-    work.check(job, graph, 3, 2 * len(graph.nodes) + 3 * edge_count, ("inputs", request.inputs))
+    rows = len(graph.nodes) + 2 * edge_count  # the numbers among the arguments are rows too
+    work.check(job, graph, 3, 2 * len(graph.nodes) + 3 * edge_count, ("inputs", request.inputs), rows=rows)
     node_rows, edge_rows = drawing.rows(graph, request.inputs, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     data = numbers.table(Quantity.VALUE, {row.id: row.data for row in node_rows})

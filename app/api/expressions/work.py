@@ -1,4 +1,4 @@
-"""Limits on requests about expressions, and the estimate of their run time.
+"""Limits on requests about expressions, and estimates of their run time and memory.
 
 Work is counted in nodes times points times passes over the graph. Estimates need only tell a millisecond from more, and must
 not be far too small.
@@ -27,6 +27,17 @@ SECONDS_PER_INSTRUCTION = 1e-8
 """One instruction at one point."""
 SECONDS_PER_NUMBER = 1e-7
 """One number of a response."""
+SECONDS_PER_CHECK = 2e-3
+"""The comparison of gradients, however few there are."""
+
+BYTES_PER_CHARACTER = 150
+"""One character of a text, parsed."""
+BYTES_PER_NODE = 400
+"""One node of a graph, connected and recorded, with its entries in tables."""
+BYTES_PER_NUMBER = 40
+"""One number of a response, in an array and as text."""
+BYTES_PER_ROW = 1500
+"""One node or edge of a drawing, as objects and as text."""
 
 Given = Mapping[str, Any]
 """Numbers or arrays by name."""
@@ -51,6 +62,14 @@ def estimate_matrix(request: "ExpressionRequest") -> float:
     walks = max(nodes, len(getattr(request, "wrt", None) or ()), len(getattr(request, "outputs", None) or ()))
     seconds_per_walk = 4.0 * SECONDS_PER_INSTRUCTION * nodes + SECONDS_PER_NUMBER * walks
     return estimate_evaluation(request) + seconds_per_walk * walks * _points(request)
+
+
+def estimate_check(request: "ExpressionRequest") -> float:
+    """Estimated run time in seconds of 122 walks for each leaf, which give four numbers each."""
+    nodes = count_nodes(request.expression)
+    walks = len(getattr(request, "wrt", None) or ()) or nodes
+    seconds_per_point = 122.0 * 4.0 * SECONDS_PER_INSTRUCTION * nodes * walks + 40.0 * SECONDS_PER_NUMBER * walks
+    return estimate_evaluation(request) + SECONDS_PER_CHECK + seconds_per_point * _points(request)
 
 
 def estimate_drawing(request: "ExpressionRequest") -> float:
@@ -89,6 +108,8 @@ def check_text(text: str, job: Job, path: Place) -> None:
     limit = job.settings.max_text
     if len(text) * 4 > limit and (size := len(text.encode("utf-8", "replace"))) > limit:
         raise too_large(f"the text has {size:,} bytes", limit, "max_text", path)
+    if job.share is not None:
+        job.reserve(BYTES_PER_CHARACTER * len(text))
 
 
 def check_nodes(count: int, job: Job, path: Place) -> None:
@@ -97,8 +118,8 @@ def check_nodes(count: int, job: Job, path: Place) -> None:
         raise too_large(f"the graph has {count:,} nodes", job.settings.max_nodes, "max_nodes", path)
 
 
-def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given]) -> None:
-    """Raise Problem where a computation exceeds a limit.
+def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given], rows: int = 0) -> None:
+    """Raise Problem where a computation exceeds a limit, else hold the memory that it takes.
 
     Args:
         job: holds the limits.
@@ -106,6 +127,7 @@ def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str,
         passes: the number of walks per point.
         numbers: how many numbers the response has per point.
         fields: the names of the request's fields whose lists are points, and their numbers by name.
+        rows: how many objects the response has, such as the nodes and edges of a drawing.
     """
     points = _check_points(job, fields)
     nodes = len(graph.nodes)
@@ -115,6 +137,8 @@ def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str,
         detail = f"{nodes:,} nodes, {points:,} points and {passes:,} passes are {work:,} steps of work"
         raise too_large(detail, job.settings.max_work, "max_work")
     check_numbers(job, numbers * points)
+    if job.share is not None:
+        job.reserve(BYTES_PER_NODE * nodes + BYTES_PER_NUMBER * numbers * points + BYTES_PER_ROW * rows)
 
 
 def _check_points(job: Job, fields: Iterable[tuple[str, Given]]) -> int:

@@ -175,6 +175,7 @@ def _events(chunks: Generator[list[HistoryRow], None, TrainingResult], options: 
                 raise job.deadline_exceeded() from None  # sent again, it would get no further
             yield "result", _train_response(result, options.optimizer)
             return
+        work.reserve_history(job, len(rows))
         yield "progress", translation.history_row(rows[-1])
 
 
@@ -197,7 +198,7 @@ def network_as_graph(request: NetworkGraphRequest, job: Job) -> NetworkGraphResp
     is `loss`; without it the outputs are the scores.
     """
     model = translation.model_of(request.model, job, "model")
-    check_nodes(work.count_graph_nodes(model), job, ("model",))
+    work.check_graph(job, model)
     target = None if request.target is None else np.atleast_1d(np.asarray(request.target))
     loss = translation.loss_of(request.loss, job) if request.loss is not None else None
     if target is not None and loss is None:

@@ -1,4 +1,4 @@
-"""Limits on requests about networks, and the estimate of their run time.
+"""Limits on requests about networks, and estimates of their run time and memory.
 
 Work is counted in parameters times rows times steps.
 """
@@ -7,7 +7,15 @@ import math
 from itertools import pairwise
 
 from app.api.expressions.expression import ExpressionGraph
-from app.api.expressions.work import SECONDS_PER_INSTRUCTION, check_numbers, count_nodes, reading_seconds
+from app.api.expressions.work import (
+    BYTES_PER_NUMBER,
+    BYTES_PER_ROW,
+    SECONDS_PER_INSTRUCTION,
+    check_nodes,
+    check_numbers,
+    count_nodes,
+    reading_seconds,
+)
 from app.api.networks.models import (
     LossExpression,
     NetworkBackwardRequest,
@@ -19,6 +27,7 @@ from app.api.networks.models import (
 )
 from app.engine.errors import Place
 from app.nn.datasets import SOURCES
+from app.nn.evaluation import block_bytes
 from app.nn.losses import Loss
 from app.nn.model import LINEAR, Model
 from app.service.execution import Job
@@ -28,6 +37,8 @@ SECONDS_PER_PRODUCT = 2e-9
 """One weight and one row, forward and back; activations are counted with the weights that lead to them."""
 SECONDS_PER_LAYER = 2e-6
 """One layer in one step of training, besides its products."""
+BYTES_PER_HISTORY_ROW = 400
+"""One row of a training's history, as an object and as text."""
 SECONDS_PER_WEIGHT = 5e-7
 """One weight, drawn, and written in a response with an optimizer's state."""
 
@@ -102,29 +113,39 @@ def _rows(data: NetworkData) -> float:
 
 def check_spec(job: Job, spec: NetworkSpec) -> None:
     """Raise Problem for a new model with too many weights."""
-    check_numbers(job, sum(a * b + b for a, b in pairwise([spec.inputs, *spec.layers])))
+    numbers = sum(a * b + b for a, b in pairwise([spec.inputs, *spec.layers]))
+    check_numbers(job, numbers)
+    job.reserve(BYTES_PER_NUMBER * numbers)
 
 
 def check_model(job: Job, model: Model) -> None:
     """Raise Problem for a model of the request with too many weights and biases."""
     check_numbers(job, model.size)
+    job.reserve(BYTES_PER_NUMBER * model.size)
 
 
 def check_scores(job: Job, model: Model, rows: int, path: Place) -> None:
     """Raise Problem where the scores of `rows` rows are too many numbers or too much work; `path` is what to reduce."""
     check_numbers(job, rows * model.outputs)
     _check_work(job, model, rows, 1, path)
+    numbers = model.size + rows * (model.inputs + model.outputs)
+    job.reserve(BYTES_PER_NUMBER * numbers + block_bytes(model, rows))
 
 
-def count_graph_nodes(model: Model) -> int:
-    """The nodes of a network as a scalar expression without a loss: inputs, parameters, products, sums and activations."""
+def check_graph(job: Job, model: Model) -> None:
+    """Raise Problem where a network has too many nodes as a scalar expression without a loss.
+
+    They are inputs, parameters, products, sums and activations.
+    """
     products = sum(layer.weights.size for layer in model.layers)
     activations = sum(len(layer.biases) for layer in model.layers if layer.activation != LINEAR)
-    return model.inputs + model.size + products + model.neurons + activations
+    nodes = model.inputs + model.size + products + model.neurons + activations
+    check_nodes(nodes, job, ("model",))
+    job.reserve(BYTES_PER_ROW * nodes)
 
 
 def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss, path: Place, numbers: int) -> None:
-    """Raise Problem where `steps` steps on `rows` rows are too much work; `path` is what to reduce.
+    """Raise Problem where `steps` steps on `rows` rows are too much work; `path` is what to reduce. Else hold their memory.
 
     `numbers` is how many numbers the response has besides its history. The expression of a loss must not have too many either.
     """
@@ -132,6 +153,13 @@ def check_training(job: Job, model: Model, rows: int, steps: int, loss: Loss, pa
         check_numbers(job, len(loss.graph.nodes) * rows * model.outputs)
     check_numbers(job, numbers)
     _check_work(job, model, rows, steps, path)
+    numbers += 2 * model.size + rows * model.inputs
+    job.reserve(BYTES_PER_NUMBER * numbers + block_bytes(model, rows, loss))
+
+
+def reserve_history(job: Job, rows: int) -> None:
+    """Hold memory for so many rows of a history more. How many there will be is known only when a training has ended."""
+    job.reserve_more(BYTES_PER_HISTORY_ROW * rows)
 
 
 def _check_work(job: Job, model: Model, rows: int, steps: int, path: Place) -> None:

@@ -68,3 +68,43 @@ def test_port_and_log_level_come_from_the_environment(tmp_path: Path) -> None:
         process.terminate()
         process.wait(30)
     assert "INFO" not in (tmp_path / "log").read_text()
+
+
+TRAINING = {
+    "model": {"inputs": 2, "layers": [64, 64, 1]},
+    "data": {"dataset": "moons"},
+    "loss": "mse",
+    "optimizer": {"name": "sgd", "learning_rate": 0.01},
+    "steps": 1_000_000,
+}
+"""Long enough to be in flight until its client leaves."""
+
+
+@pytest.fixture(scope="module", params=["127.0.0.1", "10.0.0.0/8, 127.0.0.0/8", ""], ids=["address", "network", "no proxy"])
+def behind_proxy(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[Server, bool]]:
+    """A server where one client may have one computation in flight, and whether it trusts this machine as a proxy."""
+    environment = {"AUTODIFF_TRUSTED_PROXIES": request.param, "AUTODIFF_MAX_CONCURRENCY_PER_CLIENT": "1"}
+    server = Server(tmp_path_factory.mktemp("proxied") / "log", environment=environment)
+    server.wait_until_ready()
+    yield server, bool(request.param)
+    server.stop()
+
+
+def test_two_clients_through_one_proxy_are_two_if_the_proxy_is_trusted(behind_proxy: tuple[Server, bool]) -> None:
+    """Else the header could be written by anybody, to be somebody else."""
+    server, is_trusted = behind_proxy
+    with httpx.Client(base_url=server.url, timeout=20) as proxy:
+        with proxy.stream("POST", "/v1/networks/train/stream", json=TRAINING, headers={"X-Forwarded-For": "203.0.113.5"}) as one:
+            lines = one.iter_lines()  # which ends the connection if nobody holds it
+            assert next(lines).startswith("event")
+            statuses = {
+                address: httpx.post(
+                    f"{server.url}/v1/networks/train", json={**TRAINING, "steps": 2000}, headers={"X-Forwarded-For": address}
+                ).status_code
+                for address in ("203.0.113.5", "203.0.113.6", "198.51.100.1, 203.0.113.5")
+            }
+    assert statuses == {
+        "203.0.113.5": 429,
+        "203.0.113.6": 200 if is_trusted else 429,
+        "198.51.100.1, 203.0.113.5": 429,  # what the client wrote itself does not count
+    }

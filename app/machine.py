@@ -1,0 +1,55 @@
+"""What the machine or the container has, for the defaults of settings."""
+
+import ctypes
+import os
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None  # type: ignore[assignment]  # a module elsewhere
+
+ENOUGH_BYTES = 4 << 30
+"""The default budget of memory is not larger than this."""
+
+CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+"""Where Linux says how much memory a container has: cgroup version 2 and version 1."""
+
+
+try:
+    _c_library: ctypes.CDLL | None = ctypes.CDLL(None)
+except TypeError:  # on Windows
+    _c_library = None
+
+
+def trim_memory() -> None:
+    """Give memory that is free back to the system, where the C library is glibc; it keeps hundreds of megabytes otherwise."""
+    if _c_library is not None and hasattr(_c_library, "malloc_trim"):
+        _c_library.malloc_trim(0)
+
+
+def open_files() -> int:
+    """How many files this process may open, at most 10,100."""
+    if resource is None:
+        return 1124
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 10_100 if limit == resource.RLIM_INFINITY else min(limit, 10_100)
+
+
+def memory_bytes() -> int:
+    """How much memory there is; 8 GiB where the system does not say."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # on Windows
+        found = 2 * ENOUGH_BYTES
+    for name in CGROUPS:
+        try:
+            found = min(found, int(Path(name).read_text()))
+        except (OSError, ValueError):  # there is none, or it says "max"
+            continue
+    return found
+
+
+def memory_budget(workers: int) -> int:
+    """Half of the memory, divided among worker processes, and at most 4 GiB."""
+    return max(min(memory_bytes() // 2 // workers, ENOUGH_BYTES), 1)

@@ -1,0 +1,137 @@
+"""The budget of bytes: what fits, what waits, and what is refused."""
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from app.service.memory import Budget, Share, State
+from app.service.problems import Problem
+
+
+def go_on() -> None:
+    """A check that never ends a wait."""
+
+
+def running(budget: Budget, size: int) -> Share:
+    """A request that runs and holds `size` bytes."""
+    share = Share(budget)
+    share.set(size, go_on)
+    return share
+
+
+class Waiting:
+    """A request that asks for memory in a thread of its own."""
+
+    def __init__(self, share: Share, size: int, check: Callable[[], None] = go_on) -> None:
+        self.share = share
+        self.error: Exception | None = None
+        self.asked = threading.Event()
+        self.check = check
+        self.thread = threading.Thread(target=self._ask, args=(size,))
+        self.thread.start()
+
+    def _ask(self, size: int) -> None:
+        def check() -> None:
+            self.asked.set()
+            self.check()
+
+        try:
+            self.share.set(size, check)
+        except Exception as error:
+            self.error = error
+
+    def end(self) -> None:
+        """Wait for its end."""
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+def test_what_fits_is_held_at_once_and_given_back() -> None:
+    budget = Budget(100)
+    first, second = running(budget, 60), running(budget, 40)
+    assert budget.used == 100
+    first.set(10, go_on)
+    assert budget.used == 50
+    first.release()
+    second.release()
+    assert budget.used == 0 and not budget.shares
+
+
+def test_what_could_never_fit_is_refused_and_the_setting_named() -> None:
+    budget = Budget(100)
+    for hold in (lambda share: share.set(101, go_on), lambda share: share.receive(101)):
+        with pytest.raises(
+            Problem, match="needs about 101 bytes of memory; the limit is 100, and AUTODIFF_MEMORY_BYTES"
+        ) as caught:
+            hold(Share(budget))
+        assert caught.value.kind.name == "too-large"
+    assert budget.used == 0
+
+
+def test_what_does_not_fit_now_waits_until_it_does() -> None:
+    budget = Budget(100)
+    first, other = running(budget, 50), running(budget, 30)
+    waiting = Waiting(Share(budget), 60)
+    assert waiting.asked.wait(10) and waiting.thread.is_alive() and budget.used == 80
+    other.release()
+    assert waiting.thread.is_alive() or budget.used == 110, "50 and 60 do not fit"
+    first.set(40, go_on)
+    waiting.end()
+    assert waiting.error is None and waiting.share.held == 60 and budget.used == 100
+
+
+def test_client_or_deadline_ends_the_wait() -> None:
+    budget = Budget(100)
+    running(budget, 50)
+
+    def late() -> None:
+        raise Problem("deadline-exceeded", "late")
+
+    waiting = Waiting(Share(budget), 60, late)
+    waiting.end()
+    assert isinstance(waiting.error, Problem) and waiting.error.kind.name == "deadline-exceeded"
+    assert budget.used == 50 and waiting.share.state is State.RUNNING
+
+
+def test_of_requests_that_wait_for_each_other_the_last_is_refused() -> None:
+    budget = Budget(100)
+    first, second = running(budget, 40), running(budget, 40)
+    waiting = Waiting(first, 70)
+    assert waiting.asked.wait(10)
+    with pytest.raises(Problem, match="AUTODIFF_MEMORY_BYTES allows is in use by other computations") as caught:
+        second.set(70, go_on)
+    assert caught.value.kind.name == "overloaded" and caught.value.headers == {"Retry-After": "1"}
+    second.release()
+    waiting.end()
+    assert waiting.error is None and budget.used == 70
+
+
+def test_memory_of_requests_in_the_queue_is_not_waited_for() -> None:
+    """They come to an end only after those that run."""
+    budget = Budget(100)
+    queued = running(budget, 60)
+    queued.state = State.QUEUED
+    with pytest.raises(Problem, match="in use by other computations"):
+        Share(budget).set(50, go_on)
+
+
+def test_uploads_have_half_of_the_budget_and_do_not_wait() -> None:
+    budget = Budget(100)
+    first, second = Share(budget), Share(budget)
+    first.receive(30)
+    first.receive(40)
+    second.receive(10)
+    with pytest.raises(Problem, match="in use by the bodies of other requests") as caught:
+        second.receive(11)
+    assert caught.value.kind.name == "overloaded" and budget.used == 50
+    first.state = State.QUEUED
+    second.receive(50)
+    assert budget.used == 90
+
+
+def test_upload_is_refused_where_computations_hold_too_much() -> None:
+    budget = Budget(100)
+    running(budget, 95)
+    with pytest.raises(Problem, match="AUTODIFF_MEMORY_BYTES"):
+        Share(budget).receive(6)
