@@ -1,11 +1,10 @@
 """The documentation: the OpenAPI document, and Swagger UI with all its assets served from here.
 
-The assets are those of the package fastapi-offline; its code is not used.
+The assets are files of the npm package swagger-ui-dist, in the folder `swagger_ui`. Its `sbom.cdx.json` records the version,
+the licence and the hashes.
 """
 
 from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +62,17 @@ SwaggerUIBundle({
 });
 """
 
+SWAGGER_UI = Path(__file__).parent / "swagger_ui"
+
 MEDIA_TYPES = {
     "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui-bundle.js.LICENSE.txt": "text/plain",
     "swagger-ui.css": "text/css",
     "favicon.png": "image/png",
 }
 
 FORMATS = {"number": "double", "integer": "int64"}
 """Without a format, code generators take numbers for single precision and integers for 32 bits."""
-
-
-@cache
-def _assets() -> Path:
-    spec = find_spec("fastapi_offline")
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent / "static"
 
 
 @router.get("/docs")
@@ -94,10 +89,10 @@ async def start_script() -> Response:
 
 @router.get("/docs/{name}")
 async def asset(name: str) -> FileResponse:
-    """Swagger UI's script, style sheet and icon."""
+    """Swagger UI's script, with the licences of what is bundled in it, style sheet and icon."""
     if name not in MEDIA_TYPES:
         raise HTTPException(404)
-    return FileResponse(_assets() / name, media_type=MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400"})
+    return FileResponse(SWAGGER_UI / name, media_type=MEDIA_TYPES[name], headers={"Cache-Control": "max-age=86400"})
 
 
 def extend_openapi(app: FastAPI, keys: Keys, root_path: str) -> None:
