@@ -32,11 +32,21 @@ RUN python -m venv --without-pip venv \
     && find venv -type d -name tests -prune -exec rm -r {} + \
     && $COMPILE venv
 
+# The tool that makes the SBOM has its own environment, which is not copied from this stage.
+COPY .ci/sbom .ci/sbom
+RUN /usr/local/bin/python -m venv --without-pip /sbom \
+    && /usr/local/bin/python -m pip --python /sbom/bin/python install \
+        --no-cache-dir --only-binary :all: --require-hashes -r .ci/sbom/requirements.lock
+
 # Compile the kernels here, not at the first start, from the folder in which the server will find their sources. Let every
 # user read all files, whatever the umask of the checkout was.
 COPY app app
 COPY openapi/examples app/examples
 RUN $COMPILE app && python -m app.warm && chmod -R a+rX,go-w app kernels
+
+# List what is in the image. The same packages make the same file: it has no date and no serial number.
+COPY pyproject.toml .
+RUN /sbom/bin/python .ci/sbom/make.py venv >sbom.cdx.json
 
 
 FROM base
@@ -49,6 +59,7 @@ COPY LICENSE .
 COPY --from=builder /srv/venv venv
 COPY --from=builder /srv/app app
 COPY --from=builder /srv/kernels kernels
+COPY --from=builder /srv/sbom.cdx.json .
 
 # A number, so that Kubernetes can verify that it is not root. Any other works too: nothing below /srv is written to.
 USER 10001:10001
