@@ -1,5 +1,6 @@
 """The application: wiring only."""
 
+import gc
 import sys
 from functools import partial
 
@@ -62,4 +63,7 @@ def served() -> FastAPI:
     configure_logging(settings.log_level)
     # The longest time that the event loop, which answers small requests, waits for a thread that runs Python code.
     sys.setswitchinterval(0.001)
+    # Collecting all garbage stops all threads, for over a second beside the objects of a large response. It is rare now: once
+    # in ten million objects that stay.
+    gc.set_threshold(1000, 10, 1000)
     return create_app(settings)

@@ -26,6 +26,8 @@ from app.engine.primitives import ALIASES, LEAF, LEAF_CODE, OPCODE, PRIMITIVES, 
 from app.engine.tape import Floats, Ints, Tape, Wiring, connect, record
 
 ID_LIMIT = 128
+CHUNK = 1 << 16
+"""So many arguments are looked up in some milliseconds, in which no other thread runs."""
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 CODES = {name: OPCODE[name] for name in WIRE} | {name: OPCODE[to] for name, to in ALIASES.items()} | {LEAF: LEAF_CODE}
@@ -182,7 +184,10 @@ def tabulate(nodes: Sequence[Node]) -> NodeTable:
         raise wrong_arity(nodes[k].op, int(counts[k]), ("nodes", k, "args"), nodes[k].id)
     datum, numbers = _leaf_data(nodes)
     flat = list(chain.from_iterable(arguments))
-    arg = np.fromiter(map(index.get, flat, repeat(-1)), np.int32, len(flat))  # type: ignore[arg-type]  # numbers find nothing
+    arg = np.empty(len(flat), np.int32)
+    for low in range(0, len(flat), CHUNK):  # other threads may run between the chunks
+        part = flat[low : low + CHUNK]
+        arg[low : low + CHUNK] = np.fromiter(map(index.get, part, repeat(-1)), np.int32, len(part))  # type: ignore[arg-type]
     constants = np.flatnonzero(arg < 0)
     arg[constants] = -1 - len(numbers) - np.arange(len(constants), dtype=np.int32)
     for place in constants.tolist():
@@ -219,7 +224,7 @@ def _index(nodes: Sequence[Node]) -> dict[str, int]:
     ids = [node.id for node in nodes]
     if not ids:
         raise InvalidNode("a graph needs at least one node", ("nodes",))
-    index = dict(zip(ids, range(len(ids)), strict=True))
+    index = {name: k for k, name in enumerate(ids)}  # other threads may run within a loop, but not within dict(zip(...))
     if "" in index or max(map(len, ids)) > ID_LIMIT or CONTROL.search("".join(ids)):
         k = next(k for k, i in enumerate(ids) if not is_id(i))
         detail = f"an id has 1 to {ID_LIMIT} characters and no control characters, this one is {quote(ids[k])}"

@@ -110,7 +110,7 @@ def evaluate(
     names = [graph.nodes[position].id for position in order] if everything else graph.outputs
     slots = bound.tape.slot[order]
     values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], checkpoint)
-    return dict(zip(names, collapse_constants(bound, slots, values), strict=True))
+    return {name: value for name, value in zip(names, collapse_constants(bound, slots, values), strict=True)}
 
 
 def backward(

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS
 from app.api.expressions import work
+from app.api.expressions.drawn import drawn_edges, drawn_nodes, to_dot
 from app.api.expressions.expression import graph_object, graph_of, with_outputs
 from app.api.expressions.models import (
     BackwardRequest,
@@ -16,8 +17,6 @@ from app.api.expressions.models import (
     CheckResponse,
     ForwardRequest,
     ForwardResponse,
-    GraphEdge,
-    GraphNode,
     GraphRequest,
     GraphResponse,
     HessianRequest,
@@ -196,13 +195,8 @@ def parse(request: ParseRequest, job: Job) -> ParseResponse:
     return ParseResponse(graph=graph_object(nodes, graph.outputs))
 
 
-def _to_dot(response: GraphResponse) -> bytes:
-    with_gradients = bool(response.nodes) and "grad" in response.nodes[0].model_fields_set
-    return drawing.dot(response.nodes, response.edges, with_gradients).encode()
-
-
 @router.post("/graph", summary="Nodes and edges, with values and gradients")
-@computation(estimate_seconds=work.estimate_drawing, renderings={DOT: _to_dot})
+@computation(estimate_seconds=work.estimate_drawing, renderings={DOT: to_dot})
 def graph(request: GraphRequest, job: Job) -> GraphResponse:
     """Backpropagation made visible.
 
@@ -215,35 +209,6 @@ def graph(request: GraphRequest, job: Job) -> GraphResponse:
     work.check(job, graph, 3, 2 * len(graph.nodes) + 3 * edge_count, ("inputs", request.inputs), rows=rows)
     node_rows, edge_rows = drawing.rows(graph, request.inputs, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
-    data = numbers.table(Quantity.VALUE, {row.id: row.data for row in node_rows})
-    grads = _gradients(numbers, node_rows, edge_rows) if request.gradients else {}
-    return GraphResponse(
-        nodes=[_graph_node(row, data[row.id], {"grad": grads[row.id]} if request.gradients else {}) for row in node_rows],
-        edges=[_graph_edge(row, _local_gradient(numbers, row) if request.gradients else {}) for row in edge_rows],
-        **numbers.fields,
-    )
-
-
-def _gradients(numbers: ResponseNumbers, node_rows: list[drawing.NodeRow], edge_rows: list[drawing.EdgeRow]) -> dict[str, Any]:
-    """The gradients of all nodes, and of the numbers among their arguments, which are no nodes of the graph."""
-    nodes = numbers.graph.index
-    grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows if row.id in nodes})
-    users = {row.origin: row.to for row in edge_rows if row.origin not in nodes}
-    for row in node_rows:
-        if row.id not in nodes:
-            what = f"the gradient by the number {row.data:g} in {quote(users[row.id])}"
-            grads[row.id] = numbers.named(what, Quantity.GRADIENT, row.id, row.grad, users[row.id])
-    return grads
-
-
-def _graph_node(row: drawing.NodeRow, data: Any, grad: dict[str, Any]) -> GraphNode:
-    return GraphNode(id=row.id, label=row.label, op=row.op, data=data, arity=row.arity, is_leaf=row.is_leaf, **grad)
-
-
-def _local_gradient(numbers: ResponseNumbers, row: drawing.EdgeRow) -> dict[str, Any]:
-    what = f"the local gradient of {quote(row.to)} by {quote(row.origin)}"
-    return {"local_gradient": numbers.named(what, Quantity.GRADIENT, row.to, row.local_gradient)}
-
-
-def _graph_edge(row: drawing.EdgeRow, local_gradient: dict[str, Any]) -> GraphEdge:
-    return GraphEdge(origin=row.origin, to=row.to, **local_gradient)
+    nodes: Any = drawn_nodes(numbers, node_rows, edge_rows, request.gradients)
+    edges: Any = drawn_edges(numbers, edge_rows, request.gradients)
+    return GraphResponse(nodes=nodes, edges=edges, **numbers.fields)

@@ -36,7 +36,7 @@ BYTES_PER_NODE = 400
 """One node of a graph, connected and recorded, with its entries in tables."""
 BYTES_PER_NUMBER = 40
 """One number of a response, in an array and as text."""
-BYTES_PER_ROW = 1500
+BYTES_PER_ROW = 600
 """One node or edge of a drawing, as objects and as text."""
 
 Given = Mapping[str, Any]

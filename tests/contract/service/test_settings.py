@@ -94,7 +94,9 @@ def test_two_clients_through_one_proxy_are_two_if_the_proxy_is_trusted(behind_pr
     """Else the header could be written by anybody, to be somebody else."""
     server, is_trusted = behind_proxy
     with httpx.Client(base_url=server.url, timeout=20) as proxy:
-        with proxy.stream("POST", "/v1/networks/train/stream", json=TRAINING, headers={"X-Forwarded-For": "203.0.113.5"}) as one:
+        with proxy.stream(
+            "POST", "/v1/networks/train/stream", json=TRAINING, headers={"X-Forwarded-For": "203.0.113.5"}
+        ) as one:
             lines = one.iter_lines()  # which ends the connection if nobody holds it
             assert next(lines).startswith("event")
             statuses = {
