@@ -1,7 +1,8 @@
 """The settings, read from the environment: `AUTODIFF_PORT=9000` sets `port`."""
 
 import os
-from ipaddress import ip_network
+from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +69,9 @@ class Settings(BaseSettings):
         ge=1,
         description="Maximum number of connections of a process; default: 100 less than it may open files.",
     )
+    max_connections_per_client: int = Field(
+        default=0, ge=0, description="Maximum number of connections of one address that is no trusted proxy; 0: no limit."
+    )
     max_head_bytes: int = Field(default=65_536, ge=100, description="Maximum size of a request's head in bytes.")
     head_timeout_s: float = Field(
         default=10.0, gt=0.0, le=86_400.0, description="Seconds that a client may take to send a request's head."
@@ -79,7 +83,10 @@ class Settings(BaseSettings):
         description="Seconds that a client may take to send a request's body, and one more for every 10,000 bytes.",
     )
     send_timeout_s: float = Field(
-        default=60.0, gt=0.0, le=86_400.0, description="Seconds that a client may read nothing of a response that waits."
+        default=60.0,
+        gt=0.0,
+        le=86_400.0,
+        description="Seconds that a client may take to read what waits of a response, and one more for every 10,000 bytes.",
     )
     shutdown_s: float = Field(
         default=25.0, ge=0.0, le=86_400.0, description="Seconds that requests under way get to finish after SIGTERM."
@@ -114,6 +121,18 @@ class Settings(BaseSettings):
                     f"{proxy.strip()!r} is neither an address such as 10.0.0.1 nor a network such as 10.0.0.0/8"
                 ) from None
         return value.strip()
+
+    @cached_property
+    def proxies(self) -> list[IPv4Network | IPv6Network]:
+        """The proxies that are trusted."""
+        return [ip_network(proxy.strip()) for proxy in self.trusted_proxies.split(",") if proxy.strip() not in ("", "*")]
+
+    def is_proxy(self, address: str) -> bool:
+        """Whether an address is that of a trusted proxy."""
+        try:
+            return self.trusted_proxies == "*" or any(ip_address(address) in network for network in self.proxies)
+        except ValueError:  # of a socket in the file system
+            return False
 
     @property
     def keys(self) -> tuple[bytes, ...]:

@@ -30,6 +30,7 @@ LIMITS = (
     "max_concurrency_per_client",
     "memory_bytes",
     "max_connections",
+    "max_connections_per_client",
     "max_head_bytes",
     "head_timeout_s",
     "body_timeout_s",

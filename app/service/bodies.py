@@ -70,17 +70,14 @@ class NotJSON(Exception):
 async def read(request: Request, declared: int | None, limit: int, hold: Callable[[int], None]) -> bytes:
     """The body as it was sent.
 
-    `hold` is called with the number of bytes that a body of more than HELD_BYTES takes, before so many are read. Raises Problem
-    as soon as the declared or real length exceeds `limit`, and reads no further; ClientDisconnect.
+    `hold` is called with the number of bytes that a body of more than HELD_BYTES takes, as it grows: what is only declared
+    takes none. Raises Problem as soon as the declared or real length exceeds `limit`, and reads no further; ClientDisconnect.
     """
     if declared is not None and declared > limit:
         raise _too_large(limit, f"the body has {declared:,} bytes")
     parts: list[bytes] = []
     size = 0
     held = HELD_BYTES
-    if declared is not None and declared > held:
-        hold(declared)
-        held = declared
     more = True
     while more:
         message = await request.receive()
@@ -91,7 +88,7 @@ async def read(request: Request, declared: int | None, limit: int, hold: Callabl
         if size > limit:
             raise _too_large(limit, "the body is longer")
         if size > held:
-            held = min(2 * size, limit)
+            held = min(2 * size, declared or limit, limit)
             hold(held)
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)

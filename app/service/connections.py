@@ -8,8 +8,10 @@ class to uvicorn's option `http`.
 import asyncio
 import logging
 import math
+from collections import Counter
 from enum import StrEnum
 from functools import cache
+from http import HTTPStatus
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -27,10 +29,10 @@ LINGER_SECONDS = 10.0
 """How long a client may go on to send a body after the response. If the connection were closed, it would lose the response."""
 
 LEAST_RATE = 10_000
-"""Bytes per second that a body must bring to be waited for beyond its time limit."""
-
+"""Bytes per second that a client must send, or read, to be waited for beyond the time limit."""
 
 SEND = "AUTODIFF_SEND_TIMEOUT_S"
+PER_CLIENT = "AUTODIFF_MAX_CONNECTIONS_PER_CLIENT"
 
 
 class Phase(StrEnum):
@@ -43,6 +45,10 @@ class Phase(StrEnum):
 
 swept: "WeakSet[asyncio.AbstractEventLoop]" = WeakSet()
 """The event loops whose connections are looked at."""
+
+
+of_address: Counter[str] = Counter()
+"""How many connections of this process an address has."""
 
 
 @cache
@@ -59,7 +65,9 @@ class Connection(HttpToolsProtocol):
         self.phase = Phase.HEAD
         self.since = self.loop.time()  # when the phase began
         self.received = 0  # bytes in this phase
-        self.unread_since: float | None = None  # since when the client does not read
+        self.unread_since: float | None = None  # since when much of a response waits for the client to read it
+        self.unread_bytes = 0  # how much waited then
+        self.address = ""  # of the client
         self.lingers_until: float | None = None  # the response is sent, and the rest of the body is read for nothing
 
     def connection_made(self, transport: Any) -> None:
@@ -73,6 +81,18 @@ class Connection(HttpToolsProtocol):
             self._close("AUTODIFF_MAX_CONNECTIONS", 503, "There are too many connections.")
             return
         super().connection_made(transport)
+        self.address = self.client[0] if self.client else ""
+        of_address[self.address] += 1
+        limit = settings().max_connections_per_client
+        if limit and of_address[self.address] > limit and not settings().is_proxy(self.address):
+            self._close(PER_CLIENT, 429, "One address has too many connections.")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        of_address[self.address] -= 1
+        if of_address[self.address] <= 0:
+            del of_address[self.address]
 
     def _replaces_a_silent_one(self) -> bool:
         """Close the connection that has waited longest for its head, and return whether there was one."""
@@ -121,7 +141,7 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client does not read what was sent."""
         if self.unread_since is None:
-            self.unread_since = self.loop.time()
+            self.unread_since, self.unread_bytes = self.loop.time(), self.transport.get_write_buffer_size()
         super().pause_writing()
 
     def resume_writing(self) -> None:
@@ -137,8 +157,10 @@ class Connection(HttpToolsProtocol):
         limits = settings()
         if self.lingers_until is not None and now > self.lingers_until:
             return Phase.BODY.value
-        if self.unread_since is not None and now - self.unread_since > limits.send_timeout_s:
-            return SEND
+        if self.unread_since is not None:
+            read = self.unread_bytes - self.transport.get_write_buffer_size()
+            if now - self.unread_since > limits.send_timeout_s + read / LEAST_RATE:
+                return SEND
         if self.flow.read_paused:  # by the service, which does not wait for the client then
             self.since = now
         allowed = {
@@ -157,7 +179,7 @@ class Connection(HttpToolsProtocol):
     def _close(self, setting: str, status: int, message: str) -> None:
         """End the connection with a response."""
         self._count(setting)
-        phrase = {431: "Request Header Fields Too Large", 503: "Service Unavailable"}[status]
+        phrase = HTTPStatus(status).phrase
         head = f"HTTP/1.1 {status} {phrase}\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 1\r\n"
         body = f"{message} {setting} sets the limit."
         self.transport.write(f"{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n{body}".encode())

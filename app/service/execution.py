@@ -100,7 +100,7 @@ class Job:
     def keep(self, size: int) -> None:
         """Hold memory for a response of `size` bytes alone, besides what the request takes."""
         if self.share is not None:
-            self.share.set(self.body_bytes + size, self.check_client)
+            self.share.keep(self.body_bytes + size)
 
     def deadline_exceeded(self) -> Problem:
         """The problem for a computation that ran out of time."""

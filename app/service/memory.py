@@ -55,7 +55,8 @@ class Share:
     def receive(self, size: int) -> None:
         """Hold `size` bytes for a body on its way. Raises Problem where they do not fit: uploads do not wait for each other."""
         budget = self.budget
-        self._check_total(size)
+        if size > UPLOADS * budget.total:
+            raise too_large(f"the body takes {size:,} bytes of memory", UPLOADS * budget.total, "memory_bytes")
         with budget.changed:
             uploads = sum(share.held for share in budget.shares if share.state is State.UPLOADING)
             more = size - self.held
@@ -81,6 +82,11 @@ class Share:
                     check()
             finally:
                 self.state = State.RUNNING
+            self._hold(size)
+
+    def keep(self, size: int) -> None:
+        """Hold `size` bytes that are there already, whether or not they fit."""
+        with self.budget.changed:
             self._hold(size)
 
     def release(self) -> None:

@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,14 +14,19 @@ PREFIX = "autodiff-metrics-"
 def prepare_metrics(workers: int) -> None:
     """Let several worker processes count together. Call this before anything imports `metrics`.
 
-    The folder is removed when this process ends. Those of processes that were killed are removed at the next start.
+    The folder is removed when this process ends. Those of processes that were killed are removed at the next start. Where no
+    folder can be made, each worker counts for itself.
     """
     if workers == 1 or VARIABLE in os.environ:
         return
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if not is_alive(folder.name.removeprefix(PREFIX).partition("-")[0]):
-            shutil.rmtree(folder, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    try:
+        for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+            if not is_alive(folder.name.removeprefix(PREFIX).partition("-")[0]):
+                shutil.rmtree(folder, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    except OSError as error:  # on a read-only file system
+        print(f"each worker counts for itself in /metrics, since there is no temporary folder: {error}", file=sys.stderr)
+        return
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     os.environ[VARIABLE] = str(folder)
 

@@ -114,6 +114,7 @@ def test_declared_length_that_is_no_number_is_ignored(declared: str) -> None:
         pytest.param([HELD_BYTES, 1], None, [2 * (HELD_BYTES + 1)], id="one byte over"),
         pytest.param([HELD_BYTES], HELD_BYTES, [], id="small, declared"),
         pytest.param([9000, 9000], 18_000, [18_000], id="declared"),
+        pytest.param([9000, 9000, 9000], 27_000, [18_000, 27_000], id="declared, and longer and longer"),
         pytest.param([9000, 9001, 30_000], None, [18_000, 36_002, 96_002], id="longer and longer"),
         pytest.param([60_000], None, [100_000], id="no more than the limit"),
     ],
@@ -129,7 +130,7 @@ def test_body_that_no_memory_is_left_for_is_not_read() -> None:
     def refuse(size: int) -> None:
         raise Problem("overloaded", "no memory")
 
-    request = received([b"never read"], {"Content-Length": "9000"})
+    request = received([b"x" * 9000, b"never read"], {"Content-Length": "9010"})
     with pytest.raises(Problem, match="no memory"):
         read_body(request, 10_000, refuse)
     assert asyncio.run(next_chunk(request)) == b"never read"

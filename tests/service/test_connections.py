@@ -21,11 +21,16 @@ SMALL = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 class Transport(asyncio.Transport):
     """A socket that keeps what is written to it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, address: str) -> None:
         super().__init__()
         self.connection = connection
+        self.address = address
         self.written = b""
         self.ended: str | None = None
+        self.unread = 0  # bytes that wait for the client
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
@@ -51,7 +56,7 @@ class Transport(asyncio.Transport):
         pass
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return ("192.0.2.1", 80) if name in ("peername", "sockname") else default
+        return (self.address, 80) if name in ("peername", "sockname") else default
 
 
 async def never(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
@@ -67,10 +72,10 @@ class Server:
         self.config, self.state = Config(app, log_config=None, lifespan="off", ws="none"), ServerState()
         self.made: list[tuple[Connection, Transport]] = []
 
-    def connect(self, *parts: bytes) -> tuple[Connection, Transport]:
+    def connect(self, *parts: bytes, address: str = "192.0.2.1") -> tuple[Connection, Transport]:
         """A new connection, on which the client sends these parts."""
         connection = Connection(self.config, self.state, {}, asyncio.get_running_loop())
-        transport = Transport(connection)
+        transport = Transport(connection, address)
         connection.connection_made(transport)
         for part in parts:
             connection.data_received(part)
@@ -95,6 +100,7 @@ def on_server(
             transport.abort()
         await settle()
         assert not server.state.connections and not server.state.tasks, "a client that is gone leaves nothing behind"
+        assert not connections.of_address
 
     run_on(clock, main())
 
@@ -203,6 +209,47 @@ def test_client_that_does_not_read_is_left(
 
     on_server(clock, monkeypatch, test)
     assert closed("AUTODIFF_SEND_TIMEOUT_S") == before + (not reads)
+
+
+@pytest.mark.parametrize(("rate", "ended"), [(12_000, None), (5_000, "aborted")], ids=["fast enough", "too slow"])
+def test_reader_needs_a_rate(clock: Clock, monkeypatch: pytest.MonkeyPatch, rate: int, ended: str | None) -> None:
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(SMALL)
+        transport.unread = 10_000_000
+        connection.pause_writing()
+        for _ in range(200):
+            transport.unread -= rate
+            await clock.pass_in_steps(1.0, 0.5)
+        assert transport.ended == ended
+
+    on_server(clock, monkeypatch, test)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "ended"),
+    [("", "closed"), ("192.0.2.1", None), ("10.0.0.1, 192.0.2.0/24", None), ("10.0.0.1", "closed"), ("*", None)],
+)
+def test_address_has_a_limited_number_of_connections(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, proxies: str, ended: str | None
+) -> None:
+    """Unless it is a proxy, whose connections are those of many clients."""
+
+    async def test(server: Server) -> None:
+        for _ in range(2):
+            server.connect()
+        _, third = server.connect()
+        _, other = server.connect(address="192.0.3.2")
+        assert (third.ended, other.ended) == (ended, None)
+        if ended:
+            assert third.written.startswith(b"HTTP/1.1 429 Too Many Requests")
+            assert b"AUTODIFF_MAX_CONNECTIONS_PER_CLIENT" in third.written
+        await settle()
+        server.made[0][1].abort()
+        await settle()
+        _, again = server.connect()
+        assert again.ended is None
+
+    on_server(clock, monkeypatch, test, max_connections_per_client=2, trusted_proxies=proxies)
 
 
 HEADS: dict[str, list[bytes]] = {

@@ -60,13 +60,24 @@ def test_what_fits_is_held_at_once_and_given_back() -> None:
 
 def test_what_could_never_fit_is_refused_and_the_setting_named() -> None:
     budget = Budget(100)
-    for hold in (lambda share: share.set(101, go_on), lambda share: share.receive(101)):
-        with pytest.raises(
-            Problem, match="needs about 101 bytes of memory; the limit is 100, and AUTODIFF_MEMORY_BYTES"
-        ) as caught:
-            hold(Share(budget))
-        assert caught.value.kind.name == "too-large"
-    assert budget.used == 0
+    with pytest.raises(Problem, match="needs about 101 bytes of memory; the limit is 100, and AUTODIFF_MEMORY_BYTES") as caught:
+        Share(budget).set(101, go_on)
+    assert caught.value.kind.name == "too-large" and budget.used == 0
+
+
+def test_body_that_could_never_fit_is_refused_and_not_told_to_come_again() -> None:
+    budget = Budget(100)
+    with pytest.raises(Problem, match="the body takes 51 bytes of memory; the limit is 50, and AUTODIFF_MEMORY") as caught:
+        Share(budget).receive(51)
+    assert caught.value.kind.name == "too-large" and budget.used == 0
+
+
+def test_response_that_is_there_is_held_whether_it_fits_or_not() -> None:
+    budget = Budget(100)
+    running(budget, 90)
+    share = running(budget, 10)
+    share.keep(30)
+    assert budget.used == 120
 
 
 def test_what_does_not_fit_now_waits_until_it_does() -> None:
