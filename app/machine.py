@@ -12,8 +12,8 @@ except ImportError:  # on Windows
 ENOUGH_BYTES = 4 << 30
 """The default budget of memory is not larger than this."""
 
-CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-"""Where Linux says how much memory a container has: cgroup version 2 and version 1."""
+CGROUPS = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")}
+"""Where Linux says how much memory a container or a service has, by controller: cgroup version 2 and version 1."""
 
 
 try:
@@ -42,12 +42,26 @@ def memory_bytes() -> int:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # on Windows
         found = 2 * ENOUGH_BYTES
-    for name in CGROUPS:
+    for limit in _cgroup_limits():
         try:
-            found = min(found, int(Path(name).read_text()))
+            found = min(found, int(limit.read_text()))
         except (OSError, ValueError):  # there is none, or it says "max"
             continue
     return found
+
+
+def _cgroup_limits() -> list[Path]:
+    """The files with the limits of this process's control groups: at the root, which a container sees as its own, and below."""
+    files = [Path(root, name) for root, name in CGROUPS.values()]
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return files
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        for controller in CGROUPS.keys() & controllers.split(","):
+            root, name = CGROUPS[controller]
+            files.append(Path(root + path, name))
+    return files
 
 
 def memory_budget(workers: int) -> int:

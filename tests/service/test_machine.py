@@ -1,0 +1,68 @@
+"""What the machine or the container has."""
+
+from pathlib import Path
+
+import pytest
+
+from app import machine
+from app.settings import Settings
+
+
+@pytest.fixture
+def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Control groups in a folder, where a test writes limits."""
+    monkeypatch.setattr(machine, "CGROUPS", {"": (str(tmp_path), "memory.max"), "memory": (str(tmp_path / "v1"), "limit")})
+    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 21}.__getitem__)
+    return tmp_path
+
+
+def limit(file: Path, text: str) -> None:
+    """Write a limit."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_machine_without_groups(groups: Path) -> None:
+    assert machine.memory_bytes() == 8 << 30
+
+
+@pytest.mark.parametrize(("text", "found"), [("max\n", 8 << 30), ("1000000\n", 1_000_000), ("99999999999999\n", 8 << 30)])
+@pytest.mark.parametrize("file", ["memory.max", "v1/limit"])
+def test_limit_of_the_container(groups: Path, file: str, text: str, found: int) -> None:
+    limit(groups / file, text)
+    assert machine.memory_bytes() == found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cgroup").exists(), reason="Linux has control groups")
+def test_limit_of_the_service_within(groups: Path) -> None:
+    """systemd's MemoryMax= is set on a group below the root."""
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            limit(Path(f"{groups}{path}") / "memory.max", "3000000")
+        if "memory" in controllers.split(","):
+            limit(Path(f"{groups}/v1{path}") / "limit", "2000000")
+    assert machine.memory_bytes() in (2_000_000, 3_000_000)
+
+
+@pytest.mark.parametrize(("workers", "budget"), [(1, 4 << 30), (2, 2 << 30), (4, 1 << 30)])
+def test_budget_is_half_of_the_memory_shared_among_workers(groups: Path, workers: int, budget: int) -> None:
+    assert machine.memory_budget(workers) == budget
+    assert Settings(workers=workers).memory_bytes == budget
+
+
+def test_budget_is_at_most_4_gib(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 26}.__getitem__)
+    assert machine.memory_budget(1) == 4 << 30
+
+
+def test_memory_of_a_system_that_does_not_say(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> int:
+        raise ValueError("unrecognized configuration name")
+
+    monkeypatch.setattr(machine.os, "sysconf", unknown)
+    assert machine.memory_bytes() == 8 << 30
+
+
+def test_memory_is_given_back_where_the_c_library_can() -> None:
+    machine.trim_memory()
