@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI, Request
 from hypothesis import example, given
 from hypothesis import strategies as st
+from prometheus_client.registry import REGISTRY
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
@@ -397,6 +398,27 @@ def test_pieces_of_decompression_meet(size: int, level: int) -> None:
 
 
 # --- clients that leave
+
+
+class Nested(RequestModel):
+    """Numbers within an object within a list."""
+
+    parts: list[dict[str, Body]]
+
+
+def test_numbers_are_found_at_every_depth_of_a_body_that_is_not_read_twice() -> None:
+    numbers = [k / 8 for k in range(1, EXPLAINED_BYTES // 4)]
+    body = json.dumps({"parts": [{"one": {"text": "x"}}, {"two": {"text": "y", "numbers": numbers}}]}).encode()
+    assert len(body) > EXPLAINED_BYTES
+    found = parse(body, Nested).parts[1]["two"].numbers
+    assert found is not None and found.tolist() == numbers
+
+
+def test_time_of_decoding_is_measured() -> None:
+    name = "autodiff_phase_seconds_sum"
+    before = REGISTRY.get_sample_value(name, {"phase": "decode"}) or 0.0
+    parse(b'{"text": "x"}', Body)
+    assert 0.0 < (REGISTRY.get_sample_value(name, {"phase": "decode"}) or 0.0) - before < 60.0
 
 
 @pytest.fixture

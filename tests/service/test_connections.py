@@ -56,7 +56,7 @@ class Transport(asyncio.Transport):
         pass
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return (self.address, 80) if name in ("peername", "sockname") else default
+        return (self.address, 80) if self.address and name in ("peername", "sockname") else default
 
 
 async def never(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
@@ -250,6 +250,29 @@ def test_address_has_a_limited_number_of_connections(
         assert again.ended is None
 
     on_server(clock, monkeypatch, test, max_connections_per_client=2, trusted_proxies=proxies)
+
+
+def test_response_goes_on_when_its_reader_does(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        connection, _ = server.connect(SMALL)
+        connection.pause_writing()
+        assert connection.flow.write_paused
+        connection.resume_writing()
+        assert not connection.flow.write_paused
+
+    on_server(clock, monkeypatch, test)
+
+
+def test_client_of_a_socket_in_the_file_system_is_left_too(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(server: Server) -> None:
+        _, transport = server.connect(address="")
+        await clock.pass_in_steps(11.0, 0.5)
+        assert transport.ended == "aborted"
+
+    on_server(clock, monkeypatch, test)
+    assert "closed a connection of a socket because of AUTODIFF_HEAD_TIMEOUT_S" in caplog.text
 
 
 HEADS: dict[str, list[bytes]] = {

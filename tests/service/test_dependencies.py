@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
 
 from app.api.expressions import routes as expressions
 from app.service.execution import INLINE_BYTES
@@ -213,6 +213,19 @@ def test_dependency_reads_the_body(place: str, body: bytes) -> None:
     response = send(app, "POST", "/square", content=body, headers={"Content-Type": "application/json"})
     assert response.json() == {"value": 9.0}
     assert found == [body, {"x": 3.0}, {"x": 3.0}, body]
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@pytest.mark.parametrize("place", PLACES)
+def test_dependency_reads_a_header(place: str, body: bytes) -> None:
+    seen: list[tuple[str, str | None]] = []
+
+    def read(request: Request, x_tenant: Annotated[str, Header()]) -> None:
+        seen.append((x_tenant, request.headers.get("x-tenant")))
+
+    headers = {"Content-Type": "application/json", "X-Tenant": "blue"}
+    response = send(app_with(place, read, []), "POST", "/square", content=body, headers=headers)
+    assert response.status_code == 200 and seen == [("blue", "blue")]
 
 
 def test_background_task_of_a_dependency_runs_after_the_response() -> None:

@@ -346,16 +346,30 @@ def test_least_value_of_a_setting(name: str, least: float) -> None:
         Settings(**{name: least - 1})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["compute_timeout_s", "shutdown_s"])
+TIMES = ("compute_timeout_s", "head_timeout_s", "body_timeout_s", "send_timeout_s")
+
+
+@pytest.mark.parametrize("name", [*TIMES, "shutdown_s"])
 def test_most_seconds_of_a_setting(name: str) -> None:
     assert getattr(Settings(**{name: 86_400.0}), name) == 86_400.0  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match=name):
         Settings(**{name: 86_400.1})  # type: ignore[arg-type]
 
 
-def test_time_of_a_computation_is_above_0() -> None:
-    with pytest.raises(ValidationError, match="compute_timeout_s"):
-        Settings(compute_timeout_s=0.0)
+@pytest.mark.parametrize("name", TIMES)
+def test_times_are_above_0(name: str) -> None:
+    assert getattr(Settings(**{name: 0.001}), name) == 0.001  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=name):
+        Settings(**{name: 0.0})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("port", "valid"), [(65535, True), (65536, False), (-1, False)])
+def test_port_is_one_that_exists(port: int, valid: bool) -> None:
+    if valid:
+        assert Settings(port=port).port == port
+        return
+    with pytest.raises(ValidationError, match="port"):
+        Settings(port=port)
 
 
 def test_limits_are_listed() -> None:

@@ -1,5 +1,6 @@
 """What the machine or the container has."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from app.settings import Settings
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Control groups in a folder, where a test writes limits."""
     monkeypatch.setattr(machine, "CGROUPS", {"": (str(tmp_path), "memory.max"), "memory": (str(tmp_path / "v1"), "limit")})
-    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 21}.__getitem__)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 21}.__getitem__)
     return tmp_path
 
 
@@ -52,7 +53,7 @@ def test_budget_is_half_of_the_memory_shared_among_workers(groups: Path, workers
 
 
 def test_budget_is_at_most_4_gib(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine.os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 26}.__getitem__)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 26}.__getitem__)
     assert machine.memory_budget(1) == 4 << 30
 
 
@@ -60,7 +61,7 @@ def test_memory_of_a_system_that_does_not_say(groups: Path, monkeypatch: pytest.
     def unknown(name: str) -> int:
         raise ValueError("unrecognized configuration name")
 
-    monkeypatch.setattr(machine.os, "sysconf", unknown)
+    monkeypatch.setattr(os, "sysconf", unknown)
     assert machine.memory_bytes() == 8 << 30
 
 
