@@ -9,7 +9,7 @@ import numpy as np
 
 from app.engine.binding import Column, Inputs, bind
 from app.engine.graph import Graph
-from app.engine.interruption import Checkpoint, never
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.primitives import LEAF, PRIMITIVES, Primitive
 from app.engine.tape import Tape
 from app.engine.transforms import Seeds, at_points, collapse_constants
@@ -62,13 +62,14 @@ def rows(graph: Graph, inputs: Inputs | None = None, *, checkpoint: Checkpoint =
     times the local gradient. Raises as `transforms` does.
     """
     bound = bind(graph, inputs or {}, everything=True)
-    layout = _layout(graph, bound.tape)
+    layout = _layout(graph, bound.tape, checkpoint)
     output = int(bound.tape.slot[graph.index[graph.output]])
     slots = layout.slots
 
     def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
         adjoints = walk.pull({output: 1.0})
-        local = [gradient for operation in layout.operations for gradient in _local_gradients(walk, *operation)]
+        operations = checked(layout.operations, checkpoint)
+        local = [gradient for operation in operations for gradient in _local_gradients(walk, *operation)]
         return [[walk.values[slot] for slot in slots], [adjoints[slot] for slot in slots], local]
 
     entries = at_points(bound, {}, range(bound.tape.slots), walks, checkpoint)
@@ -77,16 +78,19 @@ def rows(graph: Graph, inputs: Inputs | None = None, *, checkpoint: Checkpoint =
     columns: list[Column] = entries.tolist() if bound.points is None else list(entries)
     node_rows = [
         NodeRow(name, label, op, data, grad, arity, op == LEAF)
-        for (name, label, op, arity), data, grad in zip(layout.nodes, values, columns[n : 2 * n], strict=True)
+        for (name, label, op, arity), data, grad in checked(
+            zip(layout.nodes, values, columns[n : 2 * n], strict=True), checkpoint
+        )
     ]
-    edge_rows = [EdgeRow(*ends, gradient) for ends, gradient in zip(layout.edges, columns[2 * n :], strict=True)]
+    edges = zip(layout.edges, columns[2 * n :], strict=True)
+    edge_rows = [EdgeRow(*ends, gradient) for ends, gradient in checked(edges, checkpoint)]
     return node_rows, edge_rows
 
 
-def _layout(graph: Graph, tape: Tape) -> _Layout:
+def _layout(graph: Graph, tape: Tape, checkpoint: Checkpoint) -> _Layout:
     layout = _Layout()
     constants = iter(np.flatnonzero(tape.source < 0).tolist())
-    for position in graph.wiring.order.tolist():
+    for position in checked(graph.wiring.order.tolist(), checkpoint):
         node = graph.nodes[position]
         slot = int(tape.slot[position])
         for k, arg in enumerate(node.args):

@@ -20,6 +20,7 @@ from unicodedata import normalize
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, quote
 from app.engine.graph import ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.primitives import ALIASES, LEAF, WIRE
 
 E = TypeVar("E", bound=EngineError)
@@ -88,20 +89,21 @@ class _Pending:
     before: "int | str | float | None" = None
 
 
-def parse(text: str) -> Graph:
+def parse(text: str, *, checkpoint: Checkpoint = never) -> Graph:
     """Return the graph of an expression. Unnamed nodes get the ids %1, %2, ...; a name that is never assigned is a leaf.
 
     Raises: ExpressionSyntaxError; UnknownPrimitive; WrongArity; DuplicateNode for a name that is assigned twice, or after it
     was used. All have `line` and `column`.
     """
-    return _Parser(text).graph()
+    return _Parser(text, checkpoint).graph()
 
 
 class _Parser:
     """One pass over the tokens with two stacks: operands (ids and numbers), and pending operators, calls and conditions."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, checkpoint: Checkpoint) -> None:
         self.text = text
+        self.checkpoint = checkpoint
         self.tokens = self._tokens()
         self.ahead = next(self.tokens)
         self.ids: list[str] = []
@@ -348,7 +350,7 @@ class _Parser:
         return free
 
     def _tokens(self) -> Iterator[_Token]:
-        for match in TOKEN.finditer(self.text):
+        for match in checked(TOKEN.finditer(self.text), self.checkpoint):
             kind, text = match.lastgroup or "other", match.group()
             if kind == "line":
                 text = "\n"

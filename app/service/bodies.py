@@ -31,6 +31,11 @@ Model = TypeVar("Model", bound=BaseModel)
 CHUNK_BYTES = 1 << 16
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
 COMPRESSION_LEVEL = 1
+MAX_GZIP_RATIO = 1032
+"""What is decompressed is at most so many times as long (deflate's longest match takes two bits)."""
+
+DECODED_RATIO = 12
+"""What is decoded and validated takes at most about so many times the memory of its text."""
 
 EXPLAINED_BYTES = 1 << 20
 """Bodies up to this size are decoded once more by the standard library to say exactly where they stop being JSON."""

@@ -196,7 +196,10 @@ class ComputationRoute(APIRoute):
         def parse() -> ParsedRequest:
             text = body
             if negotiated.body_is_gzip:
-                text = bodies.decompress(body, job.settings.max_body_bytes, job.check)
+                limit = job.settings.max_body_bytes
+                job.reserve(2 * min(limit, bodies.MAX_GZIP_RATIO * len(body)))
+                text = bodies.decompress(body, limit, job.check)
+            job.reserve(bodies.DECODED_RATIO * len(text))
             return ParsedRequest(request, text, bodies.parse(text, self.body_model), job, negotiated)
 
         is_short = len(body) * (GZIP_RATIO if negotiated.body_is_gzip else 1) <= SHORT_BYTES

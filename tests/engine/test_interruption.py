@@ -75,3 +75,20 @@ def test_differences_at_one_point_are_stopped() -> None:
 def test_an_explanation_is_stopped(quantity: Quantity) -> None:
     with pytest.raises(Stopped):
         explain(GRAPH, {"x": 0.5, "y": 2.0}, Fault(quantity, "x", float("nan")), {"x": 1.0}, checkpoint=stop_at(1))
+
+
+LONG = "+".join(["x*2"] * 3000)
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_long_text_is_stopped_within_its_parsing(call: int) -> None:
+    with pytest.raises(Stopped):
+        parse(LONG, checkpoint=stop_at(call))
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_drawing_of_many_nodes_is_stopped_within(call: int) -> None:
+    """Its nodes are laid out, walked over, and made into rows; each takes long where they are many."""
+    graph = parse(LONG)
+    with pytest.raises(Stopped):
+        drawing.rows(graph, {"x": 1.0}, checkpoint=stop_at(call))

@@ -263,6 +263,20 @@ def test_response_goes_on_when_its_reader_does(clock: Clock, monkeypatch: pytest
     on_server(clock, monkeypatch, test)
 
 
+def test_rest_of_a_body_is_read_after_an_early_response(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the service had stopped reading, because the application had enough to read."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(HEAD, b"x" * 200_000)
+        connection.flow.pause_reading()
+        connection.linger()
+        assert not connection.flow.read_paused and transport.ended is None
+        connection.data_received(b"x" * 800_000)
+        assert transport.ended == "closed"
+
+    on_server(clock, monkeypatch, test)
+
+
 def test_client_of_a_socket_in_the_file_system_is_left_too(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

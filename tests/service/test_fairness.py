@@ -1,15 +1,19 @@
 """Clients beside each other: what one of them may have in flight, and what it cannot take from the others."""
 
 import asyncio
+import gzip
 from typing import Any
 
 import pytest
 
+from app.main import create_app
+from app.service import bodies
 from app.service.execution import Execution, Job
 from app.service.keys import client_of
 from app.service.problems import Problem
 from app.settings import Settings
 from tests.service.fake_time import Clock, Work, run_with_execution, settle
+from tests.service.inprocess import send
 from tests.service.test_execution import Client
 
 
@@ -156,6 +160,21 @@ def test_work_that_turns_out_to_be_long_gives_up_the_place_for_short_work(clock:
         execution.finish(job)
 
     run_with_execution(clock, Settings(max_concurrency=1, max_queue=3), test)
+
+
+@pytest.mark.parametrize("zipped", [False, True], ids=["plain", "gzip"])
+def test_memory_is_held_before_a_body_is_decoded(monkeypatch: pytest.MonkeyPatch, zipped: bool) -> None:
+    """A body that needs more than there could be is refused, before it is decompressed or decoded."""
+    decoded: list[object] = []
+    monkeypatch.setattr(bodies, "decompress", lambda *given: decoded.append(given))
+    monkeypatch.setattr(bodies, "parse", lambda *given: decoded.append(given))
+    text = b'{"expression": "1"}'.ljust(300_000)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip" if zipped else "identity"}
+    content = gzip.compress(text) if zipped else text
+    app = create_app(Settings(memory_bytes=1_000_000 if not zipped else 200_000))
+    response = send(app, "POST", "/v1/forward", content=content, headers=headers)
+    assert response.status_code == 422 and response.json()["type"] == "/problems/too-large"
+    assert "AUTODIFF_MEMORY_BYTES" in response.json()["detail"] and not decoded
 
 
 @pytest.mark.parametrize(

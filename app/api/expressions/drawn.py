@@ -12,6 +12,7 @@ from app.engine import drawing
 from app.engine.drawing import EdgeRow, NodeRow
 from app.engine.errors import quote
 from app.engine.faults import Quantity
+from app.engine.interruption import checked
 
 
 class DrawnNodes:
@@ -69,13 +70,14 @@ class DrawnEdges:
 
 def drawn_nodes(numbers: ResponseNumbers, rows: list[NodeRow], edges: list[EdgeRow], with_gradients: bool) -> DrawnNodes:
     """The nodes of a drawing. Raises NonFinite as `ResponseNumbers` does."""
-    data = numbers.table(Quantity.VALUE, {row.id: row.data for row in rows})
+    data = numbers.table(Quantity.VALUE, {row.id: row.data for row in checked(rows, numbers.checkpoint)})
     return DrawnNodes(rows, data, _gradients(numbers, rows, edges) if with_gradients else None)
 
 
 def drawn_edges(numbers: ResponseNumbers, rows: list[EdgeRow], with_gradients: bool) -> DrawnEdges:
     """The edges of a drawing. Raises NonFinite as `ResponseNumbers` does."""
-    return DrawnEdges(rows, [_local_gradient(numbers, row) for row in rows] if with_gradients else None)
+    checked_rows = checked(rows, numbers.checkpoint)
+    return DrawnEdges(rows, [_local_gradient(numbers, row) for row in checked_rows] if with_gradients else None)
 
 
 def _gradients(numbers: ResponseNumbers, node_rows: list[NodeRow], edge_rows: list[EdgeRow]) -> dict[str, Written]:
@@ -83,7 +85,7 @@ def _gradients(numbers: ResponseNumbers, node_rows: list[NodeRow], edge_rows: li
     nodes = numbers.graph.index
     grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows if row.id in nodes})
     users = {row.origin: row.to for row in edge_rows if row.origin not in nodes}
-    for row in node_rows:
+    for row in checked(node_rows, numbers.checkpoint):
         if row.id not in nodes:
             what = f"the gradient by the number {row.data:g} in {quote(users[row.id])}"
             grads[row.id] = numbers.named(what, Quantity.GRADIENT, row.id, row.grad, users[row.id])

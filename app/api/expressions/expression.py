@@ -187,7 +187,7 @@ def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expres
     if isinstance(expression, str):
         work.check_text(expression, job, path)
         try:
-            graph = _parse_short(expression) if len(expression) <= CACHED_BYTES else parse(expression)
+            graph = _parse_short(expression) if len(expression) <= CACHED_BYTES else parse(expression, checkpoint=job.check)
         except EngineError as error:
             raise problem_for(error, expression, path) from None
         work.check_nodes(len(graph.nodes), job, path)
