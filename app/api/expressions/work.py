@@ -34,7 +34,7 @@ BYTES_PER_CHARACTER = 150
 """One character of a text, parsed."""
 BYTES_PER_NODE = 400
 """One node of a graph, connected and recorded, with its entries in tables."""
-BYTES_PER_NUMBER = 40
+BYTES_PER_NUMBER = 32
 """One number of a response, in an array and as text."""
 BYTES_PER_ROW = 600
 """One node or edge of a drawing, as objects and as text."""
