@@ -5,9 +5,10 @@ import time
 
 import numpy as np
 
-from app.engine import jit, node_table, scanner, transforms
+from app.engine import jit, large_json, node_table, scanner, transforms
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
+from app.engine.interruption import never
 from app.engine.special import lgamma
 from app.engine.text import parse
 from app.engine.value import backward, value
@@ -46,6 +47,7 @@ def _run_each_kernel() -> None:
     assert table is not None and table.index["x1"] == 1 and table.ids[1] == "x1"
     found = scanner.scan(b"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]", "token")
     assert found is not None and len(found.bulk) == 1
+    large_json.whole(large_json.decode(b'["%s"]' % (b"x" * large_json.SIZES.piece), (), never))
     backward(value(2.0) ** 2)
     lgamma(np.ones(2))
     transforms.backward(graph, {"x": 0.0, "y": 2.0})  # the careful loops, because log'(0) is infinite

@@ -1,8 +1,7 @@
 r"""Tokens of a JSON text (RFC 8259) in compiled code: white space, strings, numbers and the three literals.
 
 All functions take the text as an array of bytes and a position, and return the position behind the token, or -1 if there is
-no valid token of this kind. They accept nothing that JSON forbids, and they check UTF-8. Only lone surrogates written as
-escapes (`\ud800`) are not looked for.
+no valid token of this kind. They accept nothing that JSON forbids, and neither bad UTF-8 nor lone surrogates (`\ud800`).
 
 Numbers are rounded correctly by the algorithm of D. Lemire, "Number parsing at a gigabyte per second", Software: Practice and
 Experience 51 (2021) 1700-1727, in the form without a fallback of N. Mushtak and D. Lemire, "Fast number parsing without
@@ -115,28 +114,48 @@ def character_end(raw: Bytes, p: int) -> int:
 
 
 @inline_without_refcounts
+def code_unit(raw: Bytes, p: int) -> int:
+    r"""Return the number that the escape `\uXXXX` at p stands for, or -1 if there is none."""
+    if p + 6 > len(raw) or raw[p] != BACKSLASH or raw[p + 1] != LOWER_U:
+        return -1
+    unit = 0
+    for k in range(p + 2, p + 6):
+        letter = raw[k] | TO_LOWER
+        if ZERO <= raw[k] <= NINE:
+            unit = unit * 16 + (raw[k] - ZERO)
+        elif 0x61 <= letter <= 0x66:
+            unit = unit * 16 + (letter - 0x61 + 10)
+        else:
+            return -1
+    return unit
+
+
+@inline_without_refcounts
 def escape_end(raw: Bytes, p: int) -> int:
     """Return the position behind the escape that begins at p with a backslash."""
     if p + 1 >= len(raw):
         return -1
     c = raw[p + 1]
     if c == LOWER_U:
-        if p + 6 > len(raw):
+        unit = code_unit(raw, p)
+        if unit < 0 or 0xDC00 <= unit <= 0xDFFF:
             return -1
-        for k in range(p + 2, p + 6):
-            if not (ZERO <= raw[k] <= NINE or 0x61 <= raw[k] | TO_LOWER <= 0x66):
-                return -1
+        if 0xD800 <= unit <= 0xDBFF:  # the first of a pair
+            return p + 12 if 0xDC00 <= code_unit(raw, p + 6) <= 0xDFFF else -1
         return p + 6
     simple = c == QUOTE or c == BACKSLASH or c == 0x2F or c == 0x62 or c == LOWER_F or c == LOWER_N or c == 0x72 or c == LOWER_T
     return p + 2 if simple else -1
 
 
 @inline_without_refcounts
-def string_end(raw: Bytes, p: int) -> int:
-    """Return the position of the closing quote of the string whose first character stands at p."""
+def string_end(raw: Bytes, p: int, stop: int) -> int:
+    """Return the position of the closing quote of a string, of which the next character to read stands at p.
+
+    If the string goes on at `stop`, the position is that of its first character from there on, which is no quote.
+    """
     while p < len(raw):
         c = raw[p]
-        if c == QUOTE:
+        if c == QUOTE or p >= stop:
             return p
         if c < SPACE:
             return -1

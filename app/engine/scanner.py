@@ -10,11 +10,14 @@ b'{"x": "token0"}'
 np.float64(16.5)
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from app.engine.interruption import Checkpoint, never
 from app.engine.jit import inline_without_refcounts, jit_without_refcounts
 from app.engine.json_tokens import (
     CLOSE_LIST,
@@ -61,8 +64,17 @@ STRING_FOUND, BOOLEAN_FOUND, NULL_FOUND, LIST_FOUND, OBJECT_FOUND, NUMBER_FOUND,
 SHORTEST_NUMBER, SHORTEST_ROW, SHORTEST_BULK, SHORTEST_UNDECIDED = len("0,"), len("[],"), len('"nodes":[]'), 20
 """The fewest bytes of text that each takes up, which bounds how many there can be."""
 
-VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, AFTER_VALUE = 1, 2, 3, 4, 5
-"""What the scan expects next."""
+BYTES_PER_CHECK = 1 << 21
+"""How much text is read between two checks: some tens of milliseconds."""
+ENTRIES_PER_CHECK = 1000
+
+VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, AFTER_KEY, AFTER_VALUE, IN_KEY, IN_STRING, IN_LIST, IN_ROWS = range(10)
+"""What the scan expects next, or what it is in the middle of."""
+FINISHED, BROKEN_OFF, PAUSED, REFUSED = 0, 1, 2, 3
+"""How a part of the scan ends."""
+(P, DEPTH, HIDDEN, EXPECTED, NODES_NEXT, COUNT, USED, ROWS_USED, UNSURE, LAST, LAST_ROW, MORE, WITHIN) = range(13)
+STATE_FIELDS = 13
+"""The state of the scan where it pauses; see `_scan`."""
 NODES_KEY = np.frombuffer(b'nodes"', np.uint8)
 
 
@@ -86,12 +98,10 @@ class NumberRows:
 
 @dataclass(frozen=True, slots=True)
 class NodesText:
-    """The text of the list that is the value of a key `"nodes"`.
-
-    Its strings are valid UTF-8 and its brackets are balanced. Whoever reads the nodes must check that the rest is JSON too.
-    """
+    """The text of the list that is the value of a key `"nodes"`. It is JSON, and all numbers in it are finite."""
 
     text: memoryview
+    check: Checkpoint = never
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,73 +127,177 @@ class BrokenList:
 Bulk = NumberList | NumberRows | NodesText | BrokenList
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class BulkValues(Sequence[Bulk]):
+    """The bulk values of a text, each made when it is accessed: a million objects would take more room than their numbers.
+
+    `found`, `numbers` and `starts` are as `_scan` fills them. `overflowing` are the positions in `numbers` that only Python
+    could tell to be out of range, which is extremely rare.
+    """
+
+    text: memoryview
+    found: Longs
+    numbers: Floats
+    starts: Longs
+    overflowing: tuple[int, ...]
+    check: Checkpoint
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    @overload
+    def __getitem__(self, k: int) -> Bulk: ...
+    @overload
+    def __getitem__(self, k: slice) -> list[Bulk]: ...
+    def __getitem__(self, k: int | slice) -> Bulk | list[Bulk]:
+        if isinstance(k, slice):
+            return [self[j] for j in range(len(self))[k]]
+        kind, begin, end, *rest = self.found[k].tolist()
+        if kind == NODES:
+            return NodesText(self.text[begin:end], self.check)
+        if kind == BROKEN:
+            index, start, what, rows = rest
+            return BrokenList(index, FOUND[what], start if start >= 0 else None, bool(rows))
+        first, last, first_row, last_row = rest
+        bad = min((k for k in self.overflowing if first <= k < last), default=None) if self.overflowing else None
+        if kind == LIST:
+            return NumberList(self.numbers[first:last]) if bad is None else BrokenList(bad - first, FOUND[RANGE_FOUND])
+        offsets = self.starts[first_row:last_row]
+        if bad is None:
+            return NumberRows(self.numbers[first:last], offsets)
+        row = int(np.searchsorted(offsets, bad - first, side="right")) - 1
+        return BrokenList(row, FOUND[RANGE_FOUND], bad - first - int(offsets[row]), rows=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scan:
     """A text without its bulk: in `skeleton`, the JSON string `"<token><k>"` stands in place of `bulk[k]`."""
 
-    skeleton: bytes
-    bulk: list[Bulk]
+    skeleton: bytes | bytearray | memoryview
+    bulk: BulkValues
 
 
-def scan(body: bytes, token: str) -> Scan | None:
+def scan(body: bytes | bytearray | memoryview, token: str, check: Checkpoint = never) -> Scan | None:
     """Take the bulk values out of a JSON text; None if the text is not JSON, and a JSON library should say why.
 
-    Bulk is a list of at least 16 numbers, a list of at least 2 lists of numbers with at least 16 in total, a longer such list
-    that is broken, and the value of each key "nodes" that is a list. `token` becomes part of a JSON string as it is, and
-    should be a random text that the author of the body cannot know.
+    Bulk is a list of at least 16 numbers, a list of at least 2 lists of numbers with at least 16 in total, or of at least 1,000
+    lists, a longer such list that is broken, and the value of each key "nodes" that is a list. `token` becomes part of a JSON
+    string as it is, and should be a random text that the author of the body cannot know.
 
-    Numbers are rounded correctly, and an integer -0 is 0.0. The arrays take 8 bytes for each number. Raises ValueError if
-    `token` is not printable ASCII without quotes and backslashes.
+    Numbers are rounded correctly, and an integer -0 is 0.0. The arrays take 8 bytes for each number. Outside of bulk, a text
+    with a number that exceeds every double counts as not JSON, as it does for orjson. `check` is called every few milliseconds.
+    Raises ValueError if `token` is not printable ASCII without quotes and backslashes.
     """
     if not token.isascii() or not token.isprintable() or '"' in token or "\\" in token:
         raise ValueError(f"a token is printable ASCII without quotes and backslashes, not {token!r}")
-    raw = np.frombuffer(body, np.uint8)
-    size = len(raw)
-    numbers = np.empty(size // SHORTEST_NUMBER + 1)  # memory that is not written to is never allocated
-    starts = np.empty(size // SHORTEST_ROW + 2, np.int64)
-    undecided = np.empty((size // SHORTEST_UNDECIDED + 1, 3), np.int64)
-    found = np.empty((size // SHORTEST_BULK + 1, BULK_FIELDS), np.int64)
-    count, open_count = _scan(raw, numbers, starts, undecided, found, np.empty(MAX_DEPTH + 2, np.uint8))
-    if count < 0:
+    arrays = _Arrays(body)
+    if not _run(arrays, check):
         return None
-    overflowing = set()
-    for k in range(open_count):
-        position, begin, end = undecided[k].tolist()
-        numbers[position] = float(body[begin:end])
-        if np.isinf(numbers[position]):
-            overflowing.add(position)
+    numbers, starts, found = arrays.numbers, arrays.starts, arrays.found[: arrays.state[COUNT]]
+    overflowing = []
+    for k in range(arrays.state[UNSURE]):
+        if k % ENTRIES_PER_CHECK == 0:
+            check()
+        position, begin, end = arrays.undecided[k].tolist()
+        number = float(bytes(body[begin:end]))
+        if position >= 0:
+            numbers[position] = number
+        if np.isinf(number):
+            if position < 0:
+                return None
+            overflowing.append(position)
     numbers.flags.writeable = starts.flags.writeable = False
-    view = memoryview(body)
-    bulk: list[Bulk] = []
-    parts: list[bytes | memoryview] = []
+    bulk = BulkValues(memoryview(body), found, numbers, starts, tuple(overflowing), check)
+    return Scan(_skeleton(bulk, token.encode()) if bulk else body, bulk)
+
+
+def _skeleton(bulk: BulkValues, token: bytes) -> bytearray:
+    """The text with tokens in place of its bulk."""
+    skeleton = bytearray()
     done = 0
-    for k in range(count):
-        kind, begin, end, *rest = found[k].tolist()
-        bulk.append(_bulk_value(kind, view[begin:end], rest, numbers, starts, overflowing))
-        parts += [view[done:begin], f'"{token}{k}"'.encode()]
+    for k in range(len(bulk) + 1):
+        if k % ENTRIES_PER_CHECK == 0:
+            bulk.check()
+        begin, end = bulk.found[k, 1:3].tolist() if k < len(bulk) else (len(bulk.text), 0)
+        for at in range(done, begin, BYTES_PER_CHECK):  # which holds the GIL
+            skeleton += bulk.text[at : min(at + BYTES_PER_CHECK, begin)]
+        if end:
+            skeleton += b'"%s%d"' % (token, k)
         done = end
-    return Scan(b"".join([*parts, view[done:]]) if bulk else body, bulk)
+    return skeleton
 
 
-def _bulk_value(kind: int, text: memoryview, rest: list[int], numbers: Floats, starts: Longs, overflowing: set[int]) -> Bulk:
-    """The bulk value of a row of `found`.
+def fault(body: bytes | bytearray | memoryview, check: Checkpoint = never) -> tuple[bytes, int]:
+    """Return a beginning and a position: of a text that `scan` refuses, a JSON library need not read more than the rest.
 
-    `overflowing` are the numbers that only Python could tell to be out of range, which is extremely rare.
+    The text from the position on, with the beginning before it, is refused for the same reason at the same place.
     """
-    if kind == NODES:
-        return NodesText(text)
-    if kind == BROKEN:
-        index, start, what, rows = rest
-        return BrokenList(index, FOUND[what], start if start >= 0 else None, bool(rows))
-    first, last, first_row, last_row = rest
-    bad = min((k for k in overflowing if first <= k < last), default=None) if overflowing else None
-    if kind == LIST:
-        return NumberList(numbers[first:last]) if bad is None else BrokenList(bad - first, FOUND[RANGE_FOUND])
-    offsets = starts[first_row:last_row]
-    if bad is None:
-        return NumberRows(numbers[first:last], offsets)
-    row = int(np.searchsorted(offsets, bad - first, side="right")) - 1
-    return BrokenList(row, FOUND[RANGE_FOUND], bad - first - int(offsets[row]), rows=True)
+    arrays = _Arrays(body)
+    position, beginning = 0, b""
+
+    def note() -> None:
+        nonlocal position, beginning
+        check()
+        position, beginning = int(arrays.state[P]), _beginning(arrays)
+
+    _run(arrays, note)
+    return beginning, position
+
+
+INNERMOST = {KEY: b"{", KEY_OR_CLOSE: b"{", IN_KEY: b'{"', AFTER_KEY: b'{""'}
+"""How an object begins, of which the scan expects something else than a value."""
+
+
+def _beginning(arrays: "_Arrays") -> bytes:
+    """A short text after which a JSON library expects what the scan expects."""
+    expected, depth = arrays.state[EXPECTED], arrays.state[DEPTH]
+    in_list, in_object = b"[", b'{"":'
+    outer = [in_list if kind == OPEN_LIST else in_object for kind in arrays.kinds[1 : depth + 1]]
+    if expected == IN_LIST:
+        outer.append(in_list)
+    elif expected == IN_ROWS:
+        outer += [in_list, in_list] if arrays.state[WITHIN] else [in_list]
+    elif expected == IN_STRING:
+        outer.append(b'"')
+    elif expected == AFTER_VALUE:
+        outer.append(b"0")
+    elif expected in INNERMOST:
+        outer[-1] = INNERMOST[expected]
+    return b"".join(outer)
+
+
+class _Arrays:
+    """What `_scan` reads and fills."""
+
+    def __init__(self, body: bytes | bytearray | memoryview) -> None:
+        self.raw = np.frombuffer(body, np.uint8)
+        self.raw.flags.writeable = False  # as the kernel is compiled for, whatever `body` is
+        size = len(self.raw)
+        self.numbers = np.empty(size // SHORTEST_NUMBER + 1)  # memory that is not written to is never allocated
+        self.starts = np.empty(size // SHORTEST_ROW + 2, np.int64)
+        self.undecided = np.empty((size // SHORTEST_UNDECIDED + 1, 3), np.int64)
+        self.found = np.empty((size // SHORTEST_BULK + 1, BULK_FIELDS), np.int64)
+        self.kinds = np.empty(MAX_DEPTH + 3, np.uint8)
+        self.state = np.zeros(STATE_FIELDS, np.int64)
+
+
+def _run(arrays: _Arrays, check: Checkpoint) -> bool:
+    """Scan the text, with a check before each part of it. Return whether it is JSON."""
+    stop, outcome = 0, PAUSED
+    while outcome == PAUSED:
+        check()
+        stop = max(stop, int(arrays.state[P])) + BYTES_PER_CHECK
+        outcome = _scan(
+            arrays.raw,
+            stop,
+            arrays.numbers,
+            arrays.starts,
+            arrays.undecided,
+            arrays.found,
+            arrays.kinds,
+            arrays.state,
+        )
+    return outcome == FINISHED
 
 
 # --- compiled
@@ -209,52 +323,32 @@ def _what(raw: Bytes, p: int) -> int:
 
 
 @inline_without_refcounts
-def _scalar_end(raw: Bytes, p: int) -> int:
-    """The position behind the number or the literal at p, or -1."""
+def _scalar_end(raw: Bytes, p: int) -> tuple[int, float]:
+    """The position behind the number or the literal at p, or -1; and the number, or 0."""
     if raw[p] == LOWER_T:
-        return word_end(raw, p, TRUE)
+        return word_end(raw, p, TRUE), 0.0
     if raw[p] == LOWER_F:
-        return word_end(raw, p, FALSE)
+        return word_end(raw, p, FALSE), 0.0
     if raw[p] == LOWER_N:
-        return word_end(raw, p, NULL)
-    return read_number(raw, p)[0]
+        return word_end(raw, p, NULL), 0.0
+    return read_number(raw, p)
 
 
 @inline_without_refcounts
-def _list_end(raw: Bytes, p: int) -> int:
-    """The position behind the list whose bracket is at p: where its brackets are closed. -1 if they never are."""
-    depth = 0
-    while p < len(raw):
-        c = raw[p]
-        if c == QUOTE:
-            p = string_end(raw, p + 1)
-            if p < 0:
-                return -1
-        elif c == OPEN_LIST or c == OPEN_OBJECT:
-            depth += 1
-        elif c == CLOSE_LIST or c == CLOSE_OBJECT:
-            depth -= 1
-            if depth == 0:
-                return p + 1
-        p += 1
-    return -1
+def _read_list(
+    raw: Bytes, p: int, stop: int, numbers: Floats, used: int, undecided: Longs, unsure: int
+) -> tuple[int, int, int, int]:
+    """Read the numbers of a list, of which at least one is to come, from the position of the next into `numbers[used:]`.
 
-
-@inline_without_refcounts
-def _read_list(raw: Bytes, p: int, numbers: Floats, used: int, undecided: Longs, unsure: int) -> tuple[bool, int, int, int]:
-    """Read the numbers of a list, from the first position behind its bracket, into `numbers[used:]`.
-
-    Returns whether the list ends behind them, the position behind it or that of the first element that is not a number in
-    range, and the new `used` and `unsure`. The position is -1 if an element is followed by neither a comma nor a bracket.
+    Returns the outcome, a position, and the new `used` and `unsure`. Where the list is FINISHED, the position is behind it;
+    where it is BROKEN_OFF, that of the first element that is not a number in range, or -1 if an element is followed by neither
+    a comma nor a bracket; where the reading is PAUSED, because it has reached `stop`, that of the next element.
     """
-    p = skip_space(raw, p)
-    if is_byte(raw, p, CLOSE_LIST):
-        return True, p + 1, used, unsure
-    while True:
+    while p < stop:
         begin = p
         p, number = read_number(raw, p)
         if p < 0 or np.isinf(number):
-            return False, begin, used, unsure
+            return BROKEN_OFF, begin, used, unsure
         numbers[used] = number
         if np.isnan(number):
             undecided[unsure, 0], undecided[unsure, 1], undecided[unsure, 2] = used, begin, p
@@ -262,62 +356,151 @@ def _read_list(raw: Bytes, p: int, numbers: Floats, used: int, undecided: Longs,
         used += 1
         p = skip_space(raw, p)
         if is_byte(raw, p, CLOSE_LIST):
-            return True, p + 1, used, unsure
+            return FINISHED, p + 1, used, unsure
         if not is_byte(raw, p, COMMA):
-            return False, -1, used, unsure
+            return BROKEN_OFF, -1, used, unsure
         p = skip_space(raw, p + 1)
+    return PAUSED, p, used, unsure
 
 
 @inline_without_refcounts
 def _read_rows(
-    raw: Bytes, p: int, numbers: Floats, used: int, starts: Longs, rows: int, undecided: Longs, unsure: int
-) -> tuple[bool, int, bool, int, int, int]:
-    """Read a list of lists of numbers, from the bracket of its first row.
+    raw: Bytes,
+    p: int,
+    stop: int,
+    within: bool,
+    first: int,
+    numbers: Floats,
+    used: int,
+    starts: Longs,
+    rows: int,
+    undecided: Longs,
+    unsure: int,
+) -> tuple[int, int, bool, int, int, int]:
+    """Read a list of lists of numbers, from the bracket of its next row or, `within` a row, from its next number.
 
-    Returns whether it ends behind them, the position behind it or that of the first element that does not fit, whether this
-    stands within a row, and the new `used`, `rows` and `unsure`. `starts` counts from the first number of the list.
+    Returns the outcome and a position as `_read_list` does, whether this stands within a row, and the new `used`, `rows` and
+    `unsure`. `starts` counts from `first`, the position of the list's first number.
     """
-    first = used
-    while True:
-        if not is_byte(raw, p, OPEN_LIST):
-            return False, p, False, used, rows, unsure
-        starts[rows] = used - first
-        rows += 1
-        whole, p, used, unsure = _read_list(raw, p + 1, numbers, used, undecided, unsure)
-        if not whole:
-            return False, p, True, used, rows, unsure
+    while p < stop:
+        if not within:
+            if not is_byte(raw, p, OPEN_LIST):
+                return BROKEN_OFF, p, False, used, rows, unsure
+            starts[rows] = used - first
+            rows += 1
+            p = skip_space(raw, p + 1)
+            within = not is_byte(raw, p, CLOSE_LIST)
+            if not within:
+                p += 1
+        if within:
+            outcome, p, used, unsure = _read_list(raw, p, stop, numbers, used, undecided, unsure)
+            if outcome != FINISHED:
+                return outcome, p, True, used, rows, unsure
+            within = False
         p = skip_space(raw, p)
         if is_byte(raw, p, CLOSE_LIST):
             starts[rows] = used - first
-            return True, p + 1, False, used, rows, unsure
+            return FINISHED, p + 1, False, used, rows, unsure
         if not is_byte(raw, p, COMMA):
-            return False, -1, False, used, rows, unsure
+            return BROKEN_OFF, -1, False, used, rows, unsure
         p = skip_space(raw, p + 1)
+    return PAUSED, p, within, used, rows, unsure
 
 
 @jit_without_refcounts
-def _scan(raw: Bytes, numbers: Floats, starts: Longs, undecided: Longs, found: Longs, kinds: Bytes) -> tuple[int, int]:
-    """Fill the arrays; return how many rows of `found` and of `undecided` there are, or (-1, 0) where the text is not JSON.
+def _scan(
+    raw: Bytes, stop: int, numbers: Floats, starts: Longs, undecided: Longs, found: Longs, kinds: Bytes, state: Longs
+) -> int:
+    """Fill the arrays, up to the first token from `stop` on. Return PAUSED, FINISHED, or REFUSED where the text is not JSON.
 
     A row of `found` holds kind, begin and end, and then: for LIST and ROWS the range in `numbers` and that in `starts`; for
-    BROKEN row or index, column or -1, and what was found. `undecided` holds positions in `numbers` and in the text.
+    BROKEN row or index, column or -1, and what was found. `undecided` holds positions in `numbers`, or -1 for a number outside
+    of bulk, and in the text.
 
     `kinds` is the stack of open brackets. While `hidden` is not 0, the text is part of a bulk value, which ends when the depth
     falls below it. Elements are read twice at most: a list that turns out not to be bulk before element 1,000 is read again.
+    `count`, `used`, `rows` and `unsure` are how much of the arrays is in use; `last`, `last_row` and `more` are that with the
+    list that is being read, and `within` says whether this is in a row of it.
     """
-    depth = hidden = 0
-    count = used = rows = unsure = 0
-    expected = VALUE
-    nodes_next = False
-    p = skip_space(raw, 0)
-    while True:
-        if expected == AFTER_VALUE:
+    p, depth, hidden, expected, nodes_next = state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NODES_NEXT] != 0
+    count, used, rows, unsure = state[COUNT], state[USED], state[ROWS_USED], state[UNSURE]
+    last, last_row, more, within = state[LAST], state[LAST_ROW], state[MORE], state[WITHIN] != 0
+    outcome = PAUSED
+    while p < stop:
+        if expected == IN_STRING or expected == IN_KEY:
+            end = string_end(raw, p, stop)
+            if end < 0:
+                outcome = REFUSED
+                break
+            p = end
+            if raw[p] == QUOTE:
+                p += 1
+                expected = AFTER_VALUE if expected == IN_STRING else AFTER_KEY
+            continue
+        if expected == IN_LIST:
+            part, end, last, more = _read_list(raw, p, stop, numbers, last, undecided, more)
+            if part == PAUSED:
+                p = end
+                break
+            what = _what(raw, end) if end >= 0 else -1
+            if part == FINISHED and last - used >= MIN_BULK:
+                found[count, 0], found[count, 2], found[count, 3], found[count, 4] = LIST, end, used, last
+                count += 1
+                used, unsure = last, more
+                p = end
+                expected = AFTER_VALUE
+                continue
+            if end < 0:
+                outcome = REFUSED
+                break
+            nested = 1
+            p = found[count, 1] + 1
+            expected = VALUE_OR_CLOSE
+            if part == BROKEN_OFF and last - used >= MIN_BROKEN and what >= 0:
+                found[count, 0], found[count, 3], found[count, 4] = BROKEN, last - used, -1
+                found[count, 5], found[count, 6] = RANGE_FOUND if what == NUMBER_FOUND else what, 0
+                hidden = depth + 1
+                p = end
+                expected = VALUE
+        elif expected == IN_ROWS:
+            part, end, within, last, last_row, more = _read_rows(
+                raw, p, stop, within, used, numbers, last, starts, last_row, undecided, more
+            )
+            if part == PAUSED:
+                p = end
+                break
+            what = _what(raw, end) if end >= 0 else -1
+            if part == FINISHED and last_row - rows >= 2 and (last - used >= MIN_BULK or last_row - rows >= MIN_BROKEN):
+                found[count, 0], found[count, 2], found[count, 3], found[count, 4] = ROWS, end, used, last
+                found[count, 5], found[count, 6] = rows, last_row + 1
+                count += 1
+                used, rows, unsure = last, last_row + 1, more
+                p = end
+                expected = AFTER_VALUE
+                continue
+            if end < 0:
+                outcome = REFUSED
+                break
+            nested = 1
+            p = found[count, 1] + 1
+            expected = VALUE_OR_CLOSE
+            if part == BROKEN_OFF and last - used + last_row - rows >= MIN_BROKEN and what >= 0:
+                found[count, 0], found[count, 6] = BROKEN, 1
+                if within:
+                    found[count, 3], found[count, 4] = last_row - rows - 1, last - used - starts[last_row - 1]
+                    found[count, 5] = RANGE_FOUND if what == NUMBER_FOUND else what
+                    nested = 2
+                else:
+                    found[count, 3], found[count, 4], found[count, 5] = last_row - rows, -1, what
+                hidden = depth + 1
+                p = end
+                expected = VALUE
+        elif expected == AFTER_VALUE:
             p = skip_space(raw, p)
             if depth == 0:
-                return (count, unsure) if p == len(raw) else (-1, 0)
-            if p == len(raw):
-                return -1, 0
-            c = raw[p]
+                outcome = FINISHED if p == len(raw) else REFUSED
+                break
+            c = raw[p] if p < len(raw) else 0
             p += 1
             if c == COMMA:
                 expected = VALUE if kinds[depth] == OPEN_LIST else KEY
@@ -328,103 +511,73 @@ def _scan(raw: Bytes, numbers: Floats, starts: Longs, undecided: Longs, found: L
                     count += 1
                     hidden = 0
             else:
-                return -1, 0
+                outcome = REFUSED
+                break
             continue
-        p = skip_space(raw, p)
-        if p == len(raw):
-            return -1, 0
-        c = raw[p]
-        if expected == KEY_OR_CLOSE and c == CLOSE_OBJECT or expected == VALUE_OR_CLOSE and c == CLOSE_LIST:
-            expected = AFTER_VALUE  # which closes the bracket
-            continue
-        if expected == KEY or expected == KEY_OR_CLOSE:
-            if c != QUOTE:
-                return -1, 0
-            nodes_next = hidden == 0 and word_end(raw, p + 1, NODES_KEY) > 0
-            p = string_end(raw, p + 1)
-            if p < 0:
-                return -1, 0
-            p = skip_space(raw, p + 1)
-            if not is_byte(raw, p, COLON):
-                return -1, 0
-            p += 1
-            expected = VALUE
-            continue
-        # A value begins here.
-        is_nodes = nodes_next
-        nodes_next = False
-        if c == QUOTE:
-            p = string_end(raw, p + 1) + 1
-            if p == 0:
-                return -1, 0
-            expected = AFTER_VALUE
-            continue
-        if c != OPEN_LIST and c != OPEN_OBJECT:
-            p = _scalar_end(raw, p)
-            if p < 0:
-                return -1, 0
-            expected = AFTER_VALUE
-            continue
-        begin = p
-        expected = VALUE_OR_CLOSE if c == OPEN_LIST else KEY_OR_CLOSE
-        nested = 1
-        p = skip_space(raw, p + 1)
-        if c == OPEN_LIST and hidden == 0:
-            what = _what(raw, p)
-            found[count, 1] = begin
-            if is_nodes:
-                end = _list_end(raw, begin)
-                if end < 0:
-                    return -1, 0
-                found[count, 0], found[count, 2] = NODES, end
-                count += 1
+        else:
+            p = skip_space(raw, p)
+            if p == len(raw):
+                outcome = REFUSED
+                break
+            c = raw[p]
+            if expected == KEY_OR_CLOSE and c == CLOSE_OBJECT or expected == VALUE_OR_CLOSE and c == CLOSE_LIST:
+                expected = AFTER_VALUE  # which closes the bracket
+                continue
+            if expected == KEY or expected == KEY_OR_CLOSE:
+                if c != QUOTE:
+                    outcome = REFUSED
+                    break
+                p += 1
+                nodes_next = hidden == 0 and word_end(raw, p, NODES_KEY) > 0
+                expected = IN_KEY
+                continue
+            if expected == AFTER_KEY:
+                if c != COLON:
+                    outcome = REFUSED
+                    break
+                p += 1
+                expected = VALUE
+                continue
+            # A value begins here.
+            is_nodes = nodes_next
+            nodes_next = False
+            if c == QUOTE:
+                p += 1
+                expected = IN_STRING
+                continue
+            if c != OPEN_LIST and c != OPEN_OBJECT:
+                end, number = _scalar_end(raw, p)
+                ignored = hidden > 0 and found[count, 0] == BROKEN
+                if end < 0 or (np.isinf(number) and not ignored):
+                    outcome = REFUSED
+                    break
+                if np.isnan(number) and not ignored:
+                    undecided[unsure, 0], undecided[unsure, 1], undecided[unsure, 2] = -1, p, end
+                    unsure += 1
                 p = end
                 expected = AFTER_VALUE
                 continue
-            elif what == NUMBER_FOUND:
-                whole, end, last, more = _read_list(raw, p, numbers, used, undecided, unsure)
-                if end < 0:
-                    return -1, 0
-                what = _what(raw, end)
-                if whole and last - used >= MIN_BULK:
-                    found[count, 0], found[count, 2], found[count, 3], found[count, 4] = LIST, end, used, last
-                    count += 1
-                    used, unsure = last, more
-                    p = end
-                    expected = AFTER_VALUE
-                    continue
-                if not whole and last - used >= MIN_BROKEN and what >= 0:
-                    found[count, 0], found[count, 3], found[count, 4] = BROKEN, last - used, -1
-                    found[count, 5], found[count, 6] = RANGE_FOUND if what == NUMBER_FOUND else what, 0
+            nested = 1
+            if c == OPEN_LIST and hidden == 0:
+                found[count, 1] = p
+                what = _what(raw, skip_space(raw, p + 1))
+                if is_nodes:
+                    found[count, 0] = NODES
                     hidden = depth + 1
-                    p = end
-                    expected = VALUE
-            elif what == LIST_FOUND:
-                whole, end, inside, last, last_row, more = _read_rows(raw, p, numbers, used, starts, rows, undecided, unsure)
-                if end < 0:
-                    return -1, 0
-                what = _what(raw, end)
-                if whole and last - used >= MIN_BULK and last_row - rows >= 2:
-                    found[count, 0], found[count, 2], found[count, 3], found[count, 4] = ROWS, end, used, last
-                    found[count, 5], found[count, 6] = rows, last_row + 1
-                    count += 1
-                    used, rows, unsure = last, last_row + 1, more
-                    p = end
-                    expected = AFTER_VALUE
+                elif what == NUMBER_FOUND or what == LIST_FOUND:
+                    expected = IN_LIST if what == NUMBER_FOUND else IN_ROWS
+                    last, last_row, more, within = used, rows, unsure, False
+                    p = skip_space(raw, p + 1)
                     continue
-                if not whole and last - used + last_row - rows >= MIN_BROKEN and what >= 0:
-                    found[count, 0], found[count, 6] = BROKEN, 1
-                    if inside:
-                        found[count, 3], found[count, 4] = last_row - rows - 1, last - used - starts[last_row - 1]
-                        found[count, 5] = RANGE_FOUND if what == NUMBER_FOUND else what
-                        nested = 2
-                    else:
-                        found[count, 3], found[count, 4], found[count, 5] = last_row - rows, -1, what
-                    hidden = depth + 1
-                    p = end
-                    expected = VALUE
+            p += 1
+            expected = VALUE_OR_CLOSE if c == OPEN_LIST else KEY_OR_CLOSE
         if depth + nested > MAX_DEPTH:
-            return -1, 0
+            outcome = REFUSED
+            break
         for _ in range(nested):
             depth += 1
-            kinds[depth] = c
+            kinds[depth] = OPEN_LIST if expected != KEY_OR_CLOSE else OPEN_OBJECT
+    state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NODES_NEXT] = p, depth, hidden, expected, nodes_next
+    state[COUNT], state[USED], state[ROWS_USED], state[UNSURE] = count, used, rows, unsure
+    state[LAST], state[LAST_ROW], state[MORE], state[WITHIN] = last, last_row, more, within
+    return outcome

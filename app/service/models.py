@@ -4,9 +4,9 @@ Requests are strict: no unknown fields, no numbers as strings, no booleans as nu
 optional field. Lists of numbers arrive as NumPy arrays; where the body was large, the compiled scanner has already read them.
 """
 
-import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 from copy import deepcopy
+from itertools import chain, islice
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,12 +18,15 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     GetPydanticSchema,
+    ValidationError,
+    WrapValidator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, SchemaValidator, core_schema
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, SchemaValidator, core_schema
 
-from app.engine.scanner import BrokenList, NumberList, NumberRows
+from app.engine.large_json import LargeList, LargeObject, LargeString, opened
+from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows
 from app.service.problems import MAX_ERRORS
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -39,14 +42,18 @@ class RequestModel(BaseModel):
     @classmethod
     def _null_is_absent(cls, fields: Any) -> Any:
         """Drop nulls at optional fields, so that they get their defaults, and most of very many unknown fields."""
-        if not isinstance(fields, dict):
-            return fields
         known = cls.model_fields
+        if not isinstance(fields, dict):
+            if not isinstance(fields, LargeObject):
+                return fields
+            fields = large_fields(fields, known, len(known))
         if len(fields) > len(known) + MAX_ERRORS:  # of unknown fields, no more than an error lists are worth its memory
-            unknown = itertools.islice((name for name in fields if name not in known), MAX_ERRORS)
+            unknown = islice((name for name in fields if name not in known), MAX_ERRORS)
             fields = {name: fields[name] for name in (*unknown, *filter(fields.__contains__, known))}
-        nulls = [name for name, value in fields.items() if value is None and name in known and not known[name].is_required()]
-        return {name: value for name, value in fields.items() if name not in nulls} if nulls else fields
+        if type(None) not in map(type, fields.values()):
+            return fields
+        nulls = {name for name, value in fields.items() if value is None and name in known and not known[name].is_required()}
+        return {name: value for name, value in fields.items() if name not in nulls}
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -97,9 +104,90 @@ def whole(value: Any) -> Any:
     return float(value) if type(value) is int and not -(2**63) <= value < 2**63 else value
 
 
+def large_fields(value: LargeObject, known: Container[str], count: int) -> dict[str, Any]:
+    """The fields of a large object that are among the `count` known ones, and more others than `RequestModel` looks at."""
+    fields = value.fields(known, count + MAX_ERRORS + 1)
+    return {
+        name: field.characters() if isinstance(field, LargeString) and name in known else field
+        for name, field in fields.items()
+    }
+
+
+def items(value: Any, handler: Handler) -> Any:
+    """The entries of a list, of which a large one is validated piece by piece."""
+    if isinstance(value, BrokenList | NumberRows):
+        handler([[]] if isinstance(value, NumberRows) or value.rows else [1])  # which is wrong, unless integers are asked for
+        assert isinstance(value, BrokenList), "no list of lists is asked for, but for rows of numbers"
+        try:
+            return handler([WRONG_ENTRIES[value.found]])
+        except ValidationError as error:
+            raise _moved(error, value.index) from None
+    if not isinstance(value, LargeList | NumberList):
+        return handler(value)
+    return list(chain.from_iterable(validated_pieces(value, handler)))
+
+
+def validated_pieces(value: LargeList | NumberList, handler: Handler) -> Iterator[list[Any]]:
+    """The entries of a large list as `handler` validates them, some thousands at a time. Errors have their indices."""
+    count = 0
+    for piece in value.pieces() if isinstance(value, LargeList) else _pieces_of_numbers(value):
+        entries = [entry.characters() if isinstance(entry, LargeString) else entry for entry in piece]
+        try:
+            yield handler(entries)
+        except ValidationError as error:
+            raise _moved(error, count) from None
+        count += len(entries)
+
+
+def _pieces_of_numbers(value: NumberList) -> Iterator[list[float]]:
+    for low in range(0, len(value.values), PIECE_ENTRIES):
+        yield value.values[low : low + PIECE_ENTRIES].tolist()
+
+
+def _moved(error: ValidationError, count: int) -> ValidationError:
+    """The error for a part of a list as the error for the list; `count` entries precede the part."""
+    moved: list[InitErrorDetails] = []
+    for entry in error.errors(include_url=False):
+        same: Any = PydanticCustomError(entry["type"], entry["msg"], entry.get("ctx"))
+        place = entry["loc"]
+        if place and isinstance(place[0], int):
+            place = (place[0] + count, *place[1:])
+        moved.append({"type": same, "loc": place, "input": entry["input"]})
+    return ValidationError.from_exception_data(error.title, moved)
+
+
+def _named_items(value: Any, handler: Handler) -> Any:
+    """The entries of an object, of which a large one is validated piece by piece."""
+    if not isinstance(value, LargeObject):
+        return handler(value)
+    table = value.entries()
+    names = iter(list(table))
+    while part := {name: table[name] for name in islice(names, PIECE_ENTRIES)}:
+        value.check()
+        table |= handler(part)
+    return table
+
+
+WRONG_ENTRIES = {
+    "string": "",
+    "boolean": True,
+    "null": None,
+    "list": [],
+    "object": {},
+    "number out of range": float("inf"),
+}
+"""What `BrokenList.found` names."""
+
 Item = TypeVar("Item")
-Items = Annotated[list[Item], Field(fail_fast=True)]
-"""A list that is validated up to its first fault: an error for each of a million entries would take gigabytes."""
+Items = Annotated[list[Item], Field(fail_fast=True), WrapValidator(items)]
+NamedItems = Annotated[dict[str, Item], Field(fail_fast=True), WrapValidator(_named_items)]
+"""A list, and an object with any names. Large ones are decoded and validated piece by piece.
+
+Validation ends at the first fault: an error for each of a million entries would take gigabytes.
+"""
+
+PIECE_ENTRIES = 10_000
+"""How many entries of an object, or numbers of a list, are validated at once."""
 
 WholeNumber = Annotated[int, BeforeValidator(whole)]
 """An integer, which may be written 5 or 5.0."""
@@ -131,7 +219,7 @@ def _broken(broken: BrokenList, *row: int) -> PydanticCustomError:
 def _is_rows(value: Any) -> bool:
     """Whether a value is a list of lists, scanned or not."""
     if isinstance(value, list):
-        return bool(value) and isinstance(value[0], list | NumberList | BrokenList)
+        return bool(value) and isinstance(value[0], list | NumberList | BrokenList | LargeList)
     return isinstance(value, NumberRows) or (isinstance(value, BrokenList) and value.rows)
 
 
@@ -139,7 +227,13 @@ def _is_long(value: Any) -> bool:
     return isinstance(value, list) and len(value) > LONG_LIST
 
 
+def beginning(value: Any) -> Any:
+    """As much of a large list as decides whether it is right: `scan` has looked at more entries, and did not find it to be."""
+    return value.first(LONG_LIST + 1) if isinstance(value, LargeList) else value
+
+
 def _number_list(value: Any, handler: Handler) -> Floats:
+    value = beginning(value)
     if isinstance(value, np.ndarray):  # from our own code
         return value
     if _is_rows(value):
@@ -152,9 +246,13 @@ def _number_list(value: Any, handler: Handler) -> Floats:
 
 
 def _numbers(value: Any, handler: Handler) -> float | Floats:
-    if is_number(value):
+    if type(value) is float:
+        return value
+    if type(value) is int:
         return float(value)
-    if isinstance(value, list | np.ndarray | NumberList | NumberRows | BrokenList):
+    if isinstance(value, NodesText):
+        value = opened(value)
+    if isinstance(value, list | np.ndarray | NumberList | NumberRows | BrokenList | LargeList):
         numbers = _number_list(value, handler)
         if not len(numbers):
             raise PydanticCustomError("shape-mismatch", "the list is empty; give at least one number")
@@ -166,6 +264,7 @@ def _numbers(value: Any, handler: Handler) -> float | Floats:
 
 def _rows(value: Any, handler: Handler) -> Floats:
     """Rows as an array of shape (rows, width)."""
+    value = beginning(value)
     if isinstance(value, np.ndarray):  # from our own code
         return value
     if isinstance(value, NumberList | BrokenList) and not _is_rows(value):
@@ -173,11 +272,10 @@ def _rows(value: Any, handler: Handler) -> Floats:
     if isinstance(value, BrokenList):
         raise _broken(value)
     if isinstance(value, NumberRows):
-        lengths = np.diff(value.starts)
-        _check_widths(lengths)
-        return value.values.reshape(len(lengths), -1)
+        _check_widths(value.starts)
+        return value.values.reshape(len(value.starts) - 1, -1)
     rows = (LONG_ROWS_HANDLER if _is_long(value) else handler)(_scanned_rows(value))
-    _check_widths(np.fromiter(map(len, rows), np.int64, len(rows)))
+    _check_widths(np.cumsum([0, *map(len, rows)]))
     return np.array(rows, np.float64)
 
 
@@ -188,34 +286,45 @@ def _scanned_rows(value: Any) -> Any:
     broken = next((row for row, item in enumerate(value) if isinstance(item, BrokenList)), None)
     if broken is not None:
         raise _broken(value[broken], broken)
-    return [item.values.tolist() if isinstance(item, NumberList) else item for item in value]
+    return [item.values.tolist() if isinstance(item, NumberList) else beginning(item) for item in value]
 
 
-def _check_widths(lengths: npt.NDArray[np.int64]) -> None:
-    """Raise unless there are rows, all of one width above 0."""
-    if not len(lengths) or not lengths[0]:
+def _check_widths(starts: npt.NDArray[np.int64]) -> None:
+    """Raise unless there are rows, all of one width above 0. Row i has `starts[i + 1] - starts[i]` numbers."""
+    width = int(starts[1] - starts[0]) if len(starts) > 1 else 0
+    if not width:
         raise PydanticCustomError("shape-mismatch", "there are no rows, or rows without numbers")
-    others = np.flatnonzero(lengths != lengths[0])
-    if len(others):
-        row = int(others[0])
-        raise PydanticCustomError(
-            "shape-mismatch",
-            "row {row} has {count} numbers and row 0 has {width}; give all rows the same length",
-            {"row": row, "count": int(lengths[row]), "width": int(lengths[0]), "place": (row,)},
-        )
+    for low in range(0, len(starts) - 1, ROWS_AT_ONCE):
+        lengths = np.diff(starts[low : low + ROWS_AT_ONCE + 1])
+        others = np.flatnonzero(lengths != width)
+        if len(others):
+            row, count = low + int(others[0]), int(lengths[others[0]])
+            raise PydanticCustomError(
+                "shape-mismatch",
+                "row {row} has {count} numbers and row 0 has {width}; give all rows the same length",
+                {"row": row, "count": count, "width": width, "place": (row,)},
+            )
 
 
 def _numbers_or_rows(value: Any, handler: Handler) -> Floats:
     """A list of numbers, or rows of numbers: an array of one or two dimensions."""
+    value = beginning(value)
     return _rows(value, ROWS_HANDLER) if _is_rows(value) else _number_list(value, handler)
 
 
 def found_text(value: Any) -> str:
     """A decoded JSON value in words, without echoing it."""
-    names: dict[type, str] = {type(None): "null", bool: "a boolean", str: "a string", dict: "an object"}
-    lists = "a list of numbers" if isinstance(value, NumberList | NumberRows | BrokenList) else "a list"
-    return names.get(type(value), "a number" if is_number(value) else lists)
+    return FOUND_TEXTS.get(type(value), "a number" if is_number(value) else "a list")
 
+
+FOUND_TEXTS: dict[type, str] = {
+    type(None): "null",
+    bool: "a boolean",
+    str: "a string",
+    LargeString: "a string",
+    dict: "an object",
+    LargeObject: "an object",
+}
 
 FLOAT = core_schema.float_schema(strict=True, allow_inf_nan=False)
 FLOATS = core_schema.list_schema(FLOAT, strict=True)
@@ -227,8 +336,11 @@ ROWS_HANDLER: Handler = SchemaValidator(FLOAT_ROWS).validate_python
 LONG_HANDLER: Handler = SchemaValidator(LONG_FLOATS).validate_python
 LONG_ROWS_HANDLER: Handler = SchemaValidator(LONG_FLOAT_ROWS).validate_python
 
+ROWS_AT_ONCE = 1 << 16
+"""How many rows' widths are compared at once."""
+
 LONG_LIST = 1000
-"""Lists longer than this are validated up to their first fault, like `Items`."""
+"""Lists longer than this are validated up to their first fault."""
 
 
 def array_field(validate: Callable[[Any, Handler], Any], inner: CoreSchema, schema: JsonSchemaValue) -> GetPydanticSchema:

@@ -200,7 +200,7 @@ class ComputationRoute(APIRoute):
                 job.reserve(2 * min(limit, bodies.MAX_GZIP_RATIO * len(body)))
                 text = bodies.decompress(body, limit, job.check)
             job.reserve(bodies.DECODED_RATIO * len(text))
-            return ParsedRequest(request, text, bodies.parse(text, self.body_model), job, negotiated)
+            return ParsedRequest(request, text, bodies.parse(text, self.body_model, job.check), job, negotiated)
 
         is_short = len(body) * (GZIP_RATIO if negotiated.body_is_gzip else 1) <= SHORT_BYTES
         await execution.admit(job, request, is_short=is_short)

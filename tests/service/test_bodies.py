@@ -19,6 +19,7 @@ from prometheus_client.registry import REGISTRY
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from app.engine import large_json
 from app.main import create_app
 from app.service import bodies
 from app.service.bodies import EXPLAINED_BYTES, HELD_BYTES, compress, decompress, encode, parse, read
@@ -523,7 +524,7 @@ def test_number_that_is_not_finite(body: bytes, place: str) -> None:
 def test_text_that_looks_like_the_scanners_token_is_a_text() -> None:
     """The token is drawn anew by each process, so that no client can send it."""
     numbers = [0.5] * 100
-    for text in ("token0", "0" * 32 + "0", bodies.TOKEN[:-1]):
+    for text in ("token0", "0" * 32 + "0", large_json.TOKEN[:-1]):
         found = parse(json.dumps({"text": text, "numbers": numbers}).encode(), Body)
         assert found.text == text and found.numbers is not None and found.numbers.tolist() == numbers
 

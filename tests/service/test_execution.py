@@ -871,9 +871,10 @@ def test_inline_or_pool(
     threads: list[str] = []
     parse = bodies.parse
 
-    def noted(body: bytes, model: type[Item]) -> Item:
+    def noted(body: bytes, model: type[Item], *check: Callable[[], None]) -> Item:
         threads.append("pool" if threading.current_thread().name.startswith("compute") else "loop")
-        return parse(body, model)
+        assert bool(check) == (threads[-1] == "pool"), "the deadline is looked at while the body is decoded"
+        return parse(body, model, *check)
 
     monkeypatch.setattr(bodies, "parse", noted)
 

@@ -13,12 +13,12 @@ from app.api.errors import problem_for
 from app.api.expressions import work
 from app.engine.errors import EngineError, Place
 from app.engine.graph import Graph, Node, NodeTable, unknown_node
+from app.engine.large_json import LargeList, LargeObject, decode
 from app.engine.node_table import Nodes, read_nodes
 from app.engine.scanner import NodesText
 from app.engine.text import parse
-from app.service.bodies import NotJSON
 from app.service.execution import Job
-from app.service.models import FLOAT, Handler, Items, RequestModel, found_text, is_number
+from app.service.models import FLOAT, Handler, Items, RequestModel, found_text, is_number, validated_pieces
 from app.service.problems import problem_at
 
 CACHED_BYTES = 4096
@@ -117,11 +117,9 @@ def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
     if found is not None:
         return found
     if isinstance(value, NodesText):
-        try:
-            value = orjson.loads(value.text)
-        except orjson.JSONDecodeError as error:
-            raise NotJSON(str(error)) from None
-    return NodeList([Node(n.id, n.op, tuple(n.args), n.data, n.label) for n in handler(value)])
+        value = decode(value.text, (), value.check)
+    parts = validated_pieces(value, handler) if isinstance(value, LargeList) else [handler(value)]
+    return NodeList([Node(n.id, n.op, tuple(n.args), n.data, n.label) for part in parts for n in part])
 
 
 class ExpressionGraph(RequestModel):
@@ -141,7 +139,7 @@ class ExpressionGraph(RequestModel):
 def _expression(value: Any, handler: Handler) -> str | ExpressionGraph:
     if isinstance(value, str):
         return value
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | LargeObject):
         detail = "expected an expression as text or as a graph object, found {found}"
         raise PydanticCustomError("expression", detail, {"found": found_text(value)})
     graph: ExpressionGraph = handler(value)

@@ -5,16 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, SkipValidation
 
 from app.api.expressions.expression import Expression, ExpressionGraph
-from app.service.models import ABSENT, Floats, Items, Numbers, RequestModel, ResponseModel
+from app.service.models import ABSENT, Floats, Items, NamedItems, Numbers, RequestModel, ResponseModel
 
 Bindings = Annotated[
-    dict[str, Numbers],
-    Field(fail_fast=True),
+    NamedItems[Numbers],
     Field(description="Numbers for leaves, by id. All lists have the same length; entry k of each belongs to point k."),
 ]
-Tangents = Annotated[
-    dict[str, Numbers], Field(fail_fast=True, description="The direction, by id; a node that is not named has 0")
-]
+Tangents = Annotated[NamedItems[Numbers], Field(description="The direction, by id; a node that is not named has 0")]
 ByLeaves = Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
 
 

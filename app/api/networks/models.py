@@ -3,12 +3,14 @@
 The fields of optimizers and their states come from the table `app.nn.optimizers.OPTIMIZERS`.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetPydanticSchema, SkipValidation, TypeAdapter, create_model
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic import BeforeValidator, Field, GetPydanticSchema, SkipValidation, TypeAdapter, WrapValidator, create_model
+from pydantic_core import PydanticCustomError, PydanticKnownError, core_schema
 
 from app.api.expressions.expression import Expression, ExpressionGraph
+from app.engine.large_json import LargeList, LargeObject
 from app.engine.scanner import NumberList
 from app.nn.datasets import SOURCES
 from app.nn.losses import LOSSES
@@ -28,8 +30,11 @@ from app.service.models import (
     Vector,
     VectorOrRows,
     WholeNumber,
+    beginning,
     found_text,
     is_number,
+    items,
+    large_fields,
 )
 
 Init = Literal["uniform", "he", "xavier"]
@@ -51,17 +56,12 @@ class NetworkModel(RequestModel):
     layers: Items[NetworkLayer] = Field(description="The layers, from inputs to outputs")
 
 
-def _neurons(value: Any) -> Any:
-    """Many numbers of neurons come as a scanned list."""
-    return value.values.tolist() if isinstance(value, NumberList) else value
-
-
 class NetworkSpec(RequestModel):
     """A new multilayer perceptron."""
 
     inputs: WholeNumber = Field(ge=1, description="The width of a row of inputs")
-    layers: Annotated[Items[PositiveInteger], BeforeValidator(_neurons)] = Field(
-        min_length=1, description="The number of neurons of each layer"
+    layers: Annotated[list[PositiveInteger], Field(min_length=1, fail_fast=True), WrapValidator(items)] = Field(
+        description="The number of neurons of each layer"
     )
     activation: Activation = "relu"
     output_activation: Annotated[str, Field(description="The activation of the last layer")] = "linear"
@@ -70,13 +70,21 @@ class NetworkSpec(RequestModel):
 
 
 def _are_numbers(layers: object) -> bool:
-    return isinstance(layers, NumberList) or (isinstance(layers, list) and any(map(is_number, layers)))
+    return isinstance(layers, NumberList) or any(any(map(is_number, piece)) for piece in _pieces(layers))
+
+
+def _pieces(layers: object) -> Iterable[list[Any]]:
+    """The entries of a list, in parts."""
+    return layers.pieces() if isinstance(layers, LargeList) else [layers] if isinstance(layers, list) else []
 
 
 def _model_or_spec(value: Any, handler: Handler) -> "NetworkModel | NetworkSpec":
     """A model if its layers are objects, a spec if they are numbers or it has `inputs`."""
+    if isinstance(value, LargeObject):
+        known = NetworkModel.model_fields | NetworkSpec.model_fields
+        value = large_fields(value, known, len(known))
     layers = value.get("layers") if isinstance(value, dict) else None
-    has_objects = isinstance(layers, list) and any(isinstance(layer, dict) for layer in layers)
+    has_objects = any(any(isinstance(layer, dict | LargeObject) for layer in piece) for piece in _pieces(layers))
     if isinstance(value, dict) and not has_objects and (value.get("inputs") is not None or _are_numbers(layers)):
         spec: NetworkSpec = SPEC.validate_python(value)
         return spec
@@ -121,7 +129,7 @@ class LossExpression(RequestModel):
 def _loss(value: Any, handler: Handler) -> str | LossExpression:
     if isinstance(value, str):
         return value
-    if not isinstance(value, dict):
+    if not isinstance(value, dict | LargeObject):
         context = {"form": '{"expression": ...}', "found": found_text(value)}
         raise PydanticCustomError("loss", "expected the name of a loss or {form}, found {found}", context)
     loss: LossExpression = handler(value)
@@ -157,12 +165,19 @@ Rate = Annotated[
 ]
 
 
+def _pair(value: Any, handler: Handler) -> Any:
+    """A pair of numbers; of a long list, as much as shows that it is none."""
+    if isinstance(value, NumberList):
+        raise PydanticKnownError("too_long", {"field_type": "List", "max_length": 2, "actual_length": len(value.values)})
+    return items(beginning(value), handler)
+
+
 def _optimizer_fields() -> dict[str, Any]:
     """The fields of every optimizer in the table, each optional: {name: (type, default)}."""
     types: dict[str, Any] = {
         "number": float | None,
         "flag": bool | None,
-        "pair": Annotated[list[float], Field(min_length=2, max_length=2)] | None,
+        "pair": Annotated[list[float], Field(min_length=2, max_length=2), WrapValidator(_pair)] | None,
     }
     fields: dict[str, Any] = {}
     for row in OPTIMIZERS.values():
