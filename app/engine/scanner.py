@@ -260,7 +260,7 @@ def _beginning(arrays: "_Arrays") -> bytes:
     elif expected == IN_STRING:
         outer.append(b'"')
     elif expected == AFTER_VALUE:
-        outer.append(b"0")
+        outer.append(b"{}")  # and not a number, which what follows could go on
     elif expected in INNERMOST:
         outer[-1] = INNERMOST[expected]
     return b"".join(outer)
