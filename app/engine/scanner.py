@@ -244,7 +244,7 @@ def fault(body: bytes | bytearray | memoryview, check: Checkpoint = never) -> tu
     return beginning, position
 
 
-INNERMOST = {KEY: b"{", KEY_OR_CLOSE: b"{", IN_KEY: b'{"', AFTER_KEY: b'{""'}
+INNERMOST = {KEY: b'{"":0,', KEY_OR_CLOSE: b"{", IN_KEY: b'{"', AFTER_KEY: b'{""'}
 """How an object begins, of which the scan expects something else than a value."""
 
 
@@ -254,9 +254,11 @@ def _beginning(arrays: "_Arrays") -> bytes:
     in_list, in_object = b"[", b'{"":'
     outer = [in_list if kind == OPEN_LIST else in_object for kind in arrays.kinds[1 : depth + 1]]
     if expected == IN_LIST:
-        outer.append(in_list)
+        outer.append(b"[0,")
     elif expected == IN_ROWS:
-        outer += [in_list, in_list] if arrays.state[WITHIN] else [in_list]
+        outer += [in_list, b"[0,"] if arrays.state[WITHIN] else [b"[0,"]
+    elif expected == VALUE and outer and outer[-1] == in_list:  # behind a comma
+        outer[-1] = b"[0,"
     elif expected == IN_STRING:
         outer.append(b'"')
     elif expected == AFTER_VALUE:
