@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from app.engine import jit, large_json, node_table, scanner, transforms
+from app.engine import jit, large_json, node_reader, node_table, scanner, transforms
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
 from app.engine.interruption import never
@@ -48,6 +48,8 @@ def _run_each_kernel() -> None:
     found = scanner.scan(b"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]", "token")
     assert found is not None and len(found.bulk) == 1
     large_json.whole(large_json.decode(b'["%s"]' % (b"x" * large_json.SIZES.piece), (), never))
+    table = node_table.read_nodes(b'[{"id": "\\u0078", "op": "value"}%s]' % (b" " * node_reader.BYTES_PER_CHECK))
+    assert table is not None and table.ids[0] == "x"
     backward(value(2.0) ** 2)
     lgamma(np.ones(2))
     transforms.backward(graph, {"x": 0.0, "y": 2.0})  # the careful loops, because log'(0) is infinite

@@ -1,7 +1,7 @@
 """Read the nodes of a graph from JSON straight into arrays, in compiled code and without the GIL.
 
-A large graph thus blocks no other request, and a hundred thousand nodes take a few milliseconds. Only plain lists of nodes
-are read: valid nodes whose ids need no escapes. `node_table` wraps the arrays.
+A large graph thus blocks no other request, and a hundred thousand nodes take a few milliseconds. Only valid nodes are read, and
+only names without escapes but those of quotes and backslashes; `unescape` rewrites the others. `node_table` wraps the arrays.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.engine.graph import CODES, ID_LIMIT, MAX_ARITY, MIN_ARITY
+from app.engine.interruption import Checkpoint, never
 from app.engine.jit import inline_without_refcounts, jit, jit_without_refcounts
 from app.engine.json_tokens import (
     BACKSLASH,
@@ -24,21 +25,24 @@ from app.engine.json_tokens import (
     SPACE,
     Bytes,
     character_end,
+    code_unit,
     is_byte,
     read_number,
     skip_space,
+    string_end,
     word_end,
 )
 from app.engine.primitives import LEAF_CODE
 from app.engine.tape import Floats, Ints
 
 Lengths = npt.NDArray[np.uint16]
+Longs = npt.NDArray[np.int64]
 
-ID, OP, ARGS, DATA, LABEL = 1, 2, 4, 8, 16
+ID, OP_NAME, ARGS, DATA, LABEL = 1, 2, 4, 8, 16
 """The fields of a node, as bits of a set."""
 SHORTEST_NODE, SHORTEST_ARGUMENT, SHORTEST_UNDECIDED = len('{"id":"","op":""},'), len("0,"), 20
 """The fewest bytes of text that each takes up, which bounds how many there can be."""
-DELETE = 0x7F
+DELETE, SLASH = 0x7F, 0x2F
 
 
 class NodeArrays(NamedTuple):
@@ -81,31 +85,162 @@ def _primitives() -> tuple[npt.NDArray[np.uint64], Ints]:
 WORDS, WORD_CODES = _primitives()
 
 
+class Space(NamedTuple):
+    """Arrays with room for all that a text of nodes can come to. `lengths` are those of names among the arguments."""
+
+    spans: Ints
+    opcode: Ints
+    start: Ints
+    arg: Ints
+    lengths: Lengths
+    datum: Ints
+    numbers: Floats
+    undecided: Ints
+
+
+BYTES_PER_CHECK = 1 << 21
+"""How much text is read between two checks: some tens of milliseconds."""
+NAMES_PER_CHECK = 1 << 17
+
+FINISHED, PAUSED, REFUSED = 0, 1, 2
+"""How a part of the reading ends."""
+P, SIZE, TAKEN, USED, UNSURE, SEEN, OP = range(7)
+STATE_FIELDS = 7
+"""The state of the reading where it pauses; see `_read_part`."""
+
+
+def read(raw: Bytes, check: Checkpoint = never) -> NodeArrays:
+    """Read a list of nodes. `check` is called every few milliseconds."""
+    if len(raw) <= BYTES_PER_CHECK:
+        return _read_at_once(raw)
+    space, state = _space(raw), np.zeros(STATE_FIELDS, np.int64)
+    outcome = PAUSED
+    while outcome == PAUSED:
+        check()
+        outcome = _read_part(raw, int(state[P]) + BYTES_PER_CHECK, space, state)
+    found = _taken(space, state, _table(state[SIZE]) if outcome == FINISHED else _table(0), outcome)
+    for low in range(0, found.size, NAMES_PER_CHECK):
+        check()
+        if not _enter(raw, found.spans, found.table, low, min(low + NAMES_PER_CHECK, found.size)):
+            return found._replace(size=-1)
+    for low in range(0, len(found.arg), NAMES_PER_CHECK):
+        check()
+        if not _link(raw, found.spans, found.table, found.arg, space.lengths, low, min(low + NAMES_PER_CHECK, len(found.arg))):
+            return found._replace(size=-1)
+    return found
+
+
 @jit
-def read(raw: Bytes) -> NodeArrays:
-    """Read a list of nodes."""
-    max_nodes, max_args = len(raw) // SHORTEST_NODE + 1, len(raw) // SHORTEST_ARGUMENT + 1  # unused memory costs nothing
-    spans = np.empty((max_nodes, 2), np.int32)
-    opcode = np.empty(max_nodes, np.int32)
-    start = np.empty(max_nodes + 1, np.int32)
-    datum = np.empty(max_nodes, np.int32)
-    arg = np.empty(max_args, np.int32)
-    lengths = np.empty(max_args, np.uint16)
-    numbers = np.empty(max_args)
-    undecided = np.empty((len(raw) // SHORTEST_UNDECIDED + 1, 3), np.int32)
-    n, taken, used, unsure = -1, 0, 0, 0
-    if len(raw) < 2**31:
-        n, taken, used, unsure = _read_nodes(raw, spans, opcode, start, arg, lengths, datum, numbers, undecided)
-    size = 16
-    while size < 2 * n:
-        size *= 2
-    table = np.full(size, -1, np.int32)
-    if n >= 0 and not _link(raw, spans[:n], table, arg[:taken], lengths):
-        n = -1
-    k = max(n, 0)
-    return NodeArrays(
-        n, spans[:k], table, opcode[:k], start[: k + 1], arg[:taken], datum[:k], numbers[:used], undecided[:unsure]
+def _read_at_once(raw: Bytes) -> NodeArrays:
+    """Read a short list of nodes."""
+    space, state = _space(raw), np.zeros(STATE_FIELDS, np.int64)
+    outcome = _read_part(raw, len(raw) + 1, space, state)
+    found = _taken(space, state, _table(state[SIZE]) if outcome == FINISHED else _table(0), outcome)
+    if outcome != FINISHED:
+        return found
+    if _enter(raw, found.spans, found.table, 0, found.size) and _link(
+        raw, found.spans, found.table, found.arg, space.lengths, 0, len(found.arg)
+    ):
+        return found
+    return _taken(space, state, found.table, REFUSED)
+
+
+@jit
+def _space(raw: Bytes) -> Space:
+    """Return the arrays, of which memory that is not written to is never allocated."""
+    max_nodes, max_args = len(raw) // SHORTEST_NODE + 1, len(raw) // SHORTEST_ARGUMENT + 1
+    return Space(
+        np.empty((max_nodes, 2), np.int32),
+        np.empty(max_nodes, np.int32),
+        np.empty(max_nodes + 1, np.int32),
+        np.empty(max_args, np.int32),
+        np.empty(max_args, np.uint16),
+        np.empty(max_nodes, np.int32),
+        np.empty(max_args),
+        np.empty((len(raw) // SHORTEST_UNDECIDED + 1, 3), np.int32),
     )
+
+
+@jit
+def _table(size: int) -> Ints:
+    """Return an empty hash table for so many ids."""
+    places = 16
+    while places < 2 * size:
+        places *= 2
+    return np.full(places, -1, np.int32)
+
+
+@jit
+def _taken(space: Space, state: Longs, table: Ints, outcome: int) -> NodeArrays:
+    """Return the parts of the arrays that have been filled."""
+    size, taken = (state[SIZE], state[TAKEN]) if outcome == FINISHED else (0, 0)
+    return NodeArrays(
+        size if outcome == FINISHED else -1,
+        space.spans[:size],
+        table,
+        space.opcode[:size],
+        space.start[: size + 1],
+        space.arg[:taken],
+        space.datum[:size],
+        space.numbers[: state[USED]],
+        space.undecided[: state[UNSURE]],
+    )
+
+
+def unescape(raw: Bytes, check: Checkpoint = never) -> Bytes:
+    """Return a JSON text with characters in place of escapes, but those of quotes, backslashes and control characters.
+
+    Names that need no other escape are then equal if their bytes are.
+    """
+    out = np.empty(len(raw), np.uint8)
+    p = q = 0
+    while p < len(raw):
+        check()
+        p, q = _unescape_part(raw, p, p + BYTES_PER_CHECK, out, q)
+    out.flags.writeable = False  # as the kernels are compiled for
+    return out[:q]
+
+
+@jit_without_refcounts
+def _unescape_part(raw: Bytes, p: int, stop: int, out: Bytes, q: int) -> tuple[int, int]:
+    """Write the text from p to `stop`, or a little further, to q. Return both positions behind it."""
+    while p < len(raw) and p < stop:
+        size = 1
+        code = -1
+        if raw[p] == BACKSLASH and p + 1 < len(raw):
+            size = 2
+            unit = code_unit(raw, p)
+            if unit >= 0:
+                size, code = 6, unit
+                second = code_unit(raw, p + 6)
+                if 0xD800 <= unit <= 0xDBFF and second >= 0xDC00:
+                    size, code = 12, 0x10000 + ((unit - 0xD800) << 10) + (second - 0xDC00)
+            elif raw[p + 1] == SLASH:
+                code = SLASH
+        if code == QUOTE or code == BACKSLASH:
+            out[q], out[q + 1] = BACKSLASH, code
+            q += 2
+        elif code >= SPACE and not DELETE <= code < 0xA0:
+            q = _write_character(code, out, q)
+        else:
+            for k in range(size):
+                out[q + k] = raw[p + k]
+            q += size
+        p += size
+    return p, q
+
+
+@inline_without_refcounts
+def _write_character(code: int, out: Bytes, q: int) -> int:
+    """Write a character in UTF-8 to q, and return the position behind it."""
+    if code < 0x80:
+        out[q] = code
+        return q + 1
+    more = 1 if code < 0x800 else 2 if code < 0x10000 else 3
+    out[q] = (0xC0, 0xE0, 0xF0)[more - 1] | code >> 6 * more
+    for k in range(1, more + 1):
+        out[q + k] = 0x80 | (code >> 6 * (more - k) & 0x3F)
+    return q + more + 1
 
 
 @jit_without_refcounts
@@ -142,7 +277,7 @@ def join_ids(raw: Bytes, spans: Ints) -> Bytes:
 def _plain_end(raw: Bytes, p: int) -> tuple[int, int]:
     """Return the position behind a string's last character, from that of its first, and its number of characters.
 
-    The position is -1 if the string holds an escape or a control character.
+    The position is -1 if the string holds a control character, or an escape but those of quotes and backslashes.
     """
     first = p
     more = 0  # bytes of characters beyond the first of each
@@ -150,8 +285,13 @@ def _plain_end(raw: Bytes, p: int) -> tuple[int, int]:
         c = raw[p]
         if c == QUOTE:
             return p, p - first - more
-        if c < SPACE or c == BACKSLASH or c == DELETE:
+        if c < SPACE or c == DELETE:
             return -1, 0
+        if c == BACKSLASH:
+            if not (is_byte(raw, p + 1, QUOTE) or is_byte(raw, p + 1, BACKSLASH)):
+                return -1, 0
+            more += 1
+            p += 1
         if c > DELETE:
             end = character_end(raw, p)
             if end < 0 or (c == 0xC2 and raw[p + 1] < 0xA0):  # U+0080 to U+009F are control characters
@@ -205,7 +345,7 @@ def _key(raw: Bytes, p: int, length: int) -> int:
     if length == 2 and raw[p] == 0x69 and raw[p + 1] == 0x64:
         return ID
     if length == 2 and raw[p] == 0x6F and raw[p + 1] == 0x70:
-        return OP
+        return OP_NAME
     if length == 4 and raw[p] == 0x61 and raw[p + 1] == 0x72 and raw[p + 2] == 0x67 and raw[p + 3] == 0x73:
         return ARGS
     if length == 4 and raw[p] == 0x64 and raw[p + 1] == 0x61 and raw[p + 2] == 0x74 and raw[p + 3] == 0x61:
@@ -215,93 +355,105 @@ def _key(raw: Bytes, p: int, length: int) -> int:
     return 0
 
 
-@inline_without_refcounts
-def _read_nodes(
-    raw: Bytes,
-    spans: Ints,
-    opcode: Ints,
-    start: Ints,
-    arg: Ints,
-    lengths: Lengths,
-    datum: Ints,
-    numbers: Floats,
-    undecided: Ints,
-) -> tuple[int, int, int, int]:
-    """Fill the arrays; return how many nodes, or -1, arguments, numbers and undecided numbers there are.
+@jit_without_refcounts
+def _read_part(raw: Bytes, stop: int, space: Space, state: Longs) -> int:
+    """Fill the arrays, up to the first node or argument from `stop` on. Return FINISHED, PAUSED or REFUSED.
 
     An argument that is a name is left as its position in the text, with its length in `lengths`; for a number that is 0.
+
+    `n`, `taken`, `used` and `unsure` are how many nodes, arguments, numbers and undecided numbers there are. Where the reading
+    pauses between nodes, `seen` is 0; else it pauses within the arguments of node n, of which it has seen these fields.
     """
-    nothing = (-1, 0, 0, 0)
-    n = taken = used = unsure = 0
-    p = skip_space(raw, 0)
-    if not is_byte(raw, p, OPEN_LIST):
-        return nothing
-    p = skip_space(raw, p + 1)
-    while True:
-        if not is_byte(raw, p, OPEN_OBJECT):
-            return nothing
+    spans, opcode, start, arg, lengths, datum, numbers, undecided = space
+    p, n, taken, used, unsure, seen, op = (
+        state[P],
+        state[SIZE],
+        state[TAKEN],
+        state[USED],
+        state[UNSURE],
+        state[SEEN],
+        state[OP],
+    )
+    if p == 0:
+        p = skip_space(raw, 0)
+        if len(raw) >= 2**31 or not is_byte(raw, p, OPEN_LIST):
+            return REFUSED
         p = skip_space(raw, p + 1)
-        seen = 0
-        op = np.int64(-1)
-        datum[n] = -1
-        start[n] = taken
-        while True:
-            if not is_byte(raw, p, QUOTE):
-                return nothing
-            end, _ = _plain_end(raw, p + 1)
-            if end < 0:
-                return nothing
-            key = _key(raw, p + 1, end - p - 1)
-            if key == 0 or seen & key:
-                return nothing
-            seen |= key
-            p = skip_space(raw, end + 1)
-            if not is_byte(raw, p, COLON):
-                return nothing
+    outcome = PAUSED
+    while p < stop:
+        in_arguments = seen != 0
+        if not in_arguments:
+            if not is_byte(raw, p, OPEN_OBJECT):
+                return REFUSED
             p = skip_space(raw, p + 1)
-            if key == ID or key == OP or (key == LABEL and is_byte(raw, p, QUOTE)):
+            op = -1
+            datum[n] = -1
+            start[n] = taken
+        while True:
+            key = ARGS
+            if not in_arguments:
                 if not is_byte(raw, p, QUOTE):
-                    return nothing
+                    return REFUSED
+                end, _ = _plain_end(raw, p + 1)
+                if end < 0:
+                    return REFUSED
+                key = _key(raw, p + 1, end - p - 1)
+                if key == 0 or seen & key:
+                    return REFUSED
+                seen |= key
+                p = skip_space(raw, end + 1)
+                if not is_byte(raw, p, COLON):
+                    return REFUSED
+                p = skip_space(raw, p + 1)
+            if key == ID or key == OP_NAME:
+                if not is_byte(raw, p, QUOTE):
+                    return REFUSED
                 end, characters = _plain_end(raw, p + 1)
                 if end < 0:
-                    return nothing
-                if key == ID:
-                    if not 1 <= characters <= ID_LIMIT:
-                        return nothing
-                    spans[n, 0], spans[n, 1] = p + 1, end
-                elif key == OP:
+                    return REFUSED
+                if key == OP_NAME:
                     op = _opcode(raw, p + 1, end)
+                elif 1 <= characters <= ID_LIMIT:
+                    spans[n, 0], spans[n, 1] = p + 1, end
+                else:
+                    return REFUSED
                 p = end + 1
+            elif key == LABEL and is_byte(raw, p, QUOTE):
+                p = string_end(raw, p + 1, len(raw)) + 1
+                if p == 0:
+                    return REFUSED
             elif key != ARGS and word_end(raw, p, NULL) > 0:
                 p += 4
             elif key == DATA:
                 begin = p
                 p, number = read_number(raw, p)
                 if p < 0 or np.isinf(number):
-                    return nothing
+                    return REFUSED
                 if np.isnan(number):
                     undecided[unsure, 0], undecided[unsure, 1], undecided[unsure, 2] = used, begin, p
                     unsure += 1
                 numbers[used], datum[n] = number, used
                 used += 1
-            elif key == ARGS and is_byte(raw, p, OPEN_LIST):
-                p = skip_space(raw, p + 1)
-                while not is_byte(raw, p, CLOSE_LIST):
+            elif key == ARGS and (in_arguments or is_byte(raw, p, OPEN_LIST)):
+                if not in_arguments:
+                    p = skip_space(raw, p + 1)
+                in_arguments = True
+                while p < stop and not is_byte(raw, p, CLOSE_LIST):
                     if taken > start[n]:
                         if not is_byte(raw, p, COMMA):
-                            return nothing
+                            return REFUSED
                         p = skip_space(raw, p + 1)
                     if is_byte(raw, p, QUOTE):
                         end, characters = _plain_end(raw, p + 1)
                         if end < 0 or not 1 <= characters <= ID_LIMIT:
-                            return nothing
+                            return REFUSED
                         arg[taken], lengths[taken] = p + 1, end - p - 1
                         p = end + 1
                     else:
                         begin = p
                         p, number = read_number(raw, p)
                         if p < 0 or np.isinf(number):
-                            return nothing
+                            return REFUSED
                         if np.isnan(number):
                             undecided[unsure, 0], undecided[unsure, 1], undecided[unsure, 2] = used, begin, p
                             unsure += 1
@@ -310,43 +462,56 @@ def _read_nodes(
                         used += 1
                     taken += 1
                     p = skip_space(raw, p)
+                if p >= stop:
+                    break
+                in_arguments = False
                 p += 1
             else:
-                return nothing
+                return REFUSED
             p = skip_space(raw, p)
             if is_byte(raw, p, COMMA):
                 p = skip_space(raw, p + 1)
             elif is_byte(raw, p, CLOSE_OBJECT):
                 break
             else:
-                return nothing
+                return REFUSED
+        if in_arguments:
+            break
         arity = taken - start[n]
         if op < 0 or not seen & ID or not MIN_ARITY[op] <= arity <= MAX_ARITY[op] or (datum[n] >= 0 and op != LEAF_CODE):
-            return nothing
+            return REFUSED
         opcode[n] = op
         n += 1
+        seen = 0
         p = skip_space(raw, p + 1)
         if is_byte(raw, p, COMMA):
             p = skip_space(raw, p + 1)
         elif is_byte(raw, p, CLOSE_LIST):
+            if skip_space(raw, p + 1) != len(raw):
+                return REFUSED
+            start[n] = taken
+            outcome = FINISHED
             break
         else:
-            return nothing
-    if skip_space(raw, p + 1) != len(raw):
-        return nothing
-    start[n] = taken
-    return n, taken, used, unsure
+            return REFUSED
+    state[P], state[SIZE], state[TAKEN], state[USED], state[UNSURE], state[SEEN], state[OP] = (
+        p,
+        n,
+        taken,
+        used,
+        unsure,
+        seen,
+        op,
+    )
+    return outcome
 
 
-@inline_without_refcounts
-def _link(raw: Bytes, spans: Ints, table: Ints, arg: Ints, lengths: Lengths) -> bool:
-    """Fill the hash table, and replace the names among the arguments by positions.
-
-    Returns False if two nodes share an id or an argument names no node.
-    """
+@jit_without_refcounts
+def _enter(raw: Bytes, spans: Ints, table: Ints, low: int, high: int) -> bool:
+    """Enter the ids of a range of nodes in the hash table. Return False if two nodes share an id."""
     last_place = len(table) - 1
-    patience = 64 * (len(spans) + len(arg))  # ids that were made to collide are left to a dict
-    for k in range(len(spans)):
+    patience = 64 * (high - low)  # ids that were made to collide are left to a dict
+    for k in range(low, high):
         first, length = spans[k, 0], spans[k, 1] - spans[k, 0]
         place = _hash(raw, first, first + length) & last_place
         while table[place] >= 0:
@@ -358,7 +523,15 @@ def _link(raw: Bytes, spans: Ints, table: Ints, arg: Ints, lengths: Lengths) -> 
             if patience < 0:
                 return False
         table[place] = k
-    for k in range(len(arg)):
+    return True
+
+
+@jit_without_refcounts
+def _link(raw: Bytes, spans: Ints, table: Ints, arg: Ints, lengths: Lengths, low: int, high: int) -> bool:
+    """Replace the names in a range of the arguments by positions. Return False if one names no node."""
+    last_place = len(table) - 1
+    patience = 64 * (high - low)
+    for k in range(low, high):
         length = lengths[k]
         if length == 0:
             continue

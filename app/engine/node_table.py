@@ -3,41 +3,52 @@
 Most requests look up a few ids of a large graph and never look at its nodes, so neither becomes Python objects before that.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
-import orjson
 
 from app.engine import node_reader
 from app.engine.graph import Node, NodeTable
+from app.engine.interruption import Checkpoint, never
 from app.engine.json_tokens import Bytes
+from app.engine.large_json import LargeList, as_array, decode, whole
 from app.engine.tape import Ints
 
 MAX_TEXT_LOOKUPS = 64
 """Look-ups in the text, or ids, up to which a dict of all ids costs no more than compiled code."""
 
 
-def read_nodes(text: bytes | memoryview) -> NodeTable | None:
-    """Read the JSON text of a list of nodes.
+def read_nodes(text: bytes | memoryview, check: Checkpoint = never) -> NodeTable | None:
+    """Read the JSON text of a list of nodes. `check` is called every few milliseconds.
 
-    Returns None if the list is not plain or not right: an id that needs an escape or holds a control character, or anything
-    that `graph.tabulate` refuses. Reading the nodes by other means then gives the error, or the graph.
+    Returns None if a node has a field twice, or if the list is not right, for example because `graph.tabulate` refuses it.
+    Reading the nodes by other means then gives the graph, or the error.
 
-    The text must be valid UTF-8. The table refers to it, so it must not change.
+    The text must be JSON. The table refers to it, so it must not change.
     """
-    raw = np.frombuffer(text, np.uint8)
-    raw.flags.writeable = False  # as the kernels are compiled for, whatever `text` is
-    arrays = node_reader.read(raw)
+    raw = as_array(text)
+    arrays = node_reader.read(raw, check)
+    if arrays.size < 0:
+        plain = node_reader.unescape(raw, check)
+        if len(plain) == len(raw):
+            return None
+        raw, arrays = plain, node_reader.read(plain, check)
     if arrays.size < 0:
         return None
     for position, begin, end in arrays.undecided.tolist():
-        arrays.numbers[position] = float(bytes(text[begin:end]))
+        check()
+        arrays.numbers[position] = float(raw[begin:end].tobytes())
         if np.isinf(arrays.numbers[position]):
             return None
     ids = Ids(raw, arrays.spans)
     index = Index(raw, arrays.spans, arrays.table, ids)
     return NodeTable(ids, index, arrays.opcode, arrays.start, arrays.arg, arrays.datum, arrays.numbers)
+
+
+ESCAPE = re.compile(r"\\(.)")
+"""The escape of a quote or of a backslash, which are the only ones in ids."""
 
 
 class Ids(Sequence[str]):
@@ -51,7 +62,8 @@ class Ids(Sequence[str]):
     def decoded(self) -> list[str]:
         """All ids."""
         if self._decoded is None:
-            self._decoded = node_reader.join_ids(self._raw, self._spans).tobytes().decode().split("\n")
+            joined = node_reader.join_ids(self._raw, self._spans).tobytes().decode()
+            self._decoded = (ESCAPE.sub(r"\1", joined) if "\\" in joined else joined).split("\n")
         return self._decoded
 
     def __len__(self) -> int:
@@ -88,7 +100,8 @@ class Index(Mapping[str, int]):
         if self._lookups >= MAX_TEXT_LOOKUPS:
             return self.positions.get(name, default)
         self._lookups += 1
-        sought = np.frombuffer(name.encode("utf-8", "surrogatepass"), np.uint8)
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"')
+        sought = np.frombuffer(escaped.encode("utf-8", "surrogatepass"), np.uint8)
         position = node_reader.find(self._raw, self._spans, self._table, sought)
         return position if position >= 0 else default
 
@@ -109,7 +122,7 @@ class Index(Mapping[str, int]):
 
 
 class Nodes(Sequence[Node]):
-    """The nodes in a text that `read_nodes` has accepted. All are decoded when the first is accessed."""
+    """The nodes in a text of valid nodes. All are decoded when the first is accessed."""
 
     def __init__(self, text: bytes | memoryview, count: int) -> None:
         self._text, self._count = text, count
@@ -119,7 +132,9 @@ class Nodes(Sequence[Node]):
     def decoded(self) -> tuple[Node, ...]:
         """All nodes."""
         if self._decoded is None:
-            self._decoded = tuple([_node(**fields) for fields in orjson.loads(self._text)])
+            nodes = decode(self._text, (), never)
+            pieces = nodes.pieces() if isinstance(nodes, LargeList) else [nodes]
+            self._decoded = tuple([_node(**whole(fields)) for piece in pieces for fields in piece])
         return self._decoded
 
     def __len__(self) -> int:
@@ -136,7 +151,9 @@ class Nodes(Sequence[Node]):
         return iter(self.decoded)
 
 
-def _node(id: str, op: str, args: Sequence[str | float] = (), data: float | None = None, label: str | None = None) -> Node:
+def _node(
+    id: str, op: str, args: Sequence[str | float] | None = None, data: float | None = None, label: str | None = None
+) -> Node:
     """Return the node with these fields, with integers as floats."""
-    arguments = tuple([arg if isinstance(arg, str) else float(arg) for arg in args])
+    arguments = tuple([arg if isinstance(arg, str) else float(arg) for arg in args or ()])
     return Node(id, op, arguments, None if data is None else float(data), label)

@@ -80,9 +80,10 @@ NODES_KEY = np.frombuffer(b'nodes"', np.uint8)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NumberList:
-    """A list of numbers: a read-only array of float64."""
+    """A list of numbers: a read-only array of float64. Long work on them should call `check` meanwhile."""
 
     values: Floats
+    check: Checkpoint = never
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +162,9 @@ class BulkValues(Sequence[Bulk]):
         first, last, first_row, last_row = rest
         bad = min((k for k in self.overflowing if first <= k < last), default=None) if self.overflowing else None
         if kind == LIST:
-            return NumberList(self.numbers[first:last]) if bad is None else BrokenList(bad - first, FOUND[RANGE_FOUND])
+            return (
+                NumberList(self.numbers[first:last], self.check) if bad is None else BrokenList(bad - first, FOUND[RANGE_FOUND])
+            )
         offsets = self.starts[first_row:last_row]
         if bad is None:
             return NumberRows(self.numbers[first:last], offsets)

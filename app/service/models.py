@@ -141,6 +141,7 @@ def validated_pieces(value: LargeList | NumberList, handler: Handler) -> Iterato
 
 def _pieces_of_numbers(value: NumberList) -> Iterator[list[float]]:
     for low in range(0, len(value.values), PIECE_ENTRIES):
+        value.check()
         yield value.values[low : low + PIECE_ENTRIES].tolist()
 
 

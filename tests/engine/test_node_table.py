@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.engine import node_reader
 from app.engine.errors import EngineError
 from app.engine.graph import ID_LIMIT, Graph, Node, NodeTable, tabulate
 from app.engine.node_table import MAX_TEXT_LOOKUPS, Nodes, read_nodes
@@ -78,12 +80,23 @@ def as_dicts(nodes: tuple[Node, ...]) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=150)
-@given(graphs(), st.sampled_from([None, 1, "\t"]), st.sampled_from([(",", ":"), (", ", ": "), (" , \r\n", "\n: ")]))
-def test_any_graph_in_any_layout(graph: Graph, indent: Any, separators: tuple[str, str]) -> None:
-    plain = {node.id: f"n é变😀 {k}/*[]{{}},:" for k, node in enumerate(graph.nodes)}
+@given(
+    graphs(),
+    st.sampled_from([None, 1, "\t"]),
+    st.sampled_from([(",", ":"), (", ", ": "), (" , \r\n", "\n: ")]),
+    st.booleans(),
+    st.sampled_from([1, 7, 1000]),
+)
+def test_any_graph_in_any_layout(graph: Graph, indent: Any, separators: tuple[str, str], ascii_only: bool, size: int) -> None:
+    """With and without escapes, and however often the reading pauses."""
+    plain = {node.id: f'n é变😀 {k}/*[]{{}},:"\\\xa0' for k, node in enumerate(graph.nodes)}
     nodes = tuple(n._replace(id=plain[n.id], args=tuple(plain.get(a, a) for a in n.args)) for n in graph.nodes)  # type: ignore[arg-type]
-    text = json.dumps(as_dicts(nodes), indent=indent, separators=separators, ensure_ascii=False).encode()
-    table, expected = read_nodes(text), expected_table(text)
+    text = json.dumps(as_dicts(nodes), indent=indent, separators=separators, ensure_ascii=ascii_only).encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(node_reader, "BYTES_PER_CHECK", size)
+        patch.setattr(node_reader, "NAMES_PER_CHECK", size)
+        table = read_nodes(text)
+    expected = expected_table(text)
     assert table is not None and expected is not None
     assert_same(table, expected)
     assert tuple(Nodes(text, len(nodes))) == nodes
@@ -140,7 +153,6 @@ def a_node(fields: str) -> str:
         pytest.param('[{"id":"a\x80","op":"value"}]', id="the first C1 control in an id"),
         pytest.param('[{"id":"a\x9f","op":"value"}]', id="the last C1 control in an id"),
         pytest.param('[{"id":"x\\n","op":"value"}]', id="an escape in an id"),
-        pytest.param('[{"id":"x\\u0041","op":"value"}]', id="an escaped letter in an id"),
         pytest.param(a_node(',"label":"\\ud800"'), id="a lone surrogate in a label"),
         pytest.param('[{"id":"x","op":"value"},{"id":"x","op":"value"}]', id="an id twice"),
         pytest.param(a_node(',"id":"x"'), id="a key twice"),
@@ -180,6 +192,47 @@ def test_an_id_that_needs_no_escape_is_plain(name: str) -> None:
     table = read_nodes(text)
     assert table is not None and list(table.ids) == [name, "y"] and dict(table.index) == {name: 0, "y": 1}
     assert table.arg.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "name", ['"', "\\", '\\"', '"\\\\', "\\n", "/", "é", "\xa0", "变", "😀", "a" * ID_LIMIT, '"' * ID_LIMIT], ids=ascii
+)
+def test_an_id_is_the_same_however_it_is_escaped(name: str) -> None:
+    units = [f"\\u{unit:04x}" for unit in memoryview(name.encode("utf-16-le")).cast("H")]
+    spelled = [
+        json.dumps(name),
+        json.dumps(name, ensure_ascii=False),
+        f'"{"".join(units)}"',
+        json.dumps(name).replace("/", "\\/"),
+    ]
+    for id_text in spelled:
+        for argument in spelled:
+            text = f'[{{"id":{id_text},"op":"value","label":"\\n"}},{{"id":"y","op":"\\u006eeg","args":[{argument}]}}]'.encode()
+            table = read_nodes(text)
+            assert table is not None and list(table.ids) == [name, "y"] and table.arg.tolist() == [0]
+            assert table.index.get(name) == 0 and dict(table.index) == {name: 0, "y": 1}
+            assert Nodes(text, 2)[0] == Node(name, "value", (), None, "\n")
+
+
+def test_look_ups_of_ids_with_escapes() -> None:
+    names = [f'"\\{k}' for k in range(4 * MAX_TEXT_LOOKUPS)]
+    table = read_nodes(json.dumps([{"id": name, "op": "value"} for name in names]).encode())
+    assert table is not None and [table.index.get(name) for name in names] == list(range(len(names)))
+    assert table.index.get("\\") is None and list(table.ids) == names
+
+
+def test_check_stops_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_reader, "BYTES_PER_CHECK", 500)
+    leaves = ",".join(f'{{"id":"n{k}","op":"value"}}' for k in range(1000))
+    for text in (f"[{leaves}]", f'[{{"id":"y","op":"sum","args":[{",".join(["1"] * 3000)}]}}]'):
+        checks = iter(range(4))
+
+        def check(checks: Iterator[int] = checks) -> None:
+            if next(checks) == 3:
+                raise TimeoutError
+
+        with pytest.raises(TimeoutError):
+            read_nodes(text.encode(), check)
 
 
 def test_numbers_are_rounded_as_python_rounds_them() -> None:

@@ -109,7 +109,7 @@ def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
         return value
     found: NodeList[Any] | None = None
     if isinstance(value, NodesText):
-        table = read_nodes(value.text)
+        table = read_nodes(value.text, value.check)
         found = None if table is None else NodeList(Nodes(value.text, len(table.ids)), table)
     elif isinstance(value, list):  # of a small body, which was decoded as a whole
         text = _short_text(value)
@@ -118,6 +118,8 @@ def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
         return found
     if isinstance(value, NodesText):
         value = decode(value.text, (), value.check)
+        if isinstance(value, LargeList):  # of valid nodes, nothing is kept but their number
+            return NodeList(Nodes(value.text, sum(map(len, validated_pieces(value, handler)))))
     parts = validated_pieces(value, handler) if isinstance(value, LargeList) else [handler(value)]
     return NodeList([Node(n.id, n.op, tuple(n.args), n.data, n.label) for part in parts for n in part])
 
