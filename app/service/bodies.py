@@ -30,6 +30,7 @@ from app.service.problems import FieldError, Problem, pointer
 from app.service.validation import invalid_request
 
 Model = TypeVar("Model", bound=BaseModel)
+Body = bytes | bytearray
 
 CHUNK_BYTES = 1 << 16
 GZIP_FORMAT = 16 + zlib.MAX_WBITS
@@ -98,13 +99,12 @@ async def read(request: Request, declared: int | None, limit: int, hold: Callabl
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def decompress(body: bytes, limit: int, check: Checkpoint) -> bytes:
+def decompress(body: bytes, limit: int, check: Checkpoint) -> Body:
     """A gzip body decompressed, piece by piece, so that one that would exceed `limit` is never held as a whole.
 
     `check` is called between pieces. Raises Problem where the limit is exceeded or the body is not gzip.
     """
-    parts: list[bytes] = []
-    size = 0
+    content = bytearray()
     at = 0
     try:
         while at < len(body):
@@ -117,17 +117,16 @@ def decompress(body: bytes, limit: int, check: Checkpoint) -> bytes:
                 if not part and not stream.eof and not taken:
                     raise Problem("invalid-json", "the gzip body is cut off")
                 at += taken
-                size += len(part)
-                if size > limit:
+                content += part
+                if len(content) > limit:
                     raise _too_large(limit, "the decompressed body is longer")
-                parts.append(part)
                 check()
     except zlib.error as error:
         raise Problem("invalid-json", f"the body is declared as gzip, but is not: {error}") from None
-    return b"".join(parts)
+    return content
 
 
-def parse(body: bytes, model: type[Model], check: Checkpoint = never) -> Model:
+def parse(body: Body, model: type[Model], check: Checkpoint = never) -> Model:
     """The request in a body. `check` is called every few milliseconds while a large one is decoded, and may raise.
 
     Raises Problem: invalid-json, or invalid-request with the places at fault.
@@ -147,7 +146,7 @@ def parse(body: bytes, model: type[Model], check: Checkpoint = never) -> Model:
     return request
 
 
-def _parse_scanned(body: bytes, model: type[Model], check: Checkpoint) -> Model:
+def _parse_scanned(body: Body, model: type[Model], check: Checkpoint) -> Model:
     scan = scanner.scan(body, TOKEN, check)
     if scan is None:
         raise _explain(body, check)
@@ -172,7 +171,7 @@ UNDECODED: dict[str, tuple[type, ...]] = {
 }
 
 
-def _explain(body: bytes, check: Checkpoint) -> Problem:
+def _explain(body: Body, check: Checkpoint) -> Problem:
     """Why a body is not JSON: line and column, or the place of a number that is not finite."""
     problem = _explain_encoding(body, check)
     if problem is not None:
@@ -194,7 +193,7 @@ def _explain(body: bytes, check: Checkpoint) -> Problem:
     return Problem("invalid-json", f"the body is not JSON that can be read: {_fault(body, check)}")
 
 
-def _explain_encoding(body: bytes, check: Checkpoint) -> Problem | None:
+def _explain_encoding(body: Body, check: Checkpoint) -> Problem | None:
     """The problem with a body that is not UTF-8, is empty, or begins with a byte order mark."""
     at = 0
     empty = True
@@ -212,7 +211,7 @@ def _explain_encoding(body: bytes, check: Checkpoint) -> Problem | None:
     return Problem("invalid-json", "the body is empty; send a JSON object") if empty else None
 
 
-def _fault(body: bytes, check: Checkpoint) -> str:
+def _fault(body: Body, check: Checkpoint) -> str:
     """What orjson says about a body that is not JSON, without having it decode what precedes the fault."""
     beginning, first = scanner.fault(body, check)
     size = 2 * scanner.BYTES_PER_CHECK
@@ -230,7 +229,7 @@ def _fault(body: bytes, check: Checkpoint) -> str:
         size *= 4
 
 
-def _described(message: str, body: bytes, fault: int, check: Checkpoint) -> str:
+def _described(message: str, body: Body, fault: int, check: Checkpoint) -> str:
     """A fault at this byte of a body as orjson describes it: with its line, column and position in characters."""
     line, column, characters = 1, 1, 0
     for at in range(0, fault, SLICE_BYTES):
@@ -242,7 +241,7 @@ def _described(message: str, body: bytes, fault: int, check: Checkpoint) -> str:
     return f"{message}: line {line} column {column} (char {characters})"
 
 
-def _characters(text: bytes) -> int:
+def _characters(text: Body) -> int:
     """The number of characters in UTF-8, each of which has one byte that continues no other."""
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) & 0xC0 != 0x80))
 

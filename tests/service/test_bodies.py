@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import math
+import tracemalloc
 import zlib
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -396,6 +397,16 @@ def test_pieces_of_decompression_meet(size: int, level: int) -> None:
     assert decompress(gzip.compress(content, level), size, go_on) == content
     with pytest.raises(Problem, match="the decompressed body is longer"):
         decompress(gzip.compress(content, level), size - 1, go_on)
+
+
+def test_decompression_takes_little_more_than_the_result() -> None:
+    content = bytes(20_000_000)
+    packed = gzip.compress(content)
+    tracemalloc.start()
+    assert decompress(packed, len(content), go_on) == content
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * len(content)
 
 
 # --- clients that leave
