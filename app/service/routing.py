@@ -106,7 +106,7 @@ class ParsedRequest(Request):
     as it is. Dependencies that read the body get what the client sent.
     """
 
-    def __init__(self, request: Request, body: bytes, model: RequestModel, job: Job, negotiated: Negotiated) -> None:
+    def __init__(self, request: Request, body: bodies.Body, model: RequestModel, job: Job, negotiated: Negotiated) -> None:
         super().__init__(request.scope, _replay(body, request.receive))
         self.content = body
         self.model = model
@@ -121,7 +121,9 @@ class ParsedRequest(Request):
 
     async def body(self) -> bytes:
         """The body, decompressed."""
-        return self.content
+        if self.read_by_fastapi:
+            return bytes(self.content)
+        return self.content  # type: ignore[return-value]  # FastAPI only asks whether it is empty, which needs no copy
 
     async def json(self) -> Any:
         """The model for FastAPI, then the decoded body."""
@@ -131,7 +133,7 @@ class ParsedRequest(Request):
         return self.model
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def _replay(body: bodies.Body, receive: Receive) -> Receive:
     """An ASGI `receive` that replays a body that was already read."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -194,7 +196,7 @@ class ComputationRoute(APIRoute):
         execution: Execution = request.app.state.execution
 
         def parse() -> ParsedRequest:
-            text = body
+            text: bodies.Body = body
             if negotiated.body_is_gzip:
                 limit = job.settings.max_body_bytes
                 job.reserve(2 * min(limit, bodies.MAX_GZIP_RATIO * len(body)))
