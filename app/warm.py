@@ -48,7 +48,8 @@ def _run_each_kernel() -> None:
     found = scanner.scan(b"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]", "token")
     assert found is not None and len(found.bulk) == 1
     large_json.whole(large_json.decode(b'["%s"]' % (b"x" * large_json.SIZES.piece), (), never))
-    table = node_table.read_nodes(b'[{"id": "\\u0078", "op": "value"}%s]' % (b" " * node_reader.BYTES_PER_CHECK))
+    nodes = b'{"id": "\\u0078", "op": "value"}, {"id": "y", "op": "neg", "args": ["x"]}'
+    table = node_table.read_nodes(b"[%s%s]" % (nodes, b" " * node_reader.BYTES_PER_CHECK))
     assert table is not None and table.ids[0] == "x"
     backward(value(2.0) ** 2)
     lgamma(np.ones(2))

@@ -136,7 +136,7 @@ def test_place_in_the_pool_is_free_after_the_stream() -> None:
             deadline = time.perf_counter() + 10
             while app.state.execution.admitted and time.perf_counter() < deadline:
                 await asyncio.sleep(0.005)
-            assert not app.state.execution.admitted and not app.state.execution.places.locked()
+            assert not app.state.execution.admitted and not app.state.execution.places.running
         assert ended == [1, 1]
 
     asyncio.run(test())
