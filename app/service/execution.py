@@ -206,6 +206,7 @@ class Execution:
             raise refusal
         self.places.remove(last)
         last.granted.set_exception(refusal)
+        last.granted.add_done_callback(_ignore_result)
 
     async def run(self, job: Job, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread of the pool. Raises ClientDisconnect as soon as the client goes away."""
@@ -217,6 +218,7 @@ class Execution:
                 await asyncio.wait((thread, job.watcher), return_when=asyncio.FIRST_COMPLETED)
         except BaseException:  # the server gives up on the request
             job.cancelled = True
+            thread.add_done_callback(_ignore_result)
             raise
         if not thread.done():
             thread.add_done_callback(_ignore_result)

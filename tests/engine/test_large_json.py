@@ -38,7 +38,7 @@ LAYOUTS = st.sampled_from(
 )
 
 
-@settings(max_examples=600)
+@settings(max_examples=100)
 @given(VALUES, LAYOUTS, st.builds(Sizes, *[st.integers(1, 40)] * 5))
 def test_pieces_hold_what_orjson_reads(value: Any, layout: Any, sizes: Sizes) -> None:
     text = layout(value).encode("utf-8", "surrogatepass")

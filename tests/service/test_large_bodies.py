@@ -140,7 +140,7 @@ SIZES = st.builds(Sizes, st.integers(1, 60), st.integers(1, 60), st.integers(60,
 
 
 @pytest.mark.parametrize("model", REQUESTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data(), LAYOUTS, SIZES)
 def test_pieces_change_nothing(model: type[RequestModel], data: st.DataObject, layout: dict[str, Any], sizes: Sizes) -> None:
     body = json.dumps(data.draw(REQUESTS[model]), **layout).encode()
