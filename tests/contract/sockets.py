@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import time
+from http.client import HTTPResponse
 from urllib.parse import urlsplit
 
 
@@ -50,6 +51,15 @@ def exchange(base_url: str, *parts: bytes, hang_up: bool = False, seconds: float
         except (TimeoutError, ConnectionError):
             pass
     return received
+
+
+def first_response(base_url: str, sent: bytes) -> tuple[int, bytes]:
+    """Send raw bytes and return status and body of the first response, without waiting for the end of the connection."""
+    with connect(base_url) as connection:
+        connection.sendall(sent)
+        response = HTTPResponse(connection)
+        response.begin()
+        return response.status, response.read()
 
 
 def send_and_leave(base_url: str, path: str, body: object, wait: float) -> None:

@@ -85,7 +85,7 @@ def evaluated_by_python(text: str, functions: dict[str, Any] | None = None) -> f
 @example("- - -x")
 @example("2.0*-3.0")
 @example("x-+-y")
-@settings(max_examples=500)
+@settings(max_examples=300)
 def test_precedence_and_associativity_are_pythons(text: str) -> None:
     """The same number as from Python's eval, to the last bit: every operation is rounded alike."""
     want = evaluated_by_python(text)

@@ -236,9 +236,10 @@ def decision_boundary(request: BoundaryRequest, job: Job) -> BoundaryResponse:
 
 def _grid(inputs: Any, request: BoundaryRequest, limit: int) -> Any:
     """The points of the grid, of shape (points, 2), row by row from below."""
-    low, high = inputs.min(axis=0) - request.padding, inputs.max(axis=0) + request.padding
-    counts = np.maximum(np.ceil((high - low) / request.step), 1.0)
-    if not (np.isfinite(low).all() and np.isfinite(high).all() and np.prod(counts) <= limit):
+    with np.errstate(all="ignore"):  # infinity is too many
+        low, high = inputs.min(axis=0) - request.padding, inputs.max(axis=0) + request.padding
+        points = np.prod(np.maximum(np.ceil((high - low) / request.step), 1.0))
+    if not (np.isfinite(low).all() and np.isfinite(high).all() and points <= limit):
         raise too_large("the grid has too many points: take a larger step", limit, "max_points", ("step",), ("padding",))
     xs, ys = (np.arange(low[k], high[k], request.step) for k in range(2))
     if not len(xs) or not len(ys):

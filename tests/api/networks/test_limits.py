@@ -335,6 +335,23 @@ def test_points_of_a_grid(body: dict[str, Any], points: int) -> None:
     assert len(assert_held(case).json()["points"]) == points
 
 
+FARTHEST = {"inputs": [[1.7e308, 0], [-1.7e308, 1]]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"padding": 1e308, "data": FARTHEST}, id="edges"),
+        pytest.param({"padding": 0, "data": FARTHEST}, id="extent"),
+        pytest.param({"padding": 1e300, "step": 1e-300}, id="number of points"),
+    ],
+)
+def test_grid_that_overflows_is_too_large(body: dict[str, Any]) -> None:
+    """Without a warning, which would be a test's error and a service's line in the log."""
+    refused = post("networks/decision-boundary", {"model": LINE, **body}, max_points=1000)
+    assert_too_large(refused, "max_points", 1000, ("/step", "/padding"))
+
+
 # --- rows of a history
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import Server
 from tests.contract import client as http
 from tests.contract.service.processes import LONG_TRAINING
-from tests.contract.sockets import exchange, status_of
+from tests.contract.sockets import first_response
 from tests.contract.wire import LOCAL, assert_mentions, problem
 
 TEN = [f"x{k}" for k in range(10)]
@@ -93,8 +93,8 @@ def test_loss_expression_times_rows_is_limited(client: httpx.Client, path: str, 
 @pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
 def test_body_over_the_limit_is_refused_before_it_is_read(limited: Server, framing: str, part: bytes) -> None:
     start = f"POST /v1/forward HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{framing}\r\n\r\n"
-    received = exchange(limited.url, start.encode() + part)
-    assert status_of(received) == 413 and b"AUTODIFF_MAX_BODY_BYTES" in received
+    status, body = first_response(limited.url, start.encode() + part)
+    assert status == 413 and b"AUTODIFF_MAX_BODY_BYTES" in body
 
 
 def test_dense_hessian_of_100_000_inputs_is_too_large(client: httpx.Client) -> None:
