@@ -49,6 +49,13 @@ def test_polygamma_functions(function: Callable[[Any], Any], order: int) -> None
             assert abs(function(np.float64(x)) - want) <= allowed
 
 
+@pytest.mark.parametrize("x", [-0.5004349510525127, -0.5039, -0.5041, -0.504083, -0.51])
+def test_digamma_close_to_its_first_zero_on_the_negative_axis(x: float) -> None:
+    """Where both terms of the reflection formula are small, their error is too, and the rounding of 1 - x is made good."""
+    with mp.workdps(40):
+        assert abs(float(special.digamma(np.float64(x))) - mpmath.digamma(mpf(x))) <= 3e-17
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_numbers_arrays_and_compiled_code_agree(name: str) -> None:
     """All ways in which a rule calls it give the same; infinities and NaN warn only as `errstate` allows."""
