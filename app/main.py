@@ -51,7 +51,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     problems.install(app)
     errors.install(app)
-    for router in (expressions.router, networks.router, datasets.router, operations.router, docs.router):
+    for router in (expressions.router, networks.router, datasets.router, datasets.computations, operations.router, docs.router):
         app.include_router(router)
     docs.extend_openapi(app, keys, settings.root_path)
     return app

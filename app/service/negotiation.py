@@ -26,7 +26,8 @@ class Negotiated(NamedTuple):
 
 def negotiate(request: Request, offered: Sequence[str]) -> Negotiated:
     """Read the headers about content. Raises Problem for a body that is not read and for an excluded response."""
-    _check_content_type(request)
+    if request.scope["method"] != "GET":
+        _check_content_type(request)
     coding = (_header(request, b"content-encoding") or "").strip().lower()
     length = _header(request, b"content-length") or ""
     return Negotiated(

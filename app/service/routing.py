@@ -2,7 +2,8 @@
 
 `ComputationRoute` reads and validates the body before FastAPI sees it, and decides where the work runs. FastAPI does the rest:
 it solves the dependencies of the route, the router and the app, calls the function, and describes it in the OpenAPI document.
-An invalid body is answered before any dependency runs.
+An invalid body is answered before any dependency runs. The parameters of a GET are left to FastAPI; it is computed in the pool
+and does not wait until the kernels are ready.
 
     router = APIRouter(route_class=ComputationRoute)
 
@@ -106,13 +107,15 @@ class ParsedRequest(Request):
     as it is. Dependencies that read the body get what the client sent.
     """
 
-    def __init__(self, request: Request, body: bodies.Body, model: RequestModel, job: Job, negotiated: Negotiated) -> None:
+    def __init__(
+        self, request: Request, body: bodies.Body, model: RequestModel | None, job: Job, negotiated: Negotiated
+    ) -> None:
         super().__init__(request.scope, _replay(body, request.receive))
         self.content = body
         self.model = model
         self.job = job
         self.negotiated = negotiated
-        self.read_by_fastapi = False
+        self.read_by_fastapi = model is None
 
     @property
     def headers(self) -> Headers:
@@ -144,17 +147,18 @@ def _replay(body: bodies.Body, receive: Receive) -> Receive:
 
 
 class ComputationRoute(APIRoute):
-    """A POST route for a computation: see the module's docstring."""
+    """A route for a computation, a POST of a model or a GET: see the module's docstring."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         self.computation: Computation = vars(endpoint).get("computation", Computation())
         parameters = {
             name: hint for name, hint in get_type_hints(endpoint).items() if name != "return" and isinstance(hint, type)
         }
-        models = [hint for hint in parameters.values() if issubclass(hint, RequestModel)]
+        models = {name: hint for name, hint in parameters.items() if issubclass(hint, RequestModel)}
         if len(models) != 1:
             raise TypeError(f"{endpoint.__name__} must have one parameter that is a RequestModel, and has {len(models)}")
-        self.body_model: type[RequestModel] = models[0]
+        self.model_name, self.body_model = next(iter(models.items()))
+        self.reads_body = options.get("methods") != ["GET"]
         if inspect.iscoroutinefunction(endpoint):
             raise TypeError(f"{endpoint.__name__} must be a plain function: computations run in threads too")
         self.injected = {name: hint for name, hint in parameters.items() if issubclass(hint, Job | Request | Response)}
@@ -171,13 +175,17 @@ class ComputationRoute(APIRoute):
             state = request.scope["state"]
             settings = execution.settings
             job = state["job"] = Job(settings, math.inf, state["facts"])
-            hold = functools.partial(execution.receive, job, request)
-            body = await bodies.read(request, negotiated.body_length, settings.max_body_bytes, hold)
-            state["facts"]["bytes_in"] = len(body)
-            if not execution.ready.is_set():
-                await execution.ready.wait()
+            body = b""
+            if self.reads_body:
+                hold = functools.partial(execution.receive, job, request)
+                body = await bodies.read(request, negotiated.body_length, settings.max_body_bytes, hold)
+                state["facts"]["bytes_in"] = len(body)
+                if not execution.ready.is_set():
+                    await execution.ready.wait()
             job.deadline = time.perf_counter() + settings.compute_timeout_s
             try:
+                if not self.reads_body:
+                    return await handle(ParsedRequest(request, body, None, job, negotiated))
                 if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
                     return await handle(await self._parse_in_pool(request, body, job, negotiated))
                 model = state["model"] = bodies.parse(body, self.body_model)
@@ -199,6 +207,7 @@ class ComputationRoute(APIRoute):
             text: bodies.Body = body
             if negotiated.body_is_gzip:
                 limit = job.settings.max_body_bytes
+                # Twice, since what grows may have to be copied.
                 job.reserve(2 * min(limit, bodies.MAX_GZIP_RATIO * len(body)))
                 text = bodies.decompress(body, limit, job.check)
             job.reserve(bodies.DECODED_RATIO * len(text))
@@ -218,12 +227,15 @@ class ComputationRoute(APIRoute):
         @functools.wraps(endpoint)
         async def run(http_request: ParsedRequest, http_response: Response, **arguments: Any) -> Any:
             job = http_request.job
+            execution: Execution = http_request.app.state.execution
+            if not self.reads_body:
+                seconds = self.computation.estimate_seconds(arguments[self.model_name])
+                await execution.admit(job, http_request, is_short=seconds <= SHORT_SECONDS)
             for name, kind in self.injected.items():
                 arguments[name] = job if kind is Job else http_response if issubclass(kind, Response) else http_request
             if self.computation.streams:
                 response = await self._stream(endpoint, arguments, http_request)
             elif job.admitted:
-                execution: Execution = http_request.app.state.execution
                 work = functools.partial(self._answer, endpoint, arguments, http_request)
                 response = await execution.run(job, work)
             else:

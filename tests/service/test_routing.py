@@ -5,12 +5,12 @@ import gzip
 import json
 import threading
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import numpy as np
 import pytest
-from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from app.main import create_app
 from app.service.execution import INLINE_BYTES, Job
@@ -23,6 +23,8 @@ from tests.service.inprocess import running, send, service
 
 class Count(RequestModel):
     """How many numbers to send."""
+
+    model_config = {"strict": False}
 
     count: int
     seconds: float = 0.0
@@ -48,6 +50,12 @@ def numbers_app() -> FastAPI:
         """Counts."""
         job.facts["points"] = request.count
         return Numbers(numbers=np.arange(float(request.count)), thread=threading.current_thread().name)
+
+    @router.get("/count")
+    @computation(estimate_seconds=lambda request: request.seconds)
+    def counted(request: Annotated[Count, Query()], job: Job) -> Numbers:
+        """Counts what the query says."""
+        return count(request, job)
 
     return service(router)
 
@@ -78,6 +86,19 @@ def test_small_and_short_work_runs_on_the_loop(options: dict[str, Any], expected
     assert thread_of(numbers_app(), **options) == expected
 
 
+def test_get_is_computed_in_the_pool() -> None:
+    """It has no body, so that what is said of one does not matter."""
+    response = send(numbers_app(), "GET", "/count?count=1000", headers={"Content-Type": "text/plain"})
+    assert response.status_code == 200 and response.headers["content-encoding"] == "gzip"
+    assert response.json()["numbers"] == list(range(1000)) and response.json()["thread"].startswith("compute")
+
+
+def test_get_is_validated_by_fastapi_and_negotiated() -> None:
+    refused = send(numbers_app(), "GET", "/count?count=x")
+    assert refused.status_code == 422 and "'count'" in refused.json()["detail"]
+    assert send(numbers_app(), "GET", "/count?count=1", headers={"Accept": "image/png"}).status_code == 406
+
+
 @pytest.mark.parametrize("accept", ["text/plain", "text/*;q=0.5"])
 def test_rendering_by_accept(accept: str) -> None:
     response = send(numbers_app(), "POST", "/count", json={"count": 3}, headers={"Accept": accept})
@@ -95,7 +116,6 @@ def test_long_response_is_compressed_for_clients_that_accept_it(count: int, comp
     assert plain.headers["vary"] == zipped.headers["vary"] == "Accept, Accept-Encoding"  # it has another rendering too
 
 
-@pytest.mark.alone
 class SlowRows:
     """A long list of which each part takes a second to write."""
 

@@ -1,26 +1,34 @@
-"""The endpoints for datasets: stock FastAPI GETs."""
+"""The endpoints for datasets."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query
 
+from app.api.expressions.work import BYTES_PER_NUMBER
 from app.api.networks.models import DatasetQuery, DatasetResponse, DatasetRow, DatasetsResponse
 from app.engine.errors import quote
-from app.nn.datasets import SOURCES, load
+from app.nn.datasets import MAX_SAMPLES, SOURCES, load
 from app.nn.errors import InvalidNetwork
 from app.service import problems
+from app.service.execution import Job
 from app.service.negotiation import JSON, Accepts
 from app.service.problems import Problem
+from app.service.routing import ComputationRoute, computation
 
-router = APIRouter(
-    prefix="/v1/datasets",
-    tags=["networks"],
-    dependencies=[Depends(Accepts(JSON))],
-    responses=problems.responses("unauthorized", "not-acceptable", "internal"),
-)
+SECONDS_PER_ROW = 2e-6
+PREFIX = "/v1/datasets"
+PROBLEMS = problems.responses("unauthorized", "not-acceptable", "internal")
+
+router = APIRouter(prefix=PREFIX, tags=["networks"], responses=PROBLEMS)
+computations = APIRouter(prefix=PREFIX, tags=["networks"], responses=PROBLEMS, route_class=ComputationRoute)
 
 
-@router.get("", summary="All datasets")
+def estimate_rows(query: DatasetQuery) -> float:
+    """Estimated run time in seconds of the rows of a dataset."""
+    return SECONDS_PER_ROW * min(query.samples or 0, MAX_SAMPLES)
+
+
+@router.get("", summary="All datasets", dependencies=[Depends(Accepts(JSON))])
 async def datasets() -> DatasetsResponse:
     """Their names, numbers of features and rows, and what their targets are."""
     rows = [
@@ -38,15 +46,18 @@ async def datasets() -> DatasetsResponse:
     return DatasetsResponse(datasets=rows)
 
 
-@router.get(
+@computations.get(
     "/{name}",
     summary="Rows of a dataset",
-    response_model_exclude_unset=True,
-    responses=problems.responses("not-found", "invalid-request"),
+    responses=problems.responses(
+        "not-found", "invalid-request", "too-large", "too-many-requests", "overloaded", "deadline-exceeded"
+    ),
 )
+@computation(estimate_seconds=estimate_rows)
 def dataset(
     name: Annotated[str, Path(description="The name of a dataset", examples=["moons"])],
     query: Annotated[DatasetQuery, Query()],
+    job: Job,
 ) -> DatasetResponse:
     """Inputs and targets, ready to be the `data` of a training as they are.
 
@@ -55,6 +66,9 @@ def dataset(
     """
     if name not in SOURCES:
         raise Problem("not-found", f"there is no dataset {quote(name)}; there are {', '.join(SOURCES)}")
+    source = SOURCES[name]
+    rows = min(query.samples or source.samples, source.max_samples)
+    job.reserve(BYTES_PER_NUMBER * rows * (source.features + 1))
     try:
         made = load(name, query.samples, query.noise, query.seed)
     except InvalidNetwork as error:
