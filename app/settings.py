@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     max_text: int = Field(default=1 << 20, ge=1, description="Maximum length of an expression's text in bytes.")
     max_points: int = Field(default=1_000_000, ge=1, description="Maximum number of points in a request.")
     max_work: int = Field(
-        default=10**15, ge=1, description="Maximum work: nodes times points times passes, or parameters times rows times steps."
+        default=10**12, ge=1, description="Maximum work: nodes times points times passes, or parameters times rows times steps."
     )
     max_numbers: int = Field(default=16_000_000, ge=1, description="Maximum number of numbers in a response or a model.")
     compute_timeout_s: float = Field(
@@ -124,8 +124,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def proxies(self) -> list[IPv4Network | IPv6Network]:
-        """The proxies that are trusted."""
-        return [ip_network(proxy.strip()) for proxy in self.trusted_proxies.split(",") if proxy.strip() not in ("", "*")]
+        """The proxies that are trusted; none where all are."""
+        named = self.trusted_proxies if self.trusted_proxies != "*" else ""
+        return [ip_network(proxy.strip()) for proxy in named.split(",") if named]
 
     def is_proxy(self, address: str) -> bool:
         """Whether an address is that of a trusted proxy."""

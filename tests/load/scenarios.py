@@ -193,7 +193,7 @@ LONG = {
     "model": {"inputs": 2, "layers": [16, 16, 1]},
     "data": {"dataset": "spiral"},
     "loss": "mse",
-    "steps": 100_000_000,
+    "steps": 10_000_000,
     "log_every": 1_000_000,
 }
 TENTH = LONG | {"steps": 4000, "log_every": 4000}

@@ -14,7 +14,7 @@ LONG_TRAINING = {
     "model": {"inputs": 2, "layers": [16, 16, 1]},
     "data": {"dataset": "moons"},
     "loss": "mse",
-    "steps": 100_000_000,
+    "steps": 20_000_000,
     "log_every": 1_000_000,
 }
 """A training that only a limit or a cancellation ends."""
