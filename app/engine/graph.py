@@ -187,7 +187,7 @@ def tabulate(nodes: Sequence[Node]) -> NodeTable:
     arg = np.empty(len(flat), np.int32)
     for low in range(0, len(flat), CHUNK):  # other threads may run between the chunks
         part = flat[low : low + CHUNK]
-        arg[low : low + CHUNK] = np.fromiter(map(index.get, part, repeat(-1)), np.int32, len(part))  # type: ignore[arg-type]
+        arg[low : low + CHUNK] = np.fromiter(map(index.get, part, repeat(-1)), np.int32, len(part))  # type: ignore[arg-type]  # numbers find nothing
     constants = np.flatnonzero(arg < 0)
     arg[constants] = -1 - len(numbers) - np.arange(len(constants), dtype=np.int32)
     for place in constants.tolist():

@@ -110,6 +110,7 @@ def evaluate(
     names = [graph.nodes[position].id for position in order] if everything else graph.outputs
     slots = bound.tape.slot[order]
     values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], checkpoint)
+    # Not dict(zip(...)), which would let no other thread run among a million names.
     return {name: value for name, value in zip(names, collapse_constants(bound, slots, values), strict=True)}
 
 

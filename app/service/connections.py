@@ -76,15 +76,14 @@ class Connection(HttpToolsProtocol):
         if self.loop not in swept:
             swept.add(self.loop)
             self.loop.call_later(SWEEP_SECONDS, sweep, self.loop, self.connections)
-        if len(self.connections) >= settings().max_connections and not self._replaces_a_silent_one():
-            super().connection_made(transport)
-            self._close("AUTODIFF_MAX_CONNECTIONS", 503, "There are too many connections.")
-            return
+        is_full = len(self.connections) >= settings().max_connections and not self._replaces_a_silent_one()
         super().connection_made(transport)
         self.address = self.client[0] if self.client else ""
         of_address[self.address] += 1
         limit = settings().max_connections_per_client
-        if limit and of_address[self.address] > limit and not settings().is_proxy(self.address):
+        if is_full:
+            self._close("AUTODIFF_MAX_CONNECTIONS", 503, "There are too many connections.")
+        elif limit and of_address[self.address] > limit and not settings().is_proxy(self.address):
             self._close(PER_CLIENT, 429, "One address has too many connections.")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -42,9 +42,9 @@ class Turns:
 
     def discard(self, ticket: Ticket) -> None:
         """Take out a ticket, if it is there."""
-        tickets = self.of_clients.get(ticket.client, ())
-        if ticket in tickets:
-            tickets.remove(ticket)  # type: ignore[union-attr]  # the empty tuple holds no ticket
+        tickets = self.of_clients.get(ticket.client)
+        if tickets and ticket in tickets:
+            tickets.remove(ticket)
             if not tickets:
                 del self.of_clients[ticket.client]
 

@@ -154,9 +154,22 @@ async def ask(server: Server, name: str) -> Figures:
     return {"status": status, "sent": len(content), "received": size, "seconds": round(seconds, 2), **watch.figures()}
 
 
+def budget_mb(server: Server) -> int:
+    """The service's budget of memory in MiB."""
+    limit: int = httpx.get(f"{server.url}/v1/info").json()["limits"]["memory_bytes"]
+    return limit >> 20
+
+
+async def ask_little(server: Server) -> Tally:
+    """Send one small request on a connection of its own."""
+    tally = Tally()
+    await tally.send(Connection(*address(server)), request("/v1/forward", {"expression": "1"}), None)
+    return tally
+
+
 async def requests(server: Server, seconds: float) -> tuple[Figures, bool]:
     """Each of the requests alone, under a time limit of 2 s."""
-    budget = httpx.get(f"{server.url}/v1/info").json()["limits"]["memory_bytes"] >> 20
+    budget = budget_mb(server)
     figures, ok = {}, True
     for name in REQUESTS:
         row = figures[name] = await ask(server, name)
@@ -177,13 +190,11 @@ async def unread(server: Server, seconds: float) -> tuple[Figures, bool]:
             connection.writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a socket
             connection.writer.write(sent)
         await asyncio.sleep(10.0)
-        small = Tally()
-        await small.send(Connection(*address(server)), request("/v1/forward", {"expression": "1"}), None)
+        small = await ask_little(server)
         for connection in connections:
             connection.close()
-    budget = httpx.get(f"{server.url}/v1/info").json()["limits"]["memory_bytes"] >> 20
     figures = watch.figures() | {"small": small.right}
-    return figures, small.right == 1 and figures["memory_mb"] <= budget + 150
+    return figures, small.right == 1 and figures["memory_mb"] <= budget_mb(server) + 150
 
 
 async def uploads(server: Server, seconds: float) -> tuple[Figures, bool]:
@@ -203,13 +214,11 @@ async def uploads(server: Server, seconds: float) -> tuple[Figures, bool]:
 
         results = await asyncio.gather(*(send(connection) for connection in connections), return_exceptions=True)
         await asyncio.sleep(1.0)
-        small = Tally()
-        await small.send(Connection(*address(server)), request("/v1/forward", {"expression": "1"}), None)
+        small = await ask_little(server)
         for connection in connections:
             connection.close()
-    budget = httpx.get(f"{server.url}/v1/info").json()["limits"]["memory_bytes"] >> 20
     figures = watch.figures() | {"small": small.right, "cut_off": sum(isinstance(r, Exception) for r in results)}
-    return figures, small.right == 1 and figures["memory_mb"] <= budget // 2 + 150
+    return figures, small.right == 1 and figures["memory_mb"] <= budget_mb(server) // 2 + 150
 
 
 async def silent(server: Server, seconds: float) -> tuple[Figures, bool]:
@@ -255,7 +264,7 @@ async def heads(server: Server, seconds: float) -> tuple[Figures, bool]:
     return figures, figures["livez_ms"] <= 100 and figures["memory_mb"] <= 150
 
 
-TRAINING = network([16, 16, 1], data={"dataset": "spiral"}, steps=100_000_000, log_every=1_000_000, optimizer=SGD)
+TRAINING = network([16, 16, 1], data={"dataset": "spiral"}, steps=10_000_000, log_every=1_000_000, optimizer=SGD)
 
 
 async def neighbours(server: Server, seconds: float) -> tuple[Figures, bool]:

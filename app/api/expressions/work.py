@@ -137,7 +137,7 @@ def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str,
         detail = f"{nodes:,} nodes, {points:,} points and {passes:,} passes are {work:,} steps of work"
         raise too_large(detail, job.settings.max_work, "max_work")
     check_numbers(job, numbers * points)
-    if job.share is not None:
+    if job.share is not None:  # as `reserve` asks too; so small requests, which are followed most, pass through fewer files
         job.reserve(BYTES_PER_NODE * nodes + BYTES_PER_NUMBER * numbers * points + BYTES_PER_ROW * rows)
 
 
