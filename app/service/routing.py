@@ -36,7 +36,7 @@ from starlette.types import Message, Receive
 from app.service import bodies, pieces, streaming
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, SHORT_BYTES, SHORT_SECONDS, Execution, Job
 from app.service.metrics import COMPUTE, ENCODE
-from app.service.models import RequestModel
+from app.service.models import RequestModel, take_apart
 from app.service.negotiation import JSON, Negotiated, negotiate
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -46,6 +46,9 @@ NO_HEADERS = Headers()
 
 MIN_COMPRESSED_BYTES = 1400
 """Responses below this size fit into one packet as they are."""
+
+TAKEN_APART_BYTES = 1 << 20
+"""A model from a larger body is taken apart when it has been answered."""
 
 GZIP_RATIO = 32
 """A compressed body counts as so many times its size until it is decompressed."""
@@ -236,7 +239,7 @@ class ComputationRoute(APIRoute):
             if self.computation.streams:
                 response = await self._stream(endpoint, arguments, http_request)
             elif job.admitted:
-                work = functools.partial(self._answer, endpoint, arguments, http_request)
+                work = functools.partial(self._answer_in_pool, endpoint, arguments, http_request)
                 response = await execution.run(job, work)
             else:
                 response = self._answer(endpoint, arguments, http_request)
@@ -257,6 +260,14 @@ class ComputationRoute(APIRoute):
         for name, kind in (("http_request", Request), ("http_response", Response)):
             kept.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind))
         return signature.replace(parameters=kept)
+
+    def _answer_in_pool(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Any:
+        """The answer, and no request any more if that is large."""
+        try:
+            return self._answer(endpoint, arguments, request)
+        finally:
+            if request.model is not None and len(request.content) > TAKEN_APART_BYTES:
+                take_apart(request.model)
 
     def _answer(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Any:
         """Run the function, encode the model it returns, and compress it if the client accepts gzip."""

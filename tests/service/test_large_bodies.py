@@ -255,3 +255,44 @@ def test_every_check_can_stop_the_decoding(monkeypatch: pytest.MonkeyPatch, text
 
         with pytest.raises(TimeoutError):
             bodies.parse(body, BackwardRequest, check)
+
+
+class Entry:
+    """Something that notes when nothing refers to it any more."""
+
+    def __init__(self, freed: list[int], index: int) -> None:
+        self.freed, self.index = freed, index
+
+    def __del__(self) -> None:
+        self.freed.append(self.index)
+
+
+def test_a_request_is_taken_apart_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its large lists and objects are emptied, also those of the models within it."""
+    monkeypatch.setattr(models, "PIECE_ENTRIES", 3)
+
+    class Inner(BaseModel):
+        names: dict[str, Any]
+
+    class Outer(BaseModel):
+        rows: list[Any]
+        inner: Inner
+        number: float
+
+    freed: list[int] = []
+    rows = [Entry(freed, k) for k in range(8)]
+    names: dict[str, Any] = {str(k): Entry(freed, k) for k in range(8, 12)}
+    request = Outer.model_construct(rows=rows, inner=Inner.model_construct(names=names), number=1.0)
+    models.take_apart(request)
+    assert rows == [] and names == {} and sorted(freed) == list(range(12))
+
+
+def test_entries_before_a_fault_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[int] = []
+    empty = models._empty
+    monkeypatch.setattr(models, "_empty", lambda entries: (emptied.append(len(entries)), empty(entries)))
+    row = '{"step": 1, "loss": 2, "data_loss": 3}'
+    body = '{"history": [%s, {}]}' % ", ".join([row] * 10_000)
+    with pytest.raises(Problem):
+        bodies.parse(body.encode(), HistoryRequest)
+    assert len(emptied) == 1 and emptied[0] > 1000

@@ -14,7 +14,8 @@ from fastapi import APIRouter, FastAPI, Query, Request, Response
 
 from app.main import create_app
 from app.service.execution import INLINE_BYTES, Job
-from app.service.models import RequestModel, ResponseModel
+from app.service.models import Items, RequestModel, ResponseModel
+from app.service.problems import Problem
 from app.service.routing import MIN_COMPRESSED_BYTES, ComputationRoute, computation
 from app.settings import Settings
 from tests.service.fake_time import Clock
@@ -148,6 +149,32 @@ def test_deadline_holds_while_the_answer_is_written(clock: Clock, ends_early: bo
         assert clock.now - began <= 32.0
     else:
         assert response.json()["numbers"] == [0] * 2_000_000 and clock.now - began > 32.0
+
+
+class Table(RequestModel):
+    """Rows."""
+
+    rows: Items[dict[str, int]]
+
+
+@pytest.mark.parametrize(("rows", "left"), [(10_000, 10_000), (140_000, 0)], ids=["100 KB", "over a megabyte"])
+def test_large_request_is_taken_apart_when_it_is_answered(rows: int, left: int) -> None:
+    """Also one that is refused: what it held would be freed at once otherwise, while no other thread runs."""
+    router = APIRouter(route_class=ComputationRoute)
+    seen: list[Table] = []
+
+    @router.post("/table")
+    @computation(estimate_seconds=lambda request: 1.0)
+    def table(request: Table) -> Numbers:
+        seen.append(request)
+        if request.rows[0]["k"]:
+            raise Problem("invalid-request", "k is not 0")
+        return Numbers(numbers=len(request.rows), thread="")
+
+    for k, status in ((0, 200), (1, 422)):
+        response = send(service(router), "POST", "/table", json={"rows": [{"k": k}] * rows})
+        assert response.status_code == status and len(seen[-1].rows) == left
+        assert status == 422 or response.json()["numbers"] == rows
 
 
 @pytest.mark.parametrize("accept_encoding", ["identity", "gzip"])

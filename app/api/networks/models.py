@@ -50,18 +50,36 @@ class NetworkLayer(RequestModel):
     activation: Activation = "linear"
 
 
+MAX_LAYERS = 10_000
+"""Each layer takes some hundred bytes besides its numbers, and some microseconds."""
+
+
+def _few(value: Any, handler: Handler) -> Any:
+    """A list of no more than MAX_LAYERS entries, of which no more are decoded."""
+    if isinstance(value, LargeList):
+        value = value.first(MAX_LAYERS + 1)
+    if len(value.values if isinstance(value, NumberList) else value if isinstance(value, list) else ()) > MAX_LAYERS:
+        raise PydanticCustomError("too_many_layers", "a network has at most {limit} layers", {"limit": f"{MAX_LAYERS:,}"})
+    return handler(value)
+
+
+MAX_ITEMS: dict[str, Any] = {"maxItems": MAX_LAYERS}
+
+
 class NetworkModel(RequestModel):
     """A model: what goes in and what comes out."""
 
-    layers: Items[NetworkLayer] = Field(description="The layers, from inputs to outputs")
+    layers: Annotated[Items[NetworkLayer], WrapValidator(_few)] = Field(
+        description="The layers, from inputs to outputs", json_schema_extra=MAX_ITEMS
+    )
 
 
 class NetworkSpec(RequestModel):
     """A new multilayer perceptron."""
 
     inputs: WholeNumber = Field(ge=1, description="The width of a row of inputs")
-    layers: Annotated[list[PositiveInteger], Field(min_length=1, fail_fast=True), WrapValidator(items)] = Field(
-        description="The number of neurons of each layer"
+    layers: Annotated[list[PositiveInteger], Field(min_length=1, fail_fast=True), WrapValidator(items), WrapValidator(_few)] = (
+        Field(description="The number of neurons of each layer", json_schema_extra=MAX_ITEMS)
     )
     activation: Activation = "relu"
     output_activation: Annotated[str, Field(description="The activation of the last layer")] = "linear"
@@ -208,7 +226,7 @@ class LayerNumbers(RequestModel):
 class ModelNumbers(RequestModel):
     """Numbers in the shape of a model: gradients, or a buffer of an optimizer."""
 
-    layers: Items[LayerNumbers]
+    layers: Annotated[Items[LayerNumbers], WrapValidator(_few)] = Field(json_schema_extra=MAX_ITEMS)
 
 
 class OptimizerStateBase(RequestModel):

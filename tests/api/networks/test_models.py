@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app.api.expressions.expression import ExpressionGraph
-from app.api.networks.models import LossExpression, NetworkModel, NetworkSpec, TrainRequest
+from app.api.networks.models import MAX_LAYERS, LossExpression, NetworkModel, NetworkSpec, TrainRequest
 from app.nn.optimizers import OPTIMIZERS
 from app.service.bodies import parse
 from app.service.problems import Problem
@@ -49,6 +49,23 @@ def test_weights_are_arrays(size: int) -> None:
     assert isinstance(model, NetworkModel)
     assert isinstance(model.layers[0].weights, np.ndarray) and model.layers[0].weights.shape == (size, size)
     assert model.layers[0].biases.shape == (size,)
+
+
+LAYER = {"weights": [[1]], "biases": [0]}
+DEEP: dict[str, dict[str, Any]] = {
+    "layers": {"layers": [LAYER] * MAX_LAYERS},
+    "spec": {"inputs": 1, "layers": [1] * MAX_LAYERS},
+}
+
+
+@pytest.mark.parametrize("model", DEEP.values(), ids=DEEP)
+def test_as_many_layers_as_there_can_be(model: dict[str, Any]) -> None:
+    """In a large body neither the bulk of numbers nor the piecewise list of objects may be longer."""
+    deep: Any = request_with(model=model).model
+    assert len(deep.layers) == MAX_LAYERS
+    with pytest.raises(Problem, match="at most 10,000 layers") as caught:
+        request_with(model={**model, "layers": [*model["layers"], model["layers"][0]]})
+    assert [error.pointer for error in caught.value.errors] == ["/model/layers"]
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
