@@ -34,8 +34,7 @@ class Server:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "app", "--port", "0", *flags],
                 cwd=folder,
-                # A multi-worker server that ran in this process would have left its metrics folder in the environment.
-                env={k: v for k, v in os.environ.items() if k != "PROMETHEUS_MULTIPROC_DIR"} | (environment or {}),
+                env={**os.environ, **(environment or {})},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -71,6 +70,16 @@ class Server:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(30)
+
+
+@pytest.fixture(autouse=True)
+def environment_as_it_was() -> Iterator[None]:
+    """Put the environment back after each test: `python -m app` changes it for the processes that it starts."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -5,10 +5,13 @@ import gzip
 import json
 import resource
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
+from itertools import cycle
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import httpx
@@ -16,7 +19,7 @@ import psutil
 
 from tests.conftest import Server
 from tests.load.client import Connection, Lost, Refused, Tally, request
-from tests.load.scenarios import Figures, Scenario, address
+from tests.load.scenarios import Figures, Scenario, address, soak
 
 LIMIT_S = 2.0
 MOONS = {"dataset": "moons"}
@@ -29,15 +32,29 @@ def network(layers: list[int], **fields: Any) -> dict[str, Any]:
     return {"model": {"inputs": 2, "layers": layers}, "loss": "mse", **fields}
 
 
+def repeated(start: bytes, entry: bytes, count: int, end: bytes) -> bytes:
+    """A list with the same entry again and again."""
+    return start + b",".join([entry] * count) + end
+
+
 def one_number_rows() -> bytes:
     """64 MiB of JSON: rows of one number."""
     start = b'{"model":{"layers":[{"weights":[[1]],"biases":[0],"activation":"linear"}]},"inputs":['
-    return start + b",".join([b"[1]"] * ((64 << 20) // 4 - 200)) + b"]}"
+    return repeated(start, b"[1]", (64 << 20) // 4 - 200, b"]}")
 
 
 def many_arguments() -> bytes:
     """A node with 33 million numbers."""
-    return b'{"expression":{"nodes":[{"id":"s","op":"sum","args":[' + b",".join([b"1"] * 33_000_000) + b']}],"output":"s"}}'
+    start = b'{"expression":{"nodes":[{"id":"s","op":"sum","args":['
+    return repeated(start, b"1", 33_000_000, b']}],"output":"s"}}')
+
+
+def many_names() -> bytes:
+    """The product of 900,000 inputs, each with a value of its own."""
+    names = [f"x{k}" for k in range(900_000)]
+    nodes: list[dict[str, Any]] = [{"id": name, "op": "value"} for name in names]
+    nodes.append({"id": "y", "op": "mul", "args": names})
+    return json.dumps({"expression": {"nodes": nodes, "output": "y"}, "inputs": dict.fromkeys(names, 1)}).encode()
 
 
 def chain(count: int) -> dict[str, Any]:
@@ -79,6 +96,18 @@ REQUESTS: dict[str, tuple[str, Callable[[], object], bool]] = {
         False,
     ),
     "a drawing of 300,000 nodes": ("/v1/graph", lambda: {"expression": chain(300_000)}, True),
+    "a million layers": (
+        "/v1/networks/predict",
+        lambda: repeated(b'{"inputs":[[1]],"model":{"layers":[', b'{"weights":[[1]],"biases":[0]}', 1_000_000, b"]}}"),
+        True,
+    ),
+    "a new model of a million layers": ("/v1/networks", lambda: {"inputs": 1, "layers": [1] * 1_000_000}, True),
+    "a million rows of a history": (
+        "/v1/networks/history",
+        lambda: repeated(b'{"history":[', b'{"step":1,"loss":0.5,"accuracy":1,"learning_rate":0.1}', 1_000_000, b"]}"),
+        True,
+    ),
+    "900,000 names": ("/v1/backward", many_names, True),
     "a text of a megabyte": ("/v1/parse", lambda: {"expression": "+".join(["x*2"] * 250_000), "inputs": {"x": 1}}, False),
 }
 """(path, body, whether it is sent as gzip)."""
@@ -325,6 +354,34 @@ async def small_machine(server: Server, seconds: float) -> tuple[Figures, bool]:
     return figures, server.process.poll() is None and not set(statuses) - {200, 413, 422, 503}
 
 
+async def soak_beside(server: Server, seconds: float) -> tuple[Figures, bool]:
+    """The soak, with each of the requests in turn beside it: no response is wrong or lost, and memory does not grow."""
+    for name in REQUESTS:
+        encoded(name)  # before the clock runs
+    began, statuses, resident = time.perf_counter(), Counter[int](), list[int]()
+
+    async def press() -> None:
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as client:
+            for name in cycle(REQUESTS):
+                if time.perf_counter() - began > seconds:
+                    return
+                content, headers = encoded(name)
+                response = await client.post(REQUESTS[name][0], content=content, headers=headers)
+                statuses[response.status_code] += 1
+
+    async def watch() -> None:
+        process = Watch(server)
+        while time.perf_counter() - began < seconds:
+            resident.append(process.resident() >> 20)
+            await asyncio.sleep(0.1)
+
+    (figures, _), _, _ = await asyncio.gather(soak(server, seconds), press(), watch())
+    early, late = (resident[int(len(resident) * part) :][: len(resident) // 10] for part in (0.1, 0.9))
+    figures |= {"hostile": dict(statuses), "resident_mb": {"early": mean(early), "late": mean(late), "most": max(resident)}}
+    right = not figures["wrong"] and not figures["lost"] and not set(statuses) - {200, 413, 422, 503}
+    return figures, right and mean(late) <= 1.1 * mean(early)
+
+
 SHORT = {"AUTODIFF_COMPUTE_TIMEOUT_S": f"{LIMIT_S:g}"}
 KEYS = {"AUTODIFF_API_KEYS": "greedy,modest"}
 HALF_A_GIGABYTE = {"AUTODIFF_MEMORY_BYTES": str(5 * 10**8)}
@@ -337,4 +394,5 @@ HOSTILE = {
     "silent": Scenario(silent, settings={"AUTODIFF_MAX_CONNECTIONS": "924"}),
     "heads": Scenario(heads),
     "neighbours": Scenario(neighbours, settings=KEYS),
+    "soak beside": Scenario(soak_beside, settings=SHORT),
 }

@@ -38,6 +38,7 @@ def test_flags_take_precedence_over_the_environment(
 ) -> None:
     options: dict[str, Any] = {}
     monkeypatch.setattr("uvicorn.run", lambda *_, **given: options.update(given))
+    monkeypatch.setattr("app.service.logs.configure_logging", lambda level: None)
     for name in [name for name in os.environ if name.startswith("AUTODIFF_")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
