@@ -153,6 +153,8 @@ def a_node(fields: str) -> str:
         pytest.param('[{"id":"a\x80","op":"value"}]', id="the first C1 control in an id"),
         pytest.param('[{"id":"a\x9f","op":"value"}]', id="the last C1 control in an id"),
         pytest.param('[{"id":"x\\n","op":"value"}]', id="an escape in an id"),
+        pytest.param('[{"id":"x\\u007f","op":"value"}]', id="the last control character of one byte"),
+        pytest.param('[{"id":"x\\u0080","op":"value"}]', id="the first control character of two bytes"),
         pytest.param(a_node(',"label":"\\ud800"'), id="a lone surrogate in a label"),
         pytest.param('[{"id":"x","op":"value"},{"id":"x","op":"value"}]', id="an id twice"),
         pytest.param(a_node(',"id":"x"'), id="a key twice"),
@@ -194,8 +196,14 @@ def test_an_id_that_needs_no_escape_is_plain(name: str) -> None:
     assert table.arg.tolist() == [0]
 
 
+LENGTHS_IN_UTF8 = ["~", "\u07ff", "\u0800", "\ufffd", "\U00010000", "\U0010fffd"]
+"""The first and last characters of one, two, three and four bytes that an id may have."""
+
+
 @pytest.mark.parametrize(
-    "name", ['"', "\\", '\\"', '"\\\\', "\\n", "/", "é", "\xa0", "变", "😀", "a" * ID_LIMIT, '"' * ID_LIMIT], ids=ascii
+    "name",
+    ['"', "\\", '\\"', '"\\\\', "\\n", "/", "é", "\xa0", "变", "😀", "a" * ID_LIMIT, '"' * ID_LIMIT, *LENGTHS_IN_UTF8],
+    ids=ascii,
 )
 def test_an_id_is_the_same_however_it_is_escaped(name: str) -> None:
     units = [f"\\u{unit:04x}" for unit in memoryview(name.encode("utf-16-le")).cast("H")]

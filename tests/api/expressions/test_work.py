@@ -47,12 +47,15 @@ def test_work_within_the_limits_is_noted_for_the_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "given", "pointer"),
-    [("inputs", {"y": 1.0, "a/b": np.zeros(4)}, "/inputs/a~1b"), ("cotangent", {"": np.zeros(4)}, "/cotangent")],
+    ("field", "given", "pointer", "name"),
+    [
+        ("inputs", {"y": 1.0, "a/b": np.zeros(4)}, "/inputs/a~1b", "a/b"),
+        ("cotangent", {"": np.zeros(4)}, "/cotangent", "cotangent"),
+    ],
 )
-def test_too_many_points(field: str, given: Any, pointer: str) -> None:
+def test_too_many_points(field: str, given: Any, pointer: str, name: str) -> None:
     problem = refusal(job_with(max_points=3), 1, 1, ("tangents", {}), (field, given))
-    assert "has 4 numbers; the limit is 3, and AUTODIFF_MAX_POINTS raises it" in problem.detail
+    assert f"{name!r} has 4 numbers; the limit is 3, and AUTODIFF_MAX_POINTS raises it" in problem.detail
     assert [error.pointer for error in problem.errors] == [pointer]
 
 
