@@ -131,6 +131,20 @@ def test_full_queue_turns_away_the_client_that_has_most_in_it(clock: Clock) -> N
     run_with_execution(clock, Settings(max_concurrency=1, max_queue=3), test)
 
 
+def test_full_queue_in_which_all_have_as_much_turns_away_who_comes_last(clock: Clock) -> None:
+    async def test(execution: Execution) -> None:
+        addresses = ("1.1.1.1", "1.1.1.1", "2.2.2.2", "3.3.3.3")  # the first one runs
+        calls = []
+        for address in addresses:
+            calls.append(Call(execution, clock, address))
+            await settle()
+        assert calls[-1].problem.kind.name == "overloaded"
+        for call in calls[:-1]:
+            await call.end()
+
+    run_with_execution(clock, Settings(max_concurrency=1, max_queue=2), test)
+
+
 def test_short_work_does_not_wait_for_long_work(clock: Clock) -> None:
     async def test(execution: Execution) -> None:
         greedy = [Call(execution, clock, "1.1.1.1") for _ in range(4)]
