@@ -345,6 +345,8 @@ def test_pauses_change_nothing(text: bytes, size: int) -> None:
 @example(b'{"a": [1, 2, 3], "b" 1}', 3)
 @example(b'{"a": 1} x', 3)
 @example(b"[]0]", 1)
+@example(b"[{}, ]", 1)
+@example(b'{"a": }', 1)
 def test_fault_is_found_without_what_precedes_it(changed: bytes, size: int) -> None:
     if not accepts(changed) and is_utf8(changed):
         with pytest.MonkeyPatch.context() as patch:
