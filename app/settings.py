@@ -33,7 +33,9 @@ class Settings(BaseSettings):
         default="", description="Origins whose pages may call the service, separated by commas; * for all."
     )
     max_body_bytes: int = Field(default=64 << 20, ge=1, description="Maximum body size in bytes, after decompression.")
-    max_nodes: int = Field(default=1_000_000, ge=1, description="Maximum number of nodes in a graph.")
+    max_nodes: int = Field(
+        default=1_000_000, ge=1, description="Maximum number of nodes in a graph; of arguments, four times as many."
+    )
     max_text: int = Field(default=1 << 20, ge=1, description="Maximum length of an expression's text in bytes.")
     max_points: int = Field(default=1_000_000, ge=1, description="Maximum number of points in a request.")
     max_work: int = Field(

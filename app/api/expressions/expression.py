@@ -194,6 +194,9 @@ def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expres
         return graph
     nodes = expression.nodes
     work.check_nodes(len(nodes.nodes), job, (*path, "nodes"))
+    if nodes.text is None:  # a short one has few arguments
+        count = sum(len(node.args) for node in nodes.nodes) if nodes.table is None else len(nodes.table.arg)
+        work.check_arguments(count, job, (*path, "nodes"))
     if expression.outputs is not None and not several:
         raise problem_at(
             "invalid-request", (*path, "outputs"), 'expected one output: write "output": "..." instead of "outputs"'

@@ -34,10 +34,15 @@ BYTES_PER_CHARACTER = 150
 """One character of a text, parsed."""
 BYTES_PER_NODE = 400
 """One node of a graph, connected and recorded, with its entries in tables."""
+BYTES_PER_ARGUMENT = 60
+"""One argument of a node with many, connected, recorded and walked over."""
 BYTES_PER_NUMBER = 32
 """One number of a response, in an array and as text."""
 BYTES_PER_ROW = 600
 """One node or edge of a drawing, as objects and as text."""
+
+ARGUMENTS_PER_NODE = 4
+"""How many arguments nodes may have on average, if there are as many nodes as there can be."""
 
 Given = Mapping[str, Any]
 """Numbers or arrays by name."""
@@ -116,6 +121,14 @@ def check_nodes(count: int, job: Job, path: Place) -> None:
     """Raise Problem for a graph with too many nodes, before they are connected."""
     if count > job.settings.max_nodes:
         raise too_large(f"the graph has {count:,} nodes", job.settings.max_nodes, "max_nodes", path)
+
+
+def check_arguments(count: int, job: Job, path: Place) -> None:
+    """Raise Problem for nodes with too many arguments in all, before they are connected. Else hold their memory."""
+    limit = ARGUMENTS_PER_NODE * job.settings.max_nodes
+    if count > limit:
+        raise too_large(f"the nodes have {count:,} arguments", limit, "max_nodes", path)
+    job.reserve_more(BYTES_PER_ARGUMENT * count)
 
 
 def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given], rows: int = 0) -> None:

@@ -78,6 +78,19 @@ def test_numbers_in_a_text_are_nodes_only_where_they_stand_alone() -> None:
     assert_held(AtLimit("forward", {"expression": "x*2", "inputs": {"x": 1}}, "max_nodes", 2, ("/expression",)))
 
 
+@pytest.mark.parametrize("route", ROUTES)
+def test_arguments(route: str) -> None:
+    """Four per node that there may be: a sum of very many numbers is two nodes, and takes as long as very many nodes."""
+    nodes = [{"id": "x", "op": "value", "data": 1}, {"id": "s", "op": "sum", "args": ["x", *[1] * 10_003]}]
+    body: dict[str, Any] = {"expression": {"nodes": nodes, "output": "s"}}
+    if route == "graph":
+        body["gradients"] = False
+    assert post(route, body, max_nodes=2501).status_code == 200
+    refused = post(route, body, max_nodes=2500)
+    assert_too_large(refused, "max_nodes", 10_000, ("/expression/nodes",))
+    assert "10,004 arguments" in refused.json()["detail"]
+
+
 # --- points
 
 POINTS = {
