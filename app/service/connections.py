@@ -89,6 +89,8 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         super().connection_lost(exc)
+        # It refers to this connection: together they would keep the last request until garbage is collected.
+        self.cycle = None  # type: ignore[assignment]  # as uvicorn begins
         of_address[self.address] -= 1
         if of_address[self.address] <= 0:
             del of_address[self.address]

@@ -223,7 +223,10 @@ class Execution:
         if not thread.done():
             thread.add_done_callback(_ignore_result)
             raise ClientDisconnect
-        return thread.result()
+        try:
+            return thread.result()
+        finally:
+            del thread  # an exception refers to this frame: together they would keep the request until garbage is collected
 
     def release(self, job: Job) -> None:
         """Give the job's place back, now or when its thread ends. Jobs that were never admitted have none."""
@@ -246,6 +249,8 @@ class Execution:
             job.watcher.cancel()
         if job.ticket is not None:
             self.places.remove(job.ticket)
+        # Their exceptions refer to frames that refer to the job, which would wait for garbage to be collected.
+        job.watcher = job.ticket = job.thread = None
         job.admitted = False
         self.admitted.discard(job)
         self._count()

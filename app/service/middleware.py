@@ -96,7 +96,9 @@ class RequestContext:
             await problems.response(problems.internal(request_id))(scope, receive, send_with_headers)
         finally:
             execution.requests_in_flight -= 1
-            if (job := scope["state"].get("job")) and job.counted:
+            state = scope["state"]  # which the connection keeps while it waits for another request
+            state.pop("model", None)
+            if (job := state.pop("job", None)) and job.counted:
                 execution.finish(job)
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - began

@@ -177,6 +177,20 @@ def test_client_may_wait_for_its_response(clock: Clock, monkeypatch: pytest.Monk
     on_server(clock, monkeypatch, test)
 
 
+def test_connection_that_has_ended_refers_to_no_request(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would refer to the other, and the request wait for garbage to be collected."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(SMALL)
+        await settle()
+        assert connection.cycle is not None
+        transport.abort()
+        await settle()
+        assert connection.cycle is None
+
+    on_server(clock, monkeypatch, test)
+
+
 def test_time_in_which_the_service_does_not_read_does_not_count(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(server: Server) -> None:
         connection, transport = server.connect(HEAD)

@@ -290,7 +290,12 @@ def test_a_request_is_taken_apart_piece_by_piece(monkeypatch: pytest.MonkeyPatch
 def test_entries_before_a_fault_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     emptied: list[int] = []
     empty = models._empty
-    monkeypatch.setattr(models, "_empty", lambda entries: (emptied.append(len(entries)), empty(entries)))
+
+    def noted(entries: list[Any]) -> None:
+        emptied.append(len(entries))
+        empty(entries)
+
+    monkeypatch.setattr(models, "_empty", noted)
     row = '{"step": 1, "loss": 2, "data_loss": 3}'
     body = '{"history": [%s, {}]}' % ", ".join([row] * 10_000)
     with pytest.raises(Problem):

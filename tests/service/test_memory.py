@@ -1,12 +1,20 @@
 """The budget of bytes: what fits, what waits, and what is refused."""
 
+import gc
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from app.api.expressions.expression import NodeList
+from app.main import create_app
+from app.service.execution import Job
 from app.service.memory import Budget, Share, State
 from app.service.problems import Problem
+from app.service.routing import ParsedRequest
+from app.settings import Settings
+from tests.service.inprocess import send
 
 
 def go_on() -> None:
@@ -146,3 +154,31 @@ def test_upload_is_refused_where_computations_hold_too_much() -> None:
     running(budget, 95)
     with pytest.raises(Problem, match="AUTODIFF_MEMORY_BYTES"):
         Share(budget).receive(6)
+
+
+# --- what is left of a request
+
+
+@pytest.mark.parametrize("outcome", ["answered", "invalid", "a problem in the pool", "late"])
+def test_nothing_of_a_request_waits_for_garbage_to_be_collected(outcome: str) -> None:
+    """Collections are rare, and what they would free is not in the budget."""
+    nodes: list[dict[str, Any]] = [{"id": "n0", "op": "value", "data": 0.0}]
+    nodes += [{"id": f"n{k}", "op": "add", "args": [f"n{k - 1}", 1]} for k in range(1, 2000)]
+    if outcome == "a problem in the pool":
+        nodes.append({"id": "n2000", "op": "log", "args": ["n0"]})
+    body = {"expression": {"nodes": nodes, "output": nodes[-1]["id"]}, "wrt": [1] if outcome == "invalid" else ["n0"]}
+    app = create_app(Settings(compute_timeout_s=1e-9 if outcome == "late" else 30.0))
+
+    def left() -> int:
+        return sum(isinstance(thing, Job | NodeList | ParsedRequest) for thing in gc.get_objects())
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = left()
+        response = send(app, "POST", "/v1/backward", json=body)
+        assert response.status_code == {"answered": 200, "late": 503}.get(outcome, 422)
+        del response
+        assert left() == before
+    finally:
+        gc.enable()
