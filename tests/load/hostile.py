@@ -394,5 +394,5 @@ HOSTILE = {
     "silent": Scenario(silent, settings={"AUTODIFF_MAX_CONNECTIONS": "924"}),
     "heads": Scenario(heads),
     "neighbours": Scenario(neighbours, settings=KEYS),
-    "soak beside": Scenario(soak_beside, settings=SHORT),
+    "soak beside": Scenario(soak_beside, settings={"AUTODIFF_COMPUTE_TIMEOUT_S": "10"}),
 }
