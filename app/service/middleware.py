@@ -96,9 +96,8 @@ class RequestContext:
             await problems.response(problems.internal(request_id))(scope, receive, send_with_headers)
         finally:
             execution.requests_in_flight -= 1
-            state = scope["state"]  # which the connection keeps while it waits for another request
-            state.pop("model", None)
-            if (job := state.pop("job", None)) and job.counted:
+            job, _ = (scope["state"].pop(name, None) for name in ("job", "model"))  # the connection keeps the scope for a while
+            if job and job.counted:
                 execution.finish(job)
             route = getattr(scope.get("route"), "path", "unmatched")
             seconds = time.perf_counter() - began

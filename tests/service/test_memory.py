@@ -170,7 +170,7 @@ def test_nothing_of_a_request_waits_for_garbage_to_be_collected(outcome: str) ->
     app = create_app(Settings(compute_timeout_s=1e-9 if outcome == "late" else 30.0))
 
     def left() -> int:
-        return sum(isinstance(thing, Job | NodeList | ParsedRequest) for thing in gc.get_objects())
+        return sum(type(thing) in (Job, NodeList, ParsedRequest) for thing in gc.get_objects())
 
     gc.collect()
     gc.disable()
@@ -179,6 +179,6 @@ def test_nothing_of_a_request_waits_for_garbage_to_be_collected(outcome: str) ->
         response = send(app, "POST", "/v1/backward", json=body)
         assert response.status_code == {"answered": 200, "late": 503}.get(outcome, 422)
         del response
-        assert left() == before
+        assert left() <= before
     finally:
         gc.enable()
