@@ -262,7 +262,7 @@ class ComputationRoute(APIRoute):
         return signature.replace(parameters=kept)
 
     def _answer_in_pool(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Any:
-        """The answer, and no request any more if that is large."""
+        """Answer a request, and take it apart afterwards if it is large."""
         try:
             return self._answer(endpoint, arguments, request)
         finally:

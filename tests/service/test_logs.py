@@ -16,7 +16,7 @@ logging.getLogger("uvicorn.error").info("of uvicorn")
 
 
 def test_every_line_is_json() -> None:
-    """A warning of Python's, which has two lines on standard error, too."""
+    """Also a warning, of which Python writes two lines to standard error."""
     run = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
     warning, other = [json.loads(line) for line in run.stdout.splitlines()]
     assert "of a library" in warning["event"] and warning["level"] == "warning"
