@@ -77,10 +77,11 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 @dataclass
 class Tally:
-    """How many responses were right, wrong or lost, and how long they took."""
+    """How many responses were right, wrong, put off (503) or lost, and how long they took."""
 
     right: int = 0
     wrong: int = 0
+    put_off: int = 0
     lost: int = 0
     refused: int = 0
     seconds: list[float] = field(default_factory=list)
@@ -99,6 +100,8 @@ class Tally:
         self.seconds.append(time.perf_counter() - began)
         if found == status and (expected is None or content == expected):
             self.right += 1
+        elif found == 503:
+            self.put_off += 1
         else:
             self.wrong += 1
         return found

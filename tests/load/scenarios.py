@@ -122,13 +122,15 @@ async def soak(server: Server, seconds: float) -> tuple[Figures, bool]:
     figures: Figures = {
         "right": small.right + large.right,
         "wrong": wrong,
+        "put_off": small.put_off + large.put_off,
         "lost": lost,
         "small_per_second": round(len(small.seconds) / seconds),
         "small_ms": small.latency(),
         "large": large.right,
         "large_ms": large.latency(),
     }
-    return figures, not wrong and not lost and large.right >= seconds and figures["small_ms"]["p99"] < 50.0
+    ok = not wrong and not lost and not figures["put_off"] and large.right >= seconds
+    return figures, ok and figures["small_ms"]["p99"] < 50.0
 
 
 def mutated(text: str, draw: random.Random) -> bytes:
@@ -253,7 +255,7 @@ async def overload(server: Server, seconds: float) -> tuple[Figures, bool]:
         "small_between_ms": between.latency(),
         "served_again_after_s": round(again, 3),
     }
-    ok = not others and not between.wrong and not between.lost and served and status == 200
+    ok = not others and not between.wrong and not between.put_off and not between.lost and served and status == 200
     return figures, bool(ok) and figures["refused_ms"]["p99"] < 100.0 and again < 1.0
 
 
@@ -334,7 +336,8 @@ async def killed(server: Server, seconds: float) -> tuple[Figures, bool]:
         "back_after_s": back and round(back, 2),
     }
     # Each connection has one request under way, so the killed worker had at most that many.
-    return figures, back is not None and not tally.wrong and not tally.refused and tally.lost <= CONNECTIONS
+    others = tally.wrong + tally.put_off + tally.refused
+    return figures, back is not None and not others and tally.lost <= CONNECTIONS
 
 
 async def stopped(server: Server, seconds: float) -> tuple[Figures, bool]:
@@ -372,7 +375,7 @@ async def stopped(server: Server, seconds: float) -> tuple[Figures, bool]:
         "trainings": answered,
         "ended_after_s": round(ended, 2),
     }
-    return figures | {"exit": code}, not tally.wrong and not tally.lost and answered == 20 and code == 0
+    return figures | {"exit": code}, not tally.wrong and not tally.put_off and not tally.lost and answered == 20 and code == 0
 
 
 SCENARIOS = {
