@@ -325,9 +325,18 @@ def has_kink(case: Case) -> bool:
             return True
         if node.op in ("min", "max") and any(abs(a - b) <= CLOSE * abs(a) + CLOSE for a, b in combinations(args, 2)):
             return True
-        if node.op == "pow" and abs(args[0]) < CLOSE and abs(args[1]) < 0.01:
-            return True  # x**1e-160 is 0 at 0, and 1 beside it, and the slope y/x of x**y has no limit at (0, 0)
+        if node.op == "pow" and abs(args[0]) < CLOSE and _has_jump_at_zero(args[1]):
+            return True
     return False
+
+
+def _has_jump_at_zero(exponent: float) -> bool:
+    """Whether x**exponent or a derivative of it is one number at x = 0, and another as close to it as limits are taken.
+
+    x**1e-160 is 0 at 0, and 1 beside it; the second derivative of x**(2 + 1e-16) is 0 at 0, and 2 beside it. And the slope y/x
+    of x**y has no limit at (0, 0).
+    """
+    return abs(exponent) < 0.01 or any(0 < abs(exponent - whole) < 0.01 for whole in (1, 2))
 
 
 def shrink(case: Case, fails: Callable[[Case], bool]) -> Case:

@@ -89,3 +89,12 @@ def test_a_number_where_the_limit_is_another_is_found() -> None:
     found = {"value": 0.0, "d0": 0.0}
     assert cases.beside(case, found, {"x0": 1.0}, Counter())
     assert not cases.beside(case, {**found, "d0": math.nan}, {"x0": 1.0}, Counter())
+
+
+def test_a_second_derivative_that_jumps_at_zero_is_not_compared_with_its_limit() -> None:
+    """atanh(tanh(2)) is 2.0000000000000004 in doubles: the second derivative of 0 to that power is 0, and its limit is 2."""
+    nodes = (
+        *(Node("x0", "value"), Node("x1", "value"), Node("n0", "tanh", ("x1",)), Node("n1", "atanh", ("n0",))),
+        Node("n2", "pow", ("x0", "n1")),
+    )
+    assert not check(Case(nodes, {"x0": 0.0, "x1": 2.0}), random.Random(1), Counter())
