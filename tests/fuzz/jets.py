@@ -40,7 +40,10 @@ class Sum(tuple[Any, ...]):
 
 
 class Noise:
-    """Moves numbers by `units` units in the last place, up or down, and 0 not at all. Jets have derivatives by `leaves`."""
+    """Moves numbers by up to `units` units in the last place, up or down, and 0 not at all. Jets have derivatives by `leaves`.
+
+    Not always by the same: steps of one size may be those after which a periodic function is the same again.
+    """
 
     def __init__(self, leaves: int, units: float, seed: int) -> None:
         self.leaves = leaves
@@ -53,7 +56,7 @@ class Noise:
         self.random = random.Random(seed)
 
     def _units(self) -> Any:
-        return mpf(self.random.choice((-1.0, 1.0)) * self.units)
+        return mpf(self.random.choice((-1.0, -0.7, 0.7, 1.0)) * self.units)
 
     def __call__(self, x: Any) -> Any:
         """The number, moved."""
