@@ -337,13 +337,17 @@ def _depends(arg: Jet) -> bool:
 
 
 def _combine(
-    value: Any, partials: Sequence[Any], seconds: Sequence[Any], args: Sequence[Jet], selects: bool, leaves: int
+    value: Any, partials: Sequence[Any], seconds: Sequence[Any], args: Sequence[Jet], selects: bool, noise: Noise
 ) -> Jet:
-    """The chain rule. A partial that is not known counts only if something depends on the argument."""
+    """The chain rule. A partial that is not known counts only if something depends on the argument.
+
+    Each product is moved on its own, as it is rounded: where two cancel, a derivative is known to their last digits at best.
+    """
+    leaves = noise.leaves
     used = [k for k, arg in enumerate(args) if not (selects and partials[k] == 0) and _depends(arg)]
     if any(partials[k] is None or args[k].first is None for k in used):
         return Jet(value, None, None)
-    first = [mpmath.fsum(partials[k] * args[k].first[i] for k in used) for i in range(leaves)]  # type: ignore[index]
+    first = [mpmath.fsum(noise(partials[k] * args[k].first[i]) for k in used) for i in range(leaves)]  # type: ignore[index]
     if any(args[k].second is None for k in used):
         return Jet(value, tuple(first), None)
     bends = [(i, j, seconds[i * (i + 1) // 2 + j]) for i in used for j in used if j <= i]
@@ -353,7 +357,7 @@ def _combine(
     at = 0
     for a in range(leaves):
         for b in range(a + 1):
-            total = mpmath.fsum(partials[k] * args[k].second[at] for k in used)  # type: ignore[index]
+            total = mpmath.fsum(noise(partials[k] * args[k].second[at]) for k in used)  # type: ignore[index]
             for i, j, s in bends:
                 if s:
                     x, y = args[i].first, args[j].first
@@ -402,7 +406,7 @@ def apply(op: str, args: Sequence[Jet], noise: Noise) -> Jet:
     noise.bends_out_of_range = noise.bends_out_of_range or not all(map(_in_range, seconds))
     value = value if op in COMPARISONS else noise(value)
     noise.out_of_range = noise.out_of_range or not _in_range(value)
-    return _combine(value, partials, seconds, args, op in SELECTING, noise.leaves)
+    return _combine(value, partials, seconds, args, op in SELECTING, noise)
 
 
 def _in_range(x: Any) -> bool:
