@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from app.engine import jit, large_json, node_reader, node_table, scanner, transforms
+from app.engine import jit, large_json, node_reader, node_table, points, scanner, transforms
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
 from app.engine.interruption import never
@@ -41,7 +41,7 @@ def _run_each_kernel() -> None:
     transforms.hessian(graph, inputs)
     transforms.jacobian(graph, inputs, ["x"])
     transforms.jacobian(Graph(graph.nodes, tuple(node.id for node in graph.nodes[-2:])), inputs, ["x"])
-    transforms.evaluate(graph, {"x": [0.5] * transforms.MIN_BLOCK_POINTS, "y": 2.0})
+    transforms.evaluate(graph, {"x": [0.5] * points.MIN_BLOCK_POINTS, "y": 2.0}, reduce="sum")
     leaves = ",".join(f'{{"id": "x{k}", "op": "value", "data": 0.5}}' for k in range(2 * node_table.MAX_TEXT_LOOKUPS))
     table = node_table.read_nodes(f"[{leaves}]".encode())
     assert table is not None and table.index["x1"] == 1 and table.ids[1] == "x1"

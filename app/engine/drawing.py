@@ -10,9 +10,10 @@ import numpy as np
 from app.engine.binding import Column, Inputs, bind
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, checked, never
+from app.engine.points import Seeds, at_points
 from app.engine.primitives import LEAF, PRIMITIVES, Primitive
 from app.engine.tape import Tape
-from app.engine.transforms import Seeds, at_points, collapse_constants
+from app.engine.transforms import collapse_constants
 from app.engine.walk import SlotNumbers, Walk
 
 

@@ -5,18 +5,19 @@ caller to say.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
 import numpy as np
 
 from app.engine import kernels
-from app.engine.binding import Bound, Seed, bind
+from app.engine.binding import Bound, Seed, bind, points_of
 from app.engine.errors import NonFinite, quote
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
-from app.engine.transforms import Seeds, with_tangents
+from app.engine.points import Reduce, Seeds
+from app.engine.transforms import backward, evaluate, hvp, jvp, with_tangents
 from app.engine.walk import Passed, PointWalk
 
 MAX_ARGUMENTS_SHOWN = 6
@@ -66,12 +67,20 @@ def explain(
     fault: Fault,
     seeds: Mapping[str, Seed] | None = None,
     *,
+    reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
 ) -> NonFinite:
     """Return the error for a number that is not finite, which names the node where it comes from.
 
-    `seeds` are the tangents, or the cotangent by the output's id, that the number was computed with.
+    `seeds` are the tangents, or the cotangent by the output's id, that the number was computed with. The number may be a sum
+    over points, as `reduce` says; then the first point counts at which what is added up is not finite.
     """
+    if reduce != "none" and fault.point is None and points_of(graph, inputs):
+        point = _first_point(graph, inputs, fault, seeds, checkpoint)
+        if point is None:
+            detail = f"{_quantity(fault, graph.output)}: the {reduce} over the points is too large for a number of 64 bits"
+            return NonFinite(detail, ("nodes", graph.index[fault.node]))
+        fault = replace(fault, point=point)
     bound = bind(graph, inputs)
     if bound.tape.slot[graph.index[fault.node]] < 0:
         bound = bind(graph, inputs, everything=True)
@@ -88,14 +97,36 @@ def explain(
     return NonFinite(_sentence(fault, graph.output, _describe(bound, walk, node)), ("nodes", node))
 
 
-def _sentence(fault: Fault, output: str, culprit: str) -> str:
+def _first_point(
+    graph: Graph, inputs: Mapping[str, Seed], fault: Fault, seeds: Mapping[str, Seed] | None, checkpoint: Checkpoint
+) -> int | None:
+    """The first point at which the number is not finite, or None if it is finite at all points."""
+    node, quantity = fault.node, fault.quantity
+    graph = Graph(graph.nodes, (fault.output or graph.output,))
+    if quantity is Quantity.VALUE:
+        column = evaluate(graph, inputs, everything=True, checkpoint=checkpoint)[node]
+    elif quantity is Quantity.TANGENT:
+        column = jvp(graph, inputs, seeds, checkpoint=checkpoint).tangent
+    elif quantity is Quantity.GRADIENT:
+        column = backward(graph, inputs, [node], (seeds or {}).get(graph.output, 1.0), checkpoint=checkpoint).gradients[node]
+    else:
+        column = hvp(graph, inputs, seeds, [node], checkpoint=checkpoint).hvp[node]
+    return next(iter(np.flatnonzero(~np.isfinite(column)).tolist()), None)
+
+
+def _quantity(fault: Fault, output: str) -> str:
+    """The number and what it is: `the gradient of 'y' by 'x' is NaN`."""
     quantity = fault.quantity
     of = fault.node if quantity is Quantity.VALUE else fault.output or output
     by = f" by {quote(fault.node)}" if quantity in (Quantity.GRADIENT, Quantity.SECOND) else ""
     at = f" at point {fault.point} (counted from 0)" if fault.point is not None else ""
-    verb = "gives the first number that is not finite" if quantity.walk == "forward" else "has the first derivative at fault"
-    what = f"the {quantity.value} of {quote(of)}{by} is {number_text(fault.number)}{at}"
-    return f"{what}: in the {quantity.walk} pass, {culprit} {verb}"
+    return f"the {quantity.value} of {quote(of)}{by} is {number_text(fault.number)}{at}"
+
+
+def _sentence(fault: Fault, output: str, culprit: str) -> str:
+    walk = fault.quantity.walk
+    verb = "gives the first number that is not finite" if walk == "forward" else "has the first derivative at fault"
+    return f"{_quantity(fault, output)}: in the {walk} pass, {culprit} {verb}"
 
 
 def _culprit(walk: PointWalk, quantity: Quantity, seeds: Seeds, output: int, slot: int, checkpoint: Checkpoint) -> int:

@@ -5,34 +5,30 @@ Numbers in the results are floats at one point, and arrays of shape (points,) at
 infinity included; `faults` finds where such a number comes from. `checkpoint` is called at least every tenth of a second or
 so, and may raise to stop the work.
 
+With `reduce` "sum" or "mean", what is evaluated and differentiated is the sum or the mean over the points. Its value is one
+number, and so is its derivative by everything that is one number for all points; by what differs from point to point, there
+is still one derivative per point. Sums and means are rounded once, as `math.fsum` does, so they do not depend on the order of
+the points. At one point `reduce` makes no difference.
+
 All raise UnknownNode, InvalidNode, UnboundInput and ShapeMismatch for inputs that do not fit the graph. Derivatives may be
 taken by any node: by an operation, it is the derivative by a number added to the operation's result.
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from app.engine.batch import BatchWalk
 from app.engine.binding import NUMBER, Bound, Column, Inputs, Seed, bind
-from app.engine.errors import Place, ShapeMismatch
+from app.engine.errors import InvalidNode, Place, ShapeMismatch, quote
 from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph, Node, unknown_node
 from app.engine.interruption import Checkpoint, never
+from app.engine.points import Reduce, Seeds, Walks, at_points, summed_over_points
 from app.engine.primitives import LEAF
 from app.engine.tape import Bools, Floats, Ints, dependents
-from app.engine.walk import PointWalk, SlotNumbers, Walk, pick
-
-BLOCK_POINTS = 16_384
-"""Points in a block of a batch walk: a column of them fits into the processor's cache."""
-BLOCK_NUMBERS = 1 << 22
-"""The most numbers that a batch walk holds, slots times points of a block."""
-MIN_BLOCK_POINTS = 64
-"""With fewer points per block, NumPy costs more than one compiled walk per point."""
+from app.engine.walk import SlotNumbers, Walk, pick
 
 EPSILON = float(np.finfo(np.float64).eps)
 HALVINGS = 30
@@ -41,10 +37,8 @@ RESOLUTION = 1e8
 """A hundred times the uncertainty of a difference quotient is a relative error of 1e-6, the usual tolerance."""
 
 Table = Gradients[str, Column]
-Seeds = Mapping[int, Column]
-"""Tangents or cotangents by slot."""
-Walks = Callable[[Walk, Seeds], list[SlotNumbers]]
-"""What a transform computes with a walk: sequences of numbers, which are joined."""
+Entries = Floats | list[Column]
+"""The numbers of a result, one after the other; a list if some are columns and others are not."""
 
 
 class Backward(NamedTuple):
@@ -65,7 +59,7 @@ class Jacobian(NamedTuple):
     """The outputs' values by id, and each output's gradient table."""
 
     values: dict[str, Column]
-    jacobian: Tables[str, Column]
+    jacobian: Mapping[str, Table]
 
 
 class Hessian(NamedTuple):
@@ -99,9 +93,14 @@ class Check:
 
 
 def evaluate(
-    graph: Graph, inputs: Inputs | None = None, *, everything: bool = False, checkpoint: Checkpoint = never
+    graph: Graph,
+    inputs: Inputs | None = None,
+    *,
+    everything: bool = False,
+    reduce: Reduce = "none",
+    checkpoint: Checkpoint = never,
 ) -> dict[str, Column]:
-    """Return the outputs' values by id, or, with `everything`, those of all nodes in topological order.
+    """Return the outputs' values by id, or, with `everything`, those of all nodes in topological order, which are not reduced.
 
     A value that depends on no list is one number, even if there are many points.
     """
@@ -109,7 +108,9 @@ def evaluate(
     order = (graph.wiring.order if everything else graph.roots).tolist()
     names = [graph.nodes[position].id for position in order] if everything else graph.outputs
     slots = bound.tape.slot[order]
-    values = at_points(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], checkpoint)
+    if everything:
+        reduce = "none"
+    values = _entries(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], [False] * len(slots), reduce, checkpoint)
     # Not dict(zip(...)), which would let no other thread run among a million names.
     return {name: value for name, value in zip(names, collapse_constants(bound, slots, values), strict=True)}
 
@@ -120,10 +121,14 @@ def backward(
     wrt: Sequence[str] | None = None,
     cotangent: Seed = 1.0,
     *,
+    reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
 ) -> Backward:
     """Reverse mode: `cotangent` times the derivative of the output by each node in `wrt` (default: `graph.names`)."""
     bound = bind(graph, inputs or {})
+    if reduce != "none" and not isinstance(cotangent, NUMBER):
+        detail = f"the list has {len(cotangent)} numbers, but the cotangent of the {reduce} over the points is one number"
+        raise ShapeMismatch(detail, ("cotangent",))
     targets = _named_targets(bound) if wrt is None else _targets(bound, wrt)
     output = _output_slot(bound)
     bound, seeds = _with_seeds(bound, [(int(graph.roots[0]), cotangent, ("cotangent",))])
@@ -132,7 +137,8 @@ def backward(
         adjoints = walk.pull(cotangents)  # before the values, which come along with the partials
         return [walk.values[output : output + 1], pick(adjoints, targets.slots)]
 
-    entries = at_points(bound, seeds, targets.slots, walks, checkpoint)
+    kept = [] if reduce == "none" else [False, *_are_lists(bound, targets)]
+    entries = _entries(bound, seeds, targets.slots, walks, kept, reduce, checkpoint)
     return Backward(collapse_constants(bound, [output], entries)[0], targets.table(entries[1:]))
 
 
@@ -141,23 +147,31 @@ def jvp(
     inputs: Inputs | None = None,
     tangents: Mapping[str, Seed] | None = None,
     *,
+    reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
 ) -> Tangent:
     """Forward mode: the derivative of the output along `tangents`; nodes without one have the tangent 0."""
     bound = bind(graph, inputs or {})
     output = _output_slot(bound)
+    if reduce != "none":
+        _check_lists(bound, tangents or {}, reduce)
     bound, seeds = with_tangents(bound, tangents or {})
 
     def walks(walk: Walk, tangents: Seeds) -> list[SlotNumbers]:
         tangent = walk.push(tangents)[output]
         return [[walk.values[output], tangent]]
 
-    entries = at_points(bound, seeds, (), walks, checkpoint)
+    entries = _entries(bound, seeds, (), walks, [False, False], reduce, checkpoint)
     return Tangent(collapse_constants(bound, [output], entries)[0], _column(entries[1]))
 
 
 def jacobian(
-    graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
+    graph: Graph,
+    inputs: Inputs | None = None,
+    wrt: Sequence[str] | None = None,
+    *,
+    reduce: Reduce = "none",
+    checkpoint: Checkpoint = never,
 ) -> Jacobian:
     """The derivative of each output by each node in `wrt` (default: the leaves).
 
@@ -172,20 +186,33 @@ def jacobian(
         walk.linearize()
         return [pick(walk.values, outputs), *(walk.push_each(slots, outputs) if ahead else walk.pull_each(outputs, slots))]
 
-    entries = at_points(bound, {}, slots, walks, checkpoint)
     m, n = len(outputs), len(slots)
+    lists = [] if reduce == "none" else _are_lists(bound, targets).tolist()
+    kept = [False] * m + ([is_list for is_list in lists for _ in range(m)] if ahead else lists * m)
+    entries = _entries(bound, {}, slots, walks, kept, reduce, checkpoint)
     values = dict(zip(graph.outputs, collapse_constants(bound, outputs, entries), strict=True))
+    if isinstance(entries, list):
+        rows = [[entries[m + (j * m + i if ahead else i * n + j)] for j in range(n)] for i in range(m)]
+        return Jacobian(values, {name: targets.table(row) for name, row in zip(graph.outputs, rows, strict=True)})
     shape = (n, m) if ahead else (m, n)
     matrix = entries[m:].reshape(*shape, *entries.shape[1:])
     return Jacobian(values, Tables(graph.outputs, targets.names, matrix.swapaxes(0, 1) if ahead else matrix))
 
 
 def hessian(
-    graph: Graph, inputs: Inputs | None = None, wrt: Sequence[str] | None = None, *, checkpoint: Checkpoint = never
+    graph: Graph,
+    inputs: Inputs | None = None,
+    wrt: Sequence[str] | None = None,
+    *,
+    reduce: Reduce = "none",
+    checkpoint: Checkpoint = never,
 ) -> Hessian:
-    """The exact second derivatives of the output by the nodes in `wrt` (default: the leaves), forward over reverse."""
+    """The exact second derivatives of the output by the nodes in `wrt` (default: the leaves), forward over reverse.
+
+    With `reduce`, only by nodes that are one number for all points: by default, the leaves that are.
+    """
     bound = bind(graph, inputs or {})
-    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    targets = _second_targets(bound, wrt, reduce)
     names, slots, output = targets.names, targets.slots, _output_slot(bound)
 
     def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
@@ -193,8 +220,8 @@ def hessian(
         adjoints = walk.curve({output: 1.0})
         return [[walk.values[output]], pick(adjoints, slots), *walk.pull_tangents_each(slots)]
 
-    entries = at_points(bound, {}, slots, walks, checkpoint)
     n = len(names)
+    entries = np.asarray(_entries(bound, {}, slots, walks, [False] * (1 + n + n * n), reduce, checkpoint))
     matrix = entries[1 + n :].reshape(n, n, *entries.shape[1:])
     value = collapse_constants(bound, [output], entries)[0]
     return Hessian(value, targets.table(entries[1 : 1 + n]), Tables(names, names, matrix))
@@ -206,15 +233,20 @@ def hvp(
     tangents: Mapping[str, Seed] | None = None,
     wrt: Sequence[str] | None = None,
     *,
+    reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
 ) -> Product:
     """The Hessian of the output times `tangents`, by the nodes in `wrt` (default: the leaves).
 
-    Takes one forward-over-reverse walk; the Hessian itself is never formed.
+    Takes one forward-over-reverse walk; the Hessian itself is never formed. With `reduce`, only for nodes that are one number
+    for all points, as `hessian`.
     """
     bound = bind(graph, inputs or {})
-    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    targets = _second_targets(bound, wrt, reduce)
     output = _output_slot(bound)
+    if reduce != "none":
+        _check_singles(bound, _targets(bound, tuple(tangents or {})), "tangents", reduce)
+        _check_lists(bound, tangents or {}, reduce)
     bound, seeds = with_tangents(bound, tangents or {})
 
     def walks(walk: Walk, tangents: Seeds) -> list[SlotNumbers]:
@@ -223,8 +255,8 @@ def hvp(
         products = walk.pull_tangents(tangents)
         return [[walk.values[output]], pick(adjoints, targets.slots), pick(products, targets.slots)]
 
-    entries = at_points(bound, seeds, targets.slots, walks, checkpoint)
     n = len(targets.names)
+    entries = _entries(bound, seeds, targets.slots, walks, [False] * (1 + 2 * n), reduce, checkpoint)
     value = collapse_constants(bound, [output], entries)[0]
     return Product(value, targets.table(entries[1 : 1 + n]), targets.table(entries[1 + n :]))
 
@@ -345,8 +377,10 @@ class _Targets(NamedTuple):
     places: Mapping[str, int]
     slots: Ints
 
-    def table(self, entries: Floats) -> Table:
+    def table(self, entries: Entries) -> Table:
         """The gradient table with these entries."""
+        if isinstance(entries, list):
+            return Gradients(dict(zip(self.names, entries, strict=True)))
         return Gradients.of(self.places, entries)
 
 
@@ -366,6 +400,42 @@ def _named_targets(bound: Bound) -> _Targets:
         return _Targets(graph.names, graph.index, bound.tape.slot.copy())  # writable, as the kernels are compiled for
     places, positions = graph.named
     return _Targets(graph.names, places, bound.tape.slot[positions])
+
+
+def _second_targets(bound: Bound, wrt: Sequence[str] | None, reduce: Reduce) -> _Targets:
+    """The nodes that a second derivative is taken by. Raises UnknownNode, and InvalidNode for a list that is reduced."""
+    targets = _targets(bound, bound.graph.leaves if wrt is None else wrt)
+    if reduce == "none":
+        return targets
+    if wrt is None:
+        single = [name for name, is_list in zip(targets.names, _are_lists(bound, targets), strict=True) if not is_list]
+        return _targets(bound, single)
+    _check_singles(bound, targets, "wrt", reduce)
+    return targets
+
+
+def _are_lists(bound: Bound, targets: _Targets) -> Bools:
+    """Which targets differ from point to point, so that the reduced output has one derivative per point by them."""
+    given = np.array([not isinstance(bound.inputs.get(name, 0.0), NUMBER) for name in targets.names], np.bool_)
+    varying = dependents(bound.tape, list(bound.columns))
+    return given | np.where(targets.slots >= 0, varying[targets.slots], False)
+
+
+def _check_singles(bound: Bound, targets: _Targets, field: str, reduce: Reduce) -> None:
+    """Raise InvalidNode for the first target that differs from point to point."""
+    for k in np.flatnonzero(_are_lists(bound, targets)).tolist():
+        name = targets.names[k]
+        detail = f"{quote(name)} differs from point to point; the second derivatives of a {reduce} are taken by single numbers"
+        raise InvalidNode(detail, (field, name if field == "tangents" else k))
+
+
+def _check_lists(bound: Bound, tangents: Mapping[str, Seed], reduce: Reduce) -> None:
+    """Raise ShapeMismatch for a list of tangents of something that is one number."""
+    targets = _targets(bound, tuple(tangents))
+    for name, is_list in zip(targets.names, _are_lists(bound, targets), strict=True):
+        if not is_list and not isinstance(tangents[name], NUMBER):
+            detail = f"there is a list of tangents for {quote(name)}, which is one number in the {reduce} over the points"
+            raise ShapeMismatch(detail, ("tangents", name))
 
 
 def _output_slot(bound: Bound) -> int:
@@ -412,8 +482,10 @@ def _column(entry: Any) -> Column:
     return entry if isinstance(entry, np.ndarray) else float(entry)
 
 
-def collapse_constants(bound: Bound, slots: Sequence[int] | Ints, values: Floats) -> list[Column]:
+def collapse_constants(bound: Bound, slots: Sequence[int] | Ints, values: Entries) -> list[Column]:
     """Return the values of these slots, each that depends on no list as one number and not as a column."""
+    if isinstance(values, list):
+        return values[: len(slots)]
     if bound.points is None:
         return values[: len(slots)].tolist()  # type: ignore[no-any-return]  # floats
     if not bound.points:
@@ -422,72 +494,16 @@ def collapse_constants(bound: Bound, slots: Sequence[int] | Ints, values: Floats
     return [value if slot >= 0 and varying[slot] else float(value[0]) for slot, value in zip(slots, values, strict=False)]
 
 
-# --- points
-
-
-def at_points(
-    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Walks, checkpoint: Checkpoint = never
-) -> Floats:
-    """Return what `walks` computes: an array of shape (n,) at one point, and (n, points) at many.
-
-    `towards` are the slots whose adjoints are used. Many points are cut into blocks for a `BatchWalk`; if a block would hold
-    only few points, each point is walked alone.
-    """
-    tape, points = bound.tape, bound.points
-    if points is None:
-        return _joined(walks(PointWalk(tape, bound.numbers, checkpoint), seeds))
-    if not points:
-        zeros = {slot: 0.0 for slot in seeds}
-        return np.empty((len(_joined(walks(PointWalk(tape, bound.numbers), zeros))), 0))
-    block = min(BLOCK_POINTS, BLOCK_NUMBERS // max(tape.slots, 1), points)
-    if block < MIN_BLOCK_POINTS:
-        return _one_by_one(bound, seeds, walks, checkpoint)
-    return _in_blocks(bound, seeds, dependents(tape, towards), walks, block, checkpoint)
-
-
-def _joined(parts: list[Any]) -> Floats:
-    return np.concatenate(parts)
-
-
-def _part(columns: Seeds, rows: slice | int) -> dict[int, Any]:
-    """The seeds at some of the points."""
-    return {slot: column[rows] if isinstance(column, np.ndarray) else column for slot, column in columns.items()}
-
-
-def _one_by_one(bound: Bound, seeds: Seeds, walks: Walks, checkpoint: Checkpoint) -> Floats:
-    points = []
-    for k in range(bound.points or 0):
-        checkpoint()
-        points.append(_joined(walks(PointWalk(bound.tape, bound.at(k).numbers, checkpoint), _part(seeds, k))))
-    return np.column_stack(points)
-
-
-def _in_blocks(bound: Bound, seeds: Seeds, needed: Bools, walks: Walks, block: int, checkpoint: Checkpoint) -> Floats:
-    points = bound.points or 0
-    table = np.empty((0, points))
-    for start in range(0, points, block):
-        rows = slice(start, min(start + block, points))
-        columns, here = _part(bound.columns, rows), _part(seeds, rows)
-        for careful in (False, True):
-            checkpoint()
-            walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful, checkpoint)
-            with np.errstate(all="ignore"):
-                entries = list(chain.from_iterable(walks(walk, here)))
-            if not len(table):
-                table = np.empty((len(entries), points))
-            if _store(entries, table[:, rows]):
-                break
-    return table
-
-
-def _store(entries: Sequence[Column], table: Floats) -> bool:
-    """Copy the entries into the rows of a table; return whether none is NaN.
-
-    Infinities of both signs count as NaN too, since only the sum is looked at; the second walk that follows does no harm.
-    """
-    total = 0.0
-    with np.errstate(all="ignore"):
-        for entry, row in zip(entries, table, strict=True):
-            np.add(entry, 0.0, out=row)  # which also turns -0.0, the gradient of nothing, into 0.0
-            total += np.add.reduce(row)
-    return not math.isnan(total)
+def _entries(
+    bound: Bound,
+    seeds: Seeds,
+    towards: Sequence[int] | Ints,
+    walks: Walks,
+    kept: Sequence[bool],
+    reduce: Reduce,
+    checkpoint: Checkpoint,
+) -> Entries:
+    """Return what `walks` computes. With `reduce`, each entry at many points is one number, or a column where it is `kept`."""
+    if reduce == "none" or bound.points is None:
+        return at_points(bound, seeds, towards, walks, checkpoint)
+    return summed_over_points(bound, seeds, towards, walks, np.array(kept, np.bool_), reduce == "mean", checkpoint)

@@ -293,8 +293,8 @@ def matrices() -> Iterator[Row]:
     began = time.perf_counter()
     theirs = compiled(jnp.asarray(leaves)).block_until_ready()
     took = time.perf_counter() - began
-    ours = transforms.jacobian(wide).jacobian
-    matrix = np.array([[ours[f"v{k}"][f"v{i}"] for i in range(200)] for k in range(800, 1000)])
+    rows = transforms.jacobian(wide).jacobian
+    matrix = np.array([[rows[f"v{k}"][f"v{i}"] for i in range(200)] for k in range(800, 1000)])
     np.testing.assert_allclose(matrix, theirs, rtol=CLOSE, atol=CLOSE)
     point = jnp.asarray(leaves)
     contestants = {

@@ -10,8 +10,8 @@ from app.engine import drawing, transforms
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
+from app.engine.points import BLOCK_POINTS
 from app.engine.text import parse
-from app.engine.transforms import BLOCK_POINTS
 
 POINTS = 3 * BLOCK_POINTS
 GRAPH = parse("a = sin(x)*y; a*x + y")

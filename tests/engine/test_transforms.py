@@ -19,10 +19,10 @@ from app.engine.binding import Seed
 from app.engine.errors import InvalidNode, ShapeMismatch, UnboundInput, UnknownNode
 from app.engine.gradients import Gradients
 from app.engine.graph import Graph, Node
+from app.engine.points import BLOCK_POINTS
 from app.engine.primitives import OPCODE, PRIMITIVES
 from app.engine.text import parse
 from app.engine.transforms import (
-    BLOCK_POINTS,
     agrees,
     backward,
     check_gradients,
@@ -228,7 +228,7 @@ def test_a_jacobian_takes_one_walk_for_each_of_the_fewer(monkeypatch: pytest.Mon
             walks.extend(["pull"] * len(outputs))
             return super().pull_each(outputs, slots)
 
-    monkeypatch.setattr(transforms, "PointWalk", Counted)
+    monkeypatch.setattr("app.engine.points.PointWalk", Counted)
     nodes = parse("a = x*y; b = a*z; c = b + x; d = a*c; d").nodes
     for wrt, outputs, want in (
         (["x"], ("a", "b", "c", "d"), ["push"]),

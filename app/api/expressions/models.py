@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SkipValidation
 
 from app.api.expressions.expression import Expression, ExpressionGraph
+from app.engine.points import Reduce
 from app.service.models import ABSENT, Floats, Items, NamedItems, Numbers, RequestModel, ResponseModel
 
 Bindings = Annotated[
@@ -26,10 +27,22 @@ class ExpressionRequest(RequestModel):
     )
 
 
-class ForwardRequest(ExpressionRequest):
+class ReducibleRequest(ExpressionRequest):
+    """An expression whose sum or mean over the points may be asked for."""
+
+    reduce: Reduce = Field(
+        "none",
+        description="With lists in `inputs`, evaluate and differentiate the sum or the mean over the points: the value is one "
+        "number, and so is the derivative by every node that is one number for all points; by a list it remains a list. Second "
+        "derivatives are then taken by single numbers only. Each sum is rounded once, so it does not depend on the order of "
+        "the points.",
+    )
+
+
+class ForwardRequest(ReducibleRequest):
     """An expression to evaluate."""
 
-    values: bool = Field(False, description="Whether to include the value of every node")
+    values: bool = Field(False, description="Whether to include the value of every node, at each point if there are several")
 
 
 class BackwardRequest(ForwardRequest):
@@ -41,26 +54,26 @@ class BackwardRequest(ForwardRequest):
     cotangent: Numbers = Field(1.0, description="The factor of all gradients")
 
 
-class JvpRequest(ExpressionRequest):
+class JvpRequest(ReducibleRequest):
     """An expression to differentiate along a direction."""
 
     tangents: Tangents = Field(default_factory=dict)
 
 
-class HessianRequest(ExpressionRequest):
+class HessianRequest(ReducibleRequest):
     """An expression to differentiate twice."""
 
     wrt: ByLeaves = None
 
 
-class JacobianRequest(ExpressionRequest):
+class JacobianRequest(ReducibleRequest):
     """An expression with several outputs."""
 
     wrt: ByLeaves = None
     outputs: Items[str] | None = Field(None, description="The ids of the outputs; for text, names that it assigns")
 
 
-class HvpRequest(ExpressionRequest):
+class HvpRequest(ReducibleRequest):
     """An expression whose Hessian is multiplied by a direction."""
 
     wrt: ByLeaves = None

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from app.api.expressions.models import ExpressionRequest, NonFiniteNumber
+from app.api.expressions.models import ExpressionRequest, NonFiniteNumber, ReducibleRequest
 from app.engine.binding import Column, Seed
 from app.engine.errors import NonFinite, Place
 from app.engine.faults import Fault, Quantity, explain, number_text
 from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph
+from app.engine.points import Reduce
 
 MAX_LISTED = 20
 """How many null numbers a response lists."""
@@ -28,6 +29,7 @@ class ResponseNumbers:
 
     def __init__(self, request: ExpressionRequest, graph: Graph, checkpoint: Callable[[], None]) -> None:
         self.inputs = request.inputs
+        self.reduce: Reduce = request.reduce if isinstance(request, ReducibleRequest) else "none"
         self.graph = graph
         self.checkpoint = checkpoint
         self.allow_null = request.nonfinite == "null"
@@ -48,9 +50,8 @@ class ResponseNumbers:
     ) -> dict[str, Written]:
         """A table of numbers by node. `seeds` and `output` are as in `engine.faults.explain`."""
         plain: Any = columns.copy() if isinstance(columns, Gradients) else dict(columns)
-        # A sum is finite only if all its terms are, and it is a float only if they are.
-        if isinstance(next(iter(plain.values()), None), float) and isinstance(total := sum(plain.values()), float):
-            if math.isfinite(total):
+        if set(map(type, plain.values())) <= {float}:
+            if math.isfinite(sum(plain.values())):  # a sum is finite only if all its terms are
                 return plain  # type: ignore[no-any-return]  # floats by id
         elif all(map(_is_finite, plain.values())):
             return plain  # type: ignore[no-any-return]  # floats and arrays by id
@@ -58,18 +59,20 @@ class ResponseNumbers:
         def fault(node: str) -> Callable[[float, int | None], NonFinite]:
             def explained(number: float, point: int | None) -> NonFinite:
                 found = Fault(quantity, node, number, point, output)
-                return explain(self.graph, self.inputs, found, seeds, checkpoint=self.checkpoint)
+                return explain(self.graph, self.inputs, found, seeds, reduce=self.reduce, checkpoint=self.checkpoint)
 
             return explained
 
         return {node: self._with_nulls(quantity, node, column, fault(node)) for node, column in plain.items()}
 
-    def tables(self, quantity: Quantity, tables: Tables[str, Column], explained: Callable[[str], dict[str, Any]]) -> Any:
-        """A table of numbers for each row. If all are finite, they stay one array until they are written.
+    def tables(
+        self, quantity: Quantity, tables: Mapping[str, Mapping[str, Column]], explained: Callable[[str], dict[str, Any]]
+    ) -> Any:
+        """A table of numbers for each row. If all are in one array and finite, they stay there until they are written.
 
         `explained` gives the `seeds` and `output` of a row, as in `table`.
         """
-        if tables.is_finite():
+        if isinstance(tables, Tables) and tables.is_finite():
             return tables
         return {row: self.table(quantity, table, **explained(row)) for row, table in tables.items()}
 

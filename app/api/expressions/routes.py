@@ -53,10 +53,13 @@ def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
     At many points every gradient is a list with one entry per point. A node that the output does not depend on has gradient 0.
     """
     graph = graph_of(request.expression, job)
-    wanted = len(graph.names if request.wrt is None else request.wrt)
+    wanted = graph.names if request.wrt is None else request.wrt
     points = (("inputs", request.inputs), ("cotangent", {"": request.cotangent}))
-    work.check(job, graph, 2 + request.values, 1 + wanted + request.values * len(graph.nodes), *points)
-    result = transforms.backward(graph, request.inputs, request.wrt, request.cotangent, checkpoint=job.check)
+    sums = work.count_sums(request, graph, 1, wanted)
+    work.check(job, graph, 2 + request.values, 1 + len(wanted) + request.values * len(graph.nodes), *points, sums=sums)
+    result = transforms.backward(
+        graph, request.inputs, request.wrt, request.cotangent, reduce=request.reduce, checkpoint=job.check
+    )
     numbers = ResponseNumbers(request, graph, job.check)
     value = numbers.one(Quantity.VALUE, result.value)
     gradients = numbers.table(Quantity.GRADIENT, result.gradients, seeds={graph.output: request.cotangent})
@@ -72,12 +75,17 @@ def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
 def forward(request: ForwardRequest, job: Job) -> ForwardResponse:
     """`value = f(inputs)`. With lists in `inputs`, f is evaluated at each point, and `value` is a list of that length."""
     graph = graph_of(request.expression, job)
-    work.check(job, graph, 1, 1 + request.values * len(graph.nodes), ("inputs", request.inputs))
+    sums, apart = work.count_sums(request, graph, 1), request.values and request.reduce != "none"
+    work.check(job, graph, 1 + apart, 1 + request.values * len(graph.nodes), ("inputs", request.inputs), sums=sums)
     numbers = ResponseNumbers(request, graph, job.check)
-    columns = transforms.evaluate(graph, request.inputs, everything=request.values, checkpoint=job.check)
+    columns = transforms.evaluate(graph, request.inputs, reduce=request.reduce, everything=request.values, checkpoint=job.check)
     table = numbers.table(Quantity.VALUE, columns)
     values: dict[str, Any] = {"values": table} if request.values else {}
-    return ForwardResponse(output=graph.output, value=table[graph.output], **values, **numbers.fields)
+    value = table[graph.output]
+    if apart:  # the values of the nodes are those at each point
+        outputs = transforms.evaluate(graph, request.inputs, reduce=request.reduce, checkpoint=job.check)
+        value = numbers.one(Quantity.VALUE, outputs[graph.output])
+    return ForwardResponse(output=graph.output, value=value, **values, **numbers.fields)
 
 
 @router.post("/jvp", summary="Derivative along a direction (forward mode)")
@@ -85,8 +93,9 @@ def forward(request: ForwardRequest, job: Job) -> ForwardResponse:
 def jvp(request: JvpRequest, job: Job) -> JvpResponse:
     """`tangent = sum over x of df/dx * tangents[x]`: a Jacobian-vector product, in one walk forward."""
     graph = graph_of(request.expression, job)
-    work.check(job, graph, 3, 2, ("inputs", request.inputs), ("tangents", request.tangents))
-    result = transforms.jvp(graph, request.inputs, request.tangents, checkpoint=job.check)
+    sums = work.count_sums(request, graph, 2)
+    work.check(job, graph, 3, 2, ("inputs", request.inputs), ("tangents", request.tangents), sums=sums)
+    result = transforms.jvp(graph, request.inputs, request.tangents, reduce=request.reduce, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     return JvpResponse(
         output=graph.output,
@@ -105,9 +114,11 @@ def jacobian(request: JacobianRequest, job: Job) -> JacobianResponse:
     the request's `outputs`, a graph in its own.
     """
     graph = with_outputs(graph_of(request.expression, job, several=True), request.outputs)
-    n, m = len(graph.leaves if request.wrt is None else request.wrt), len(graph.outputs)
-    work.check(job, graph, 2 + min(n, m), m * (n + 1), ("inputs", request.inputs))
-    result = transforms.jacobian(graph, request.inputs, request.wrt, checkpoint=job.check)
+    wanted = graph.leaves if request.wrt is None else request.wrt
+    n, m = len(wanted), len(graph.outputs)
+    sums = work.count_sums(request, graph, m, wanted)
+    work.check(job, graph, 2 + min(n, m), m * (n + 1), ("inputs", request.inputs), sums=sums)
+    result = transforms.jacobian(graph, request.inputs, request.wrt, reduce=request.reduce, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     values = numbers.table(Quantity.VALUE, result.values)
     rows = numbers.tables(Quantity.GRADIENT, result.jacobian, lambda f: {"output": f, "seeds": {f: 1.0}})
@@ -120,8 +131,9 @@ def hessian(request: HessianRequest, job: Job) -> HessianResponse:
     """`hessian[x][y] = d2f/dxdy`, exact: an n by n table for n nodes in `wrt`. No difference quotients are involved."""
     graph = graph_of(request.expression, job)
     n = len(graph.leaves if request.wrt is None else request.wrt)
-    work.check(job, graph, 4 + 2 * n, 1 + n + n * n, ("inputs", request.inputs))
-    result = transforms.hessian(graph, request.inputs, request.wrt, checkpoint=job.check)
+    sums = work.count_sums(request, graph, 1 + n + n * n)
+    work.check(job, graph, 4 + 2 * n, 1 + n + n * n, ("inputs", request.inputs), sums=sums)
+    result = transforms.hessian(graph, request.inputs, request.wrt, reduce=request.reduce, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     return HessianResponse(
         output=graph.output,
@@ -138,8 +150,9 @@ def hvp(request: HvpRequest, job: Job) -> HvpResponse:
     """`hvp[x] = sum over y of d2f/dxdy * tangents[y]`, exact, in one walk forward and one back. The Hessian is never formed."""
     graph = graph_of(request.expression, job)
     n = len(graph.leaves if request.wrt is None else request.wrt)
-    work.check(job, graph, 6, 1 + 2 * n, ("inputs", request.inputs), ("tangents", request.tangents))
-    result = transforms.hvp(graph, request.inputs, request.tangents, request.wrt, checkpoint=job.check)
+    sums = work.count_sums(request, graph, 1 + 2 * n)
+    work.check(job, graph, 6, 1 + 2 * n, ("inputs", request.inputs), ("tangents", request.tangents), sums=sums)
+    result = transforms.hvp(graph, request.inputs, request.tangents, request.wrt, reduce=request.reduce, checkpoint=job.check)
     numbers = ResponseNumbers(request, graph, job.check)
     return HvpResponse(
         output=graph.output,

@@ -5,7 +5,7 @@ not be far too small.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from app.service.problems import too_large
 
 if TYPE_CHECKING:
     from app.api.expressions.expression import ExpressionGraph
-    from app.api.expressions.models import ExpressionRequest
+    from app.api.expressions.models import ExpressionRequest, ReducibleRequest
 
 SECONDS_PER_CHARACTER = 1.5e-6
 """One character of a text, parsed."""
@@ -38,6 +38,8 @@ BYTES_PER_ARGUMENT = 60
 """One argument of a node with many, connected, recorded and walked over."""
 BYTES_PER_NUMBER = 32
 """One number of a response, in an array and as text."""
+BYTES_PER_SUM = 600
+"""One number of a response that is an exact sum over points."""
 BYTES_PER_ROW = 600
 """One node or edge of a drawing, as objects and as text."""
 
@@ -131,7 +133,24 @@ def check_arguments(count: int, job: Job, path: Place) -> None:
     job.reserve_more(BYTES_PER_ARGUMENT * count)
 
 
-def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given], rows: int = 0) -> None:
+def count_sums(request: "ReducibleRequest", graph: Graph, numbers: int, wrt: Sequence[str] | None = None) -> int:
+    """How many numbers of a response are sums or means over the points.
+
+    Args:
+        request: says whether there are any.
+        graph: what is differentiated.
+        numbers: how many numbers the response has, or, with `wrt`, how many outputs.
+        wrt: the nodes that each output is differentiated by; by those that are lists, it has one derivative per point.
+    """
+    if request.reduce == "none":
+        return 0
+    if wrt is None:
+        return numbers
+    leaves, lists = set(graph.leaves), {name for name, given in request.inputs.items() if isinstance(given, np.ndarray)}
+    return numbers * (1 + sum(name in leaves and name not in lists for name in wrt))
+
+
+def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given], rows: int = 0, sums: int = 0) -> None:
     """Raise Problem where a computation exceeds a limit, else hold the memory that it takes.
 
     Args:
@@ -141,6 +160,7 @@ def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str,
         numbers: how many numbers the response has per point.
         fields: the names of the request's fields whose lists are points, and their numbers by name.
         rows: how many objects the response has, such as the nodes and edges of a drawing.
+        sums: how many of the numbers are sums over the points, and so one for all of them.
     """
     points = _check_points(job, fields)
     nodes = len(graph.nodes)
@@ -149,9 +169,10 @@ def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str,
     if work > job.settings.max_work:
         detail = f"{nodes:,} nodes, {points:,} points and {passes:,} passes are {work:,} steps of work"
         raise too_large(detail, job.settings.max_work, "max_work")
-    check_numbers(job, numbers * points)
+    total = (numbers - sums) * points + sums
+    check_numbers(job, total)
     if job.share is not None:  # as `reserve` asks too; so small requests, which are followed most, pass through fewer files
-        job.reserve(BYTES_PER_NODE * nodes + BYTES_PER_NUMBER * numbers * points + BYTES_PER_ROW * rows)
+        job.reserve(BYTES_PER_NODE * nodes + BYTES_PER_NUMBER * total + BYTES_PER_ROW * rows + BYTES_PER_SUM * sums)
 
 
 def _check_points(job: Job, fields: Iterable[tuple[str, Given]]) -> int:

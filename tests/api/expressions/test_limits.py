@@ -225,6 +225,25 @@ def test_numbers_of_all_values_and_the_output() -> None:
     assert numbers_in(answer.json()) == 3 * (1 + 4)
 
 
+REDUCED: dict[str, tuple[str, dict[str, Any], int]] = {
+    "forward with values": ("forward", {"expression": TEXT, "values": True}, 1 + 3 * 4),
+    "backward by a number and a list": ("backward", {"expression": TEXT}, 1 + 1 + 3),
+    "backward by an operation": ("backward", {"expression": "p = x*y; p + x", "wrt": ["p"]}, 1 + 3),
+    "jvp": ("jvp", {"expression": TEXT, "tangents": {"y": 1}}, 2),
+    "jacobian": ("jacobian", {"expression": TWO_TEXT, **BOTH}, 2 + 2 * (1 + 3)),
+    "hessian": ("hessian", {"expression": TEXT, "wrt": ["y"]}, 1 + 1 + 1),
+    "hvp": ("hvp", {"expression": TEXT, "tangents": {"y": 1}, "wrt": ["y"]}, 1 + 1 + 1),
+}
+"""(endpoint, request, numbers of its response), where x is a list of three and y a number."""
+
+
+@pytest.mark.parametrize(("route", "body", "numbers"), REDUCED.values(), ids=REDUCED)
+def test_numbers_of_a_sum_over_points(route: str, body: dict[str, Any], numbers: int) -> None:
+    request = {"inputs": {"x": [1, 2, 3], "y": 2}, "reduce": "sum", **body}
+    answer = assert_held(AtLimit(route, request, "max_numbers", numbers))
+    assert numbers_in(answer.json()) <= numbers
+
+
 @pytest.mark.parametrize(
     ("nodes", "inputs", "numbers"),
     [

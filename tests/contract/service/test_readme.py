@@ -38,7 +38,7 @@ def test_request_gets_the_response_that_is_shown(client: httpx.Client, path: str
 
 
 def test_every_curl_command_is_found() -> None:
-    assert len(REQUESTS) == README.count("curl -s localhost:8000") == 5
+    assert len(REQUESTS) == README.count("curl -s localhost:8000") == 6
 
 
 def test_table_of_primitives_matches_the_code() -> None:
