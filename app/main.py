@@ -12,6 +12,7 @@ from app.api import docs, errors, operations
 from app.api.expressions import routes as expressions
 from app.api.networks import datasets
 from app.api.networks import routes as networks
+from app.api.solvers import routes as solvers
 from app.service import problems
 from app.service.keys import Keys
 from app.service.lifecycle import serving
@@ -51,7 +52,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     problems.install(app)
     errors.install(app)
-    for router in (expressions.router, networks.router, datasets.router, datasets.computations, operations.router, docs.router):
+    computations = (expressions.router, networks.router, datasets.computations, solvers.router)
+    for router in (*computations, datasets.router, operations.router, docs.router):
         app.include_router(router)
     docs.extend_openapi(app, keys, settings.root_path)
     return app

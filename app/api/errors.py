@@ -14,6 +14,7 @@ from app.engine.errors import EngineError, Place
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.service import problems
 from app.service.problems import Problem, problem_at
+from app.solvers.errors import InvalidArgument, MissingData
 
 KIND_OF: dict[type[EngineError], str] = {
     errors.UnknownNode: "unknown-node",
@@ -26,6 +27,8 @@ KIND_OF: dict[type[EngineError], str] = {
     errors.UnboundInput: "unbound-input",
     errors.ShapeMismatch: "shape-mismatch",
     errors.NonFinite: "non-finite",
+    InvalidArgument: "invalid-request",
+    MissingData: "unbound-input",
     InvalidNetwork: "invalid-request",
     NetworkMismatch: "shape-mismatch",
 }
@@ -63,21 +66,26 @@ OF_THE_EXPRESSION = ("nodes", "output", "outputs")
 """Places that are parts of the expression itself; all others are fields of the request."""
 
 
-def problem_for(error: EngineError, expression: object, path: Place = ("expression",)) -> Problem:
-    """The problem for an error about an expression that stands at `path` in the request, as text or as a graph."""
+def problem_for(
+    error: EngineError, expression: object, path: Place = ("expression",), *, nulls_allowed: bool = True
+) -> Problem:
+    """The problem for an error about an expression that stands at `path` in the request, as text or as a graph.
+
+    `nulls_allowed` says that the request may ask for null in place of a number that is not finite.
+    """
     is_text = isinstance(expression, str)
     place = error.place
     if error.line is not None or (is_text and place[:1] and place[0] in OF_THE_EXPRESSION):
         place = path
     elif place[:1] and place[0] in OF_THE_EXPRESSION:
         place = (*path, *place)
-    return problem_at(KIND_OF[type(error)], place, error.detail + _advice(error, is_text))
+    return problem_at(KIND_OF[type(error)], place, error.detail + _advice(error, is_text, nulls_allowed))
 
 
-def _advice(error: EngineError, is_text: bool) -> str:
+def _advice(error: EngineError, is_text: bool, nulls_allowed: bool) -> str:
     if isinstance(error, errors.UnboundInput):
         return '; add it to "inputs"' + ("" if is_text else ' or give the node "data"')
-    if isinstance(error, errors.NonFinite):
+    if isinstance(error, errors.NonFinite) and nulls_allowed:
         return '; with "nonfinite": "null" the response has null in its place'
     if isinstance(error, errors.UnknownPrimitive) and "Did you mean" not in error.detail and "It is called" not in error.detail:
         return " GET /v1/primitives lists them."
@@ -108,7 +116,7 @@ def install(app: FastAPI) -> None:
 
 async def _answer_engine_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, EngineError)
-    expression = getattr(getattr(request.state, "model", None), "expression", None)
-    problem = problem_for(error, expression)
+    model = getattr(request.state, "model", None)
+    problem = problem_for(error, getattr(model, "expression", None), nulls_allowed=hasattr(model, "nonfinite"))
     request.state.facts["problem"] = problem.kind.name
     return problems.response(problem)

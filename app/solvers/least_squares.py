@@ -37,7 +37,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 class Problem:
     """What is minimised: the sum of scale**2 * rho(weight * (target - f)**2 / scale**2).
 
-    `target` and `weights` have shape (rows,); `lower` and `upper` have shape (parameters,) and may be infinite. `loss` is SciPy's
+    `target` and `weights` have shape (rows,), `lower` and `upper` (parameters,); bounds may be infinite. `loss` is SciPy's
     name for rho, and `scale` its `f_scale`.
     """
 
@@ -96,7 +96,7 @@ def minimize(
     """
     root = np.sqrt(problem.weights)
     unit = float(np.sqrt(np.mean((root * (problem.curve.at(start)[0] - problem.target)) ** 2))) or 1.0
-    counter = _Counter(max_iterations, progress, unit)
+    counter = _Counter(problem, max_iterations, progress)
 
     def residuals(point: Floats) -> Floats:
         values, slopes = problem.curve.at(point)
@@ -137,10 +137,10 @@ def minimize(
 class _Counter:
     """Counts iterations, reports each, and stops after the last."""
 
-    def __init__(self, last: int | None, progress: Progress | None, unit: float) -> None:
+    def __init__(self, problem: Problem, last: int | None, progress: Progress | None) -> None:
+        self.problem = problem
         self.last = last
         self.progress = progress
-        self.unit = unit
         self.count = 0
         self.stopped = False
 
@@ -148,13 +148,21 @@ class _Counter:
         self.count += 1
         try:
             if self.progress is not None:
-                gradient = float(np.linalg.norm(intermediate_result.grad))
-                self.progress(self.count, 2.0 * self.unit**2 * float(intermediate_result.cost), 2.0 * self.unit**2 * gradient)
+                self.progress(self.count, *self._state(intermediate_result.x))
             if self.last is not None and self.count >= self.last:
                 raise StopIteration
         except StopIteration:
             self.stopped = True
             raise
+
+    def _state(self, point: Floats) -> tuple[float, float]:
+        """The sum that is minimised, and the norm of its gradient."""
+        problem = self.problem
+        values, jacobian = problem.curve.at(point)  # which has just been evaluated
+        residuals = problem.target - values
+        slope = rho(problem.loss, problem.weights * residuals**2 / problem.scale**2)[1]
+        gradient = 2.0 * (problem.weights * slope * residuals) @ jacobian
+        return cost_of(problem, residuals), float(np.linalg.norm(gradient))
 
 
 def _cosines(problem: Problem, point: Floats) -> Floats:
@@ -199,7 +207,8 @@ def _polished(problem: Problem, start: Minimum) -> Minimum:
     With J = QR and the curvature S, the sum over the rows of weight * residual * (Hessian of f), a step is the solution of
     (R'R - S) step = R'Q'r: R step = (I - R'^-1 S R^-1)^-1 Q'r. Neither J'J is formed, nor is J'r, whose terms cancel.
     """
-    root, free, point = np.sqrt(problem.weights), start.free, start.point.copy()
+    root, point = np.sqrt(problem.weights), start.point.copy()
+    free = start.free & problem.curve.at(point)[1].any(axis=0)
     if not free.any():
         return start
     length, inner = np.inf, None

@@ -1,0 +1,1 @@
+"""The wire of the solvers: minima, fits and the propagation of uncertainty."""

@@ -1,0 +1,187 @@
+"""Fit a curve to data: parameters with their standard errors, intervals and bands.
+
+    fit(FitProblem(graph, {"x": [...], "y": [...]}, "y", {"b1": Parameter(500), "b2": Parameter(1e-4)}))
+
+All derivatives are exact. What cannot be known, such as the standard error of a parameter at its bound, is NaN, and `message`
+says why.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.engine.errors import NonFinite, quote
+from app.engine.faults import Fault, Quantity, explain
+from app.engine.interruption import Checkpoint, never
+from app.solvers.curve import Floats
+from app.solvers.fit_problem import FitProblem, problem_of
+from app.solvers.least_squares import Minimum, Problem, Progress, minimize
+from app.solvers.predictions import Derived, Predictions, derived_quantities, predictions
+from app.solvers.profile import profile_interval
+from app.solvers.statistics import Quality, Spread, influence, quality, quantile, spread
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A fit. Numbers that do not exist are NaN.
+
+    `covariance` and `correlation` have shape (parameters, parameters), in the order of the parameters; `residuals` are observed
+    minus fitted, unweighted; `influence` is the derivative of each parameter by each row of the target.
+    """
+
+    parameters: dict[str, float]
+    standard_errors: dict[str, float]
+    intervals: dict[str, Interval] | None
+    covariance: Floats
+    correlation: Floats
+    quality: Quality
+    degrees_of_freedom: int
+    residuals: Floats
+    derived: dict[str, Derived]
+    predictions: Predictions | None
+    influence: dict[str, Floats] | None
+    iterations: int
+    evaluations: int
+    converged: bool
+    message: str
+
+
+def fit(given: FitProblem, *, progress: Progress | None = None, checkpoint: Checkpoint = never) -> Fit:
+    """Fit a curve by least squares, or by a robust loss.
+
+    `progress` is called after each iteration, and may raise StopIteration to end the search with the best point so far.
+
+    Raises: MissingData and UnknownNode for names that stand for nothing; ShapeMismatch for columns of unlike length, or fewer
+    rows than parameters; InvalidArgument for sigma, weights and bounds that cannot be; NonFinite for a start without a value.
+    """
+    with np.errstate(all="ignore"):
+        return _fit(given, progress, checkpoint)
+
+
+def _fit(given: FitProblem, progress: Progress | None, checkpoint: Checkpoint) -> Fit:
+    problem, free, fixed = problem_of(given, checkpoint)
+    minimum = _best(given, problem, free, progress)
+    found = spread(problem, minimum, given.absolute_sigma)
+    t = quantile(given.level, found.degrees_of_freedom)
+    point = _in_order(given, minimum.point, free, fixed)
+    names, order = list(given.parameters), [list(given.parameters).index(name) for name in free]
+    covariance = np.full((len(names), len(names)), np.nan)
+    covariance[np.ix_(order, order)] = found.covariance
+    errors = np.sqrt(np.diag(covariance))
+    correlation = np.clip(covariance / np.outer(errors, errors), -1.0, 1.0)
+    np.fill_diagonal(correlation, np.where(np.isfinite(np.diag(correlation)), 1.0, np.nan))
+    return Fit(
+        parameters=point,
+        standard_errors=dict(zip(names, errors.tolist(), strict=True)),
+        intervals=_intervals(given, problem, minimum, found, t),
+        covariance=covariance,
+        correlation=correlation,
+        quality=quality(problem, minimum, found),
+        degrees_of_freedom=found.degrees_of_freedom,
+        residuals=minimum.residuals,
+        derived=derived_quantities(given, free, point, found),
+        predictions=predictions(given, problem, minimum, found, t),
+        influence=_influence(given, problem, minimum, free),
+        iterations=minimum.iterations,
+        evaluations=problem.curve.evaluations,
+        converged=minimum.converged,
+        message=_message(given, minimum, found, free, fixed),
+    )
+
+
+def _best(given: FitProblem, problem: Problem, free: list[str], progress: Progress | None) -> Minimum:
+    """The best of the minima from all starts."""
+    start = np.array([given.parameters[name].start for name in free])
+    _check_start(given, problem, start)
+    best = minimize(problem, start, given.max_iterations, progress)
+    for other in _further_starts(given, problem, start):
+        values, slopes = problem.curve.at(other)
+        if np.isfinite(values).all() and np.isfinite(slopes).all():
+            found = minimize(problem, other, given.max_iterations, progress)
+            best = found if (found.cost, not found.converged) < (best.cost, not best.converged) else best
+    return best
+
+
+def _further_starts(given: FitProblem, problem: Problem, start: Floats) -> list[Floats]:
+    """Starts drawn within the bounds; where one is infinite, around the given start, by its size."""
+    rng = np.random.default_rng(given.seed)
+    drawn = []
+    for _ in range(given.starts - 1):
+        unit, normal = rng.random(len(start)), rng.standard_normal(len(start))
+        with np.errstate(all="ignore"):
+            within = problem.lower + unit * (problem.upper - problem.lower)
+        around = start + normal * np.where(start == 0.0, 1.0, np.abs(start))
+        point = np.where(np.isfinite(within), within, around)
+        drawn.append(np.clip(point, problem.lower, problem.upper))
+    return drawn
+
+
+def _check_start(given: FitProblem, problem: Problem, start: Floats) -> None:
+    """Raise NonFinite if the curve, or a derivative of it, is not finite at the start."""
+    curve = problem.curve
+    values, slopes = curve.at(start)
+    if np.isfinite(values).all() and np.isfinite(slopes).all():
+        return
+    inputs = {**curve.columns, **dict(zip(curve.names, start.tolist(), strict=True))}
+    many = any(isinstance(column, np.ndarray) for column in curve.columns.values())
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        fault = Fault(Quantity.VALUE, given.graph.output, float(values[row]), row if many else None)
+    else:
+        row, k = np.argwhere(~np.isfinite(slopes))[0].tolist()
+        fault = Fault(Quantity.GRADIENT, curve.names[k], float(slopes[row, k]), row if many else None)
+    error = explain(given.graph, inputs, fault)
+    raise NonFinite(f"at the start of the parameters, {error.detail}", error.place)
+
+
+def _in_order(given: FitProblem, point: Floats, free: list[str], fixed: dict[str, float]) -> dict[str, float]:
+    """All parameters, in the order in which they are given."""
+    found = {**fixed, **dict(zip(free, point.tolist(), strict=True))}
+    return {name: found[name] for name in given.parameters}
+
+
+def _intervals(given: FitProblem, problem: Problem, minimum: Minimum, found: Spread, t: float) -> dict[str, Interval] | None:
+    """The interval of each parameter; NaN for one that has none."""
+    if given.intervals == "none":
+        return None
+    errors = np.sqrt(np.diag(found.covariance))
+    ends: dict[str, Interval] = {name: (math.nan, math.nan) for name in given.parameters}
+    for k, name in enumerate(problem.curve.names):
+        if given.intervals == "profile":
+            ends[name] = profile_interval(problem, minimum, found, k, t)
+        else:
+            ends[name] = float(minimum.point[k] - t * errors[k]), float(minimum.point[k] + t * errors[k])
+    return ends
+
+
+def _influence(given: FitProblem, problem: Problem, minimum: Minimum, free: list[str]) -> dict[str, Floats] | None:
+    if not given.influence:
+        return None
+    rows = dict(zip(free, influence(problem, minimum), strict=True))
+    return {name: rows.get(name, np.zeros(problem.curve.rows)) for name in given.parameters}
+
+
+def _message(given: FitProblem, minimum: Minimum, found: Spread, free: list[str], fixed: dict[str, float]) -> str:
+    """In words: how the search ended, and which numbers do not exist."""
+    ended = (
+        "The sum of squares is at a minimum."
+        if minimum.converged
+        else "The search ended before a minimum was reached; the best point so far is given."
+    )
+    parts = [ended]
+    for k, name in enumerate(free):
+        if not minimum.free[k]:
+            side = "lower" if minimum.point[k] <= given.parameters[name].lower else "upper"
+            parts.append(f"{quote(name)} is at its {side} bound, so it has no standard error.")
+    if fixed:
+        parts.append(f"Held at equal bounds: {', '.join(map(quote, fixed))}.")
+    unknown = [name for k, name in enumerate(free) if minimum.free[k] and not found.known[k]]
+    if unknown:
+        listed = ", ".join(map(quote, unknown))
+        parts.append(f"The data do not determine {listed}: the Jacobian has not full rank, so there are no standard errors.")
+    if found.degrees_of_freedom <= 0 and not given.absolute_sigma:
+        parts.append("There are as many parameters as rows: with no degrees of freedom, nothing can be said of their errors.")
+    return " ".join(parts)

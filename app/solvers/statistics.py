@@ -1,0 +1,142 @@
+"""What the Jacobian at a fit says of its parameters: covariance, intervals, bands, and how the residuals are spread."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from app.solvers.curve import Floats
+from app.solvers.least_squares import RANK_TOLERANCE, Bools, Minimum, Problem, rho
+
+EPSILON = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The covariance of the parameters, s**2 (J'WJ)^-1, as `variance * factor @ factor.T`.
+
+    `factor` has shape (parameters, rank), with rows of zeros for parameters at a bound. `null` has shape (parameters, n) and
+    spans the directions in which the fit does not change. `known` says which parameters have a standard error. `variance` is
+    NaN if there are no degrees of freedom to estimate it.
+    """
+
+    factor: Floats
+    null: Floats
+    known: Bools
+    variance: float
+    degrees_of_freedom: int
+
+    @property
+    def covariance(self) -> Floats:
+        """The covariance matrix, NaN where a parameter has none."""
+        found = self.variance * (self.factor @ self.factor.T)
+        found[~self.known, :] = np.nan
+        found[:, ~self.known] = np.nan
+        return found
+
+    def deviation(self, gradient: Floats) -> Floats:
+        """The standard deviation of quantities with these gradients, shape (n, parameters), by the delta method.
+
+        NaN for a quantity that depends on a direction in which the fit does not change.
+        """
+        found = math.sqrt(self.variance) * np.linalg.norm(gradient @ self.factor, axis=1)
+        along, size = np.abs(gradient @ self.null).sum(axis=1), np.abs(gradient) @ np.abs(self.null).sum(axis=1)
+        return np.where(along > 1e-8 * size, np.nan, found)
+
+
+def spread(problem: Problem, minimum: Minimum, absolute: bool) -> Spread:
+    """The covariance at a minimum. With `absolute`, weights are 1/sigma**2 for known sigma, and the variance is 1.
+
+    For a robust loss, J'WJ is the approximation of the second derivatives that SciPy's `least_squares` uses, and the variance
+    is that of the minimised sum, as in SciPy's `curve_fit`.
+    """
+    z = problem.weights * minimum.residuals**2 / problem.scale**2
+    _, first, second = rho(problem.loss, z)
+    root = np.sqrt(problem.weights * np.maximum(first + 2.0 * z * second, EPSILON))
+    columns = root[:, None] * problem.curve.at(minimum.point)[1][:, minimum.free]
+    sizes = np.linalg.norm(columns, axis=0)
+    sizes = np.where(sizes > 0.0, sizes, 1.0)
+    _, singular, directions = np.linalg.svd(columns / sizes, full_matrices=False)
+    kept = singular > RANK_TOLERANCE * max(columns.shape) * singular.max(initial=0.0)
+    count = len(minimum.point)
+    factor, null = np.zeros((count, int(kept.sum()))), np.zeros((count, int((~kept).sum())))
+    factor[minimum.free] = directions[kept].T / singular[kept] / sizes[:, None]
+    null[minimum.free] = directions[~kept].T
+    known = minimum.free & ~(np.abs(null) > 1e-8).any(axis=1)
+    null[minimum.free] /= sizes[:, None]
+    freedom = int(np.count_nonzero(problem.weights)) - count + int((~kept).sum())
+    variance = 1.0 if absolute else (minimum.cost / freedom if freedom > 0 else math.nan)
+    return Spread(factor, null, known, variance, freedom)
+
+
+def quantile(level: float, degrees_of_freedom: int) -> float:
+    """The two-sided quantile of Student's t distribution; NaN without degrees of freedom."""
+    return float(stats.t.ppf(0.5 + 0.5 * level, degrees_of_freedom)) if degrees_of_freedom > 0 else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How well a curve fits. NaN where a number does not exist.
+
+    `aic` and `bic` are those of R's `nls`: of the Gaussian likelihood, with one more parameter for the variance.
+    """
+
+    residual_sum_of_squares: float
+    residual_standard_deviation: float
+    r_squared: float
+    aic: float
+    bic: float
+
+
+def quality(problem: Problem, minimum: Minimum, found: Spread) -> Quality:
+    """The quality of a fit. R squared compares with the weighted mean of the target."""
+    weights, target = problem.weights, problem.target
+    used = weights > 0.0
+    count, parameters = int(used.sum()), len(minimum.point)
+    squares = math.fsum(weights * minimum.residuals**2)
+    mean = math.fsum(weights * target) / math.fsum(weights)
+    total = math.fsum(weights * (target - mean) ** 2)
+    aic = bic = math.nan
+    if squares > 0.0 and problem.loss == "linear":
+        likelihood = (
+            math.log(2.0 * math.pi) + 1.0 - math.log(count) - math.fsum(np.log(weights[used])) / count + math.log(squares)
+        )
+        aic = count * likelihood + 2.0 * (parameters + 1)
+        bic = count * likelihood + math.log(count) * (parameters + 1)
+    freedom = found.degrees_of_freedom
+    deviation = math.sqrt(minimum.cost / freedom) if freedom > 0 else math.nan
+    return Quality(squares, deviation, 1.0 - squares / total if total > 0.0 else math.nan, aic, bic)
+
+
+def influence(problem: Problem, minimum: Minimum) -> Floats:
+    """The derivative of each parameter by each row of the target, shape (parameters, rows), by implicit differentiation.
+
+    At a minimum the gradient by the free parameters is 0, and stays so: H dp = J' W dy with the Hessian H of half the sum,
+    which includes the curvature of f. NaN if H is singular; 0 for parameters at a bound.
+    """
+    free, weights, residuals = minimum.free, problem.weights, minimum.residuals
+    z = weights * residuals**2 / problem.scale**2
+    _, first, second = rho(problem.loss, z)
+    pull = weights * (first + 2.0 * z * second)
+    jacobian = problem.curve.at(minimum.point)[1][:, free]
+    curvature = problem.curve.curvature(minimum.point, weights * first * residuals)[np.ix_(free, free)]
+    hessian = jacobian.T @ (pull[:, None] * jacobian) - curvature
+    sizes = np.sqrt(np.abs(np.diag(hessian)))
+    found = np.zeros((len(minimum.point), len(residuals)))
+    try:
+        if not sizes.all():
+            raise np.linalg.LinAlgError
+        scaled = hessian / np.outer(sizes, sizes)
+        if np.linalg.cond(scaled) > 1.0 / RANK_TOLERANCE:
+            raise np.linalg.LinAlgError
+        found[free] = np.linalg.solve(scaled, (jacobian * pull[:, None]).T / sizes[:, None]) / sizes[:, None]
+    except np.linalg.LinAlgError:
+        found[free] = np.nan
+    return found
+
+
+def named(names: Sequence[str], numbers: Floats) -> dict[str, float]:
+    """Numbers by name."""
+    return dict(zip(names, numbers.tolist(), strict=True))
