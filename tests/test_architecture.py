@@ -39,19 +39,24 @@ ROOMS = {
     "app.settings": room("machine", "pydantic pydantic_settings"),
     "app.engine": room("", "numpy numba llvmlite scipy orjson msgspec"),
     "app.nn": room("engine", "numpy scipy sklearn"),
+    "app.solvers": room("engine", "numpy scipy"),
     "app.warm": room("engine nn", "numpy"),
     "app.service": room(
         "machine settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"
     ),
     "app.service.connections": room("settings service", "uvicorn"),
-    "app.api.errors": room("engine nn service", "fastapi"),
+    "app.api.errors": room("engine nn solvers service", "fastapi"),
     "app.api.expressions": room("engine service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
     "app.api.networks": room("engine nn service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"),
+    "app.api.solvers": room(
+        "engine solvers service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
+    ),
     "app.api.docs": room("service", "fastapi starlette"),
     "app.api.operations": room("app settings engine service", "fastapi pydantic"),
     "app.api": room(),
     "app.main": room(
-        "app settings warm service api.errors api.docs api.operations api.expressions api.networks", "fastapi starlette"
+        "app settings warm service api.errors api.docs api.operations api.expressions api.networks api.solvers",
+        "fastapi starlette",
     ),
     "app.__main__": room("settings service", "pydantic uvicorn"),
 }
@@ -157,7 +162,9 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
             assert top in row.libraries, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in ("app.engine", "app.nn", "app.warm")])
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if room_of(module) in ("app.engine", "app.nn", "app.solvers", "app.warm")]
+)
 def test_library_knows_no_http(module: str) -> None:
     assert not {name.partition(".")[0] for name, _ in imported(module)} & (NO_HTTP | FRAMEWORKS | {"httpx"})
 

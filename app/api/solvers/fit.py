@@ -175,9 +175,9 @@ class DerivedQuantity(ResponseModel):
 class FitPredictions(ResponseModel):
     """The curve at the rows of `predict`, with its bands."""
 
-    value: list[float]
-    confidence: list[Interval] = Field(description="Where the curve is")
-    prediction: list[Interval] = Field(description="Where a further observation is")
+    value: SkipValidation[list[float]]
+    confidence: SkipValidation[list[Interval]] = Field(description="Where the curve is")
+    prediction: SkipValidation[list[Interval]] = Field(description="Where a further observation is")
 
 
 class FitResponse(ResponseModel):
@@ -196,7 +196,7 @@ class FitResponse(ResponseModel):
     bic: NumberOrNull = Field(description="As `aic`")
     residuals: SkipValidation[list[float]] = Field(description="Observed minus fitted, unweighted")
     derived: SkipValidation[dict[str, DerivedQuantity]] = ABSENT
-    predictions: SkipValidation[FitPredictions] = ABSENT
+    predictions: FitPredictions = ABSENT
     influence: SkipValidation[dict[str, list[NumberOrNull]]] = ABSENT
     iterations: int
     evaluations: int = Field(description="How often the curve and its Jacobian were evaluated")

@@ -1,0 +1,15 @@
+library(MASS)
+options(digits=10)
+x<-c(77.6,114.9,141.1,190.8,239.9,289.0,332.8,378.4,434.8,477.3,536.8,593.1,689.1,760.0)
+y<-c(10.07,14.73,17.94,23.93,29.61,35.18,40.02,44.82,50.76,55.05,61.01,66.40,75.47,81.78)
+f<-deriv(~b1*(1-exp(-b2*x)),c("b1","b2"),function(b1,b2,x){})
+m<-nls(y~f(b1,b2,x),start=list(b1=250,b2=5e-4))
+for(k in 1:2){ print(confint(profile(m,alphamax=0.001,delta.t=sqrt(qf(1-.001,2,12))/(5*k*k))))}
+print(AIC(m),digits=14); print(BIC(m),digits=14)
+X<-c(9,14,21,28,42,57,63,70,79); Y<-c(8.93,10.8,18.59,22.33,39.35,56.11,61.73,64.62,67.08)
+g<-deriv(~a/(1+exp(b-c*X)),c("a","b","c"),function(a,b,c,X){})
+l<-nls(Y~g(a,b,c,X),start=list(a=72,b=2.6,c=0.067))
+for(k in 1:2){ pr<-profile(l,alphamax=0.001,delta.t=0.5/k); print(confint(pr)); print(confint(pr,level=.99))}
+w<-c(1,2,1,3,1,1,2,1,1,1,2,1,1,4)
+mw<-nls(y~f(b1,b2,x),start=list(b1=250,b2=5e-4),weights=w)
+print(coef(mw),digits=12); print(summary(mw)$coefficients,digits=12); print(AIC(mw),digits=14); print(BIC(mw),digits=14); print(confint(profile(mw,alphamax=.001)))
