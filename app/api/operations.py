@@ -16,7 +16,20 @@ from app.service.negotiation import JSON, Accepts
 from app.service.problems import KINDS, Problem
 from app.settings import Settings
 
-FEATURES = ["forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph", "many-points"]
+FEATURES = [
+    "forward",
+    "backward",
+    "jvp",
+    "jacobian",
+    "hessian",
+    "hvp",
+    "check",
+    "parse",
+    "graph",
+    "many-points",
+    "reduce",
+    "fit",
+]
 LIMITS = (
     "max_body_bytes",
     "max_nodes",

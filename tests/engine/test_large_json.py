@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.engine import large_json
 from app.engine.interruption import never
-from app.engine.large_json import LargeList, LargeObject, Sizes, decode, whole
+from app.engine.large_json import LargeList, LargeObject, LargeString, Sizes, decode, whole
 
 TINY = Sizes(piece=20, container=5, string=6, key=7, passed=4)
 
@@ -115,6 +115,14 @@ def test_check_stops_the_decoding(monkeypatch: pytest.MonkeyPatch, text: bytes) 
 
     with pytest.raises(TimeoutError):
         whole(decode(text, (), check))
+
+
+def test_check_stops_the_decoding_of_a_string(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large_json, "SIZES", Sizes(piece=1000, container=300, string=300, key=100, passed=1000))
+    checks: list[None] = []
+    value = LargeString(memoryview(b'"%s"' % (b"x" * 30_000)), [], lambda: checks.append(None))
+    assert value.characters() == "x" * 30_000
+    assert len(checks) >= 30, "before each piece of a thousand bytes"
 
 
 def test_pieces_that_nobody_asks_for_are_not_decoded() -> None:

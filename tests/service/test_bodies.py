@@ -493,6 +493,12 @@ NOT_JSON: list[tuple[bytes, str]] = [
 ]
 
 
+def test_message_of_a_body_that_is_not_json() -> None:
+    assert refusal(b"{'text': 'x'}").detail == (
+        "the body is not JSON: expecting property name enclosed in double quotes at line 1, column 2"
+    )
+
+
 @pytest.mark.parametrize("padding", [b"", b" " * 1000], ids=["short", "scanned"])
 @pytest.mark.parametrize(("body", "detail"), NOT_JSON, ids=[repr(body[:30]) for body, _ in NOT_JSON])
 def test_body_that_is_not_json(body: bytes, detail: str, padding: bytes) -> None:

@@ -256,6 +256,7 @@ def test_address_has_a_limited_number_of_connections(
         assert (third.ended, other.ended) == (ended, None)
         if ended:
             assert third.written.startswith(b"HTTP/1.1 429 Too Many Requests")
+            assert b"One address has too many connections." in third.written
             assert b"AUTODIFF_MAX_CONNECTIONS_PER_CLIENT" in third.written
         await settle()
         server.made[0][1].abort()

@@ -186,7 +186,7 @@ def test_drain_brings_deadlines_forward(shutdown_s: float, is_stopping: bool) ->
         execution.drain()
         assert execution.draining and job.stopping == is_stopping
         assert (job.deadline < before) == is_stopping
-        assert ("shutting down" in job.deadline_exceeded().detail) == is_stopping
+        assert (job.deadline_exceeded().detail == "the service is shutting down; try again") == is_stopping
         execution.release(job)
 
     run(test, Settings(max_concurrency=1, shutdown_s=shutdown_s))

@@ -65,5 +65,23 @@ def test_memory_of_a_system_that_does_not_say(groups: Path, monkeypatch: pytest.
     assert machine.memory_bytes() == 8 << 30
 
 
+def test_limit_of_a_group_with_several_controllers(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As version 1 of control groups lists them: `hierarchy:controllers:path`."""
+    read = Path.read_text
+    listed = "7:cpu,memory,pids:/service\n1:name=systemd:/\n"
+    monkeypatch.setattr(Path, "read_text", lambda file: listed if str(file) == "/proc/self/cgroup" else read(file))
+    limit(groups / "v1/service/limit", "4000000")
+    assert machine.memory_bytes() == 4_000_000
+
+
+@pytest.mark.skipif(machine.resource is None, reason="Windows has no such limit")
+@pytest.mark.parametrize(("allowed", "found"), [(256, 256), (10_099, 10_099), (1_000_000, 10_100), (-1, 10_100)])
+def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyPatch, allowed: int, found: int) -> None:
+    assert machine.resource is not None
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda what: (allowed, -1))
+    monkeypatch.setattr(machine.resource, "RLIM_INFINITY", -1)
+    assert machine.open_files() == found
+
+
 def test_memory_is_given_back_where_the_c_library_can() -> None:
     machine.trim_memory()

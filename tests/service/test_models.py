@@ -421,3 +421,11 @@ def test_schema_of_an_array_field_is_that_of_a_list(field: str) -> None:
     schema = One.model_json_schema()["properties"][field]
     schema.pop("title", None)
     assert schema == expected[field]
+
+
+def test_a_long_list_is_validated_up_to_its_first_fault() -> None:
+    """An error for each of a million entries would take gigabytes."""
+    for field, value in (("vector", ["x"] * 1001), ("rows", [["x"] * 3] * 1001)):
+        with pytest.raises(ValidationError) as error:
+            Arrays.model_validate({field: value})
+        assert error.value.error_count() == 1, field

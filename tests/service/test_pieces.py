@@ -133,6 +133,11 @@ def test_check_ends_the_writing(answer: Any) -> None:
     assert len(b"".join(written)) < len(encode(answer)) / 2
 
 
+def test_short_texts_share_a_piece() -> None:
+    """A piece holds about as many bytes of texts as of numbers."""
+    assert len(list(pieces(Answer(value=["x" * 100] * 30_000), go_on))) < 20
+
+
 def test_small_answer_is_one_piece() -> None:
     assert list(pieces(Answer(value=[1.0, 2.0]), go_on)) == [b'{"value":[1.0,2.0]}']
 
