@@ -17,18 +17,8 @@ from app.service.problems import KINDS, Problem
 from app.settings import Settings
 
 FEATURES = [
-    "forward",
-    "backward",
-    "jvp",
-    "jacobian",
-    "hessian",
-    "hvp",
-    "check",
-    "parse",
-    "graph",
-    "many-points",
-    "reduce",
-    "fit",
+    *("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"),
+    *("many-points", "reduce", "fit"),
 ]
 LIMITS = (
     "max_body_bytes",
