@@ -10,9 +10,17 @@ from app.engine import double_double, transforms
 from app.engine.binding import Column
 from app.engine.graph import Graph, Node
 from app.engine.interruption import Checkpoint, never
+from app.engine.points import MIN_BLOCK_POINTS
 from app.engine.primitives import LEAF
 
 Floats = npt.NDArray[np.float64]
+
+MICROSECONDS_PER_ROW = 9.0
+"""A walk over one row alone, whatever the expression."""
+MICROSECONDS_PER_INSTRUCTION = 5.0
+"""One instruction for all rows together, with its derivatives."""
+MICROSECONDS_PER_WALK = 60.0
+"""A walk over all rows together, besides the instructions."""
 
 
 @dataclass(slots=True)
@@ -31,6 +39,21 @@ class Curve:
     checkpoint: Checkpoint = never
     evaluations: int = 0
     _last: tuple[bytes, Floats, Floats] | None = field(default=None, repr=False)
+    _walked: Mapping[str, Column] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._walked = self._enough_for_a_block()
+
+    def _enough_for_a_block(self) -> Mapping[str, Column]:
+        """The columns, with the last row repeated if a block of `MIN_BLOCK_POINTS` rows takes less time than the rows alone."""
+        missing = MIN_BLOCK_POINTS - self.rows
+        together = MICROSECONDS_PER_WALK + MICROSECONDS_PER_INSTRUCTION * len(self.graph.tape.code)
+        if missing <= 0 or MICROSECONDS_PER_ROW * self.rows < together:
+            return self.columns
+        return {
+            name: np.pad(column, (0, missing), mode="edge") if isinstance(column, np.ndarray) else column
+            for name, column in self.columns.items()
+        }
 
     def at(self, point: Floats) -> tuple[Floats, Floats]:
         """Return the values, shape (rows,), and the Jacobian, shape (rows, parameters). Both may hold NaN or infinity."""
@@ -38,11 +61,12 @@ class Curve:
         if self._last is None or self._last[0] != key:
             self.checkpoint()
             self.evaluations += 1
-            found = transforms.backward(self.graph, self._inputs(point), self.names, checkpoint=self.checkpoint)
+            inputs = {**self._walked, **dict(zip(self.names, point.tolist(), strict=True))}
+            found = transforms.backward(self.graph, inputs, self.names, checkpoint=self.checkpoint)
             jacobian = np.empty((self.rows, len(self.names)))
             for k, name in enumerate(self.names):
-                jacobian[:, k] = found.gradients[name]
-            self._last = key, np.array(np.broadcast_to(found.value, self.rows)), jacobian
+                jacobian[:, k] = self._of_rows(found.gradients[name])
+            self._last = key, np.array(self._of_rows(found.value)), jacobian
         return self._last[1], self._last[2]
 
     def residuals(self, point: Floats, target: Floats) -> Floats:
@@ -62,6 +86,10 @@ class Curve:
             Graph(nodes, (product,)), inputs, self.names, reduce="sum", checkpoint=self.checkpoint
         ).hessian
         return np.array([[found[a][b] for b in self.names] for a in self.names]).reshape(len(self.names), len(self.names))
+
+    def _of_rows(self, column: Column) -> Floats:
+        """A number or a column that was walked, as one number per row."""
+        return column[: self.rows] if isinstance(column, np.ndarray) else np.full(self.rows, column)
 
     def _inputs(self, point: Floats) -> dict[str, Column]:
         return {**self.columns, **dict(zip(self.names, point.tolist(), strict=True))}
