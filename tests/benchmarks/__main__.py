@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from app.warm import warm
-from tests.benchmarks import expressions, networks, service
+from tests.benchmarks import expressions, networks, service, solvers
 from tests.benchmarks.measure import Row, table
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "demo": networks.demo,
     "trainings": networks.trainings,
     "service": lambda: service.service(100_000),
+    "solvers": solvers.solvers,
 }
 CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "tapes": lambda: expressions.tapes((1_000, 20_000)),
@@ -41,7 +42,7 @@ def main() -> int:
     rows: list[Row] = []
     for name in flags.parts or parts:
         # One processor for all contestants; but the service and those who ask it are processes of their own.
-        os.sched_setaffinity(0, ALL if name == "service" else {max(ALL)})
+        os.sched_setaffinity(0, ALL if name in ("service", "solvers") else {max(ALL)})
         for row in parts[name]():
             if flags.check:
                 row.targets = {peer: GENEROUS * most for peer, most in row.targets.items()}
