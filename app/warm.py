@@ -9,7 +9,7 @@ from app.engine import jit, large_json, node_reader, node_table, points, scanner
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
 from app.engine.interruption import never
-from app.engine.special import lgamma
+from app.engine.special import lgamma, polygamma
 from app.engine.text import parse
 from app.engine.value import backward, value
 from app.nn import MLP, datasets, evaluation, losses, optimizers, training
@@ -53,6 +53,7 @@ def _run_each_kernel() -> None:
     assert table is not None and table.ids[0] == "x"
     backward(value(2.0) ** 2)
     lgamma(np.ones(2))
+    polygamma(3.0, np.ones(2))
     transforms.backward(graph, {"x": 0.0, "y": 2.0})  # the careful loops, because log'(0) is infinite
     transforms.jvp(graph, {"x": 0.0, "y": 2.0}, {"x": 1.0})
     transforms.hvp(graph, inputs, {"x": 1.0})

@@ -4,7 +4,8 @@ A number is a sum of two doubles, `hi + lo`, with |lo| at most half a unit in th
 Sums and products are exact transformations: T. Dekker, A floating-point technique for extending the available precision,
 Numerische Mathematik 18 (1971) 224-242; D. Knuth, The Art of Computer Programming 2, 4.2.2. Functions are series after a
 reduction of the argument, or one Newton step from the double result. The few that have neither here (erf, erfc, gelu, lgamma,
-digamma) are right to the digits of a double. Where a double-double overflows and a double does not, the double is taken.
+digamma, polygamma) are right to the digits of a double. Where a double-double overflows and a double does not, the double is
+taken.
 
 All functions work on floats and on arrays. No 80-bit floats are involved, which not all processors have.
 """

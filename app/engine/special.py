@@ -208,6 +208,119 @@ def tetragamma(x: Number) -> Number:
     return where(x < 0.5, reflected, _tetragamma_positive(where(x < 0.5, 1.0, x)))
 
 
+HIGHEST_ORDER = 100
+"""Polygamma functions of higher orders are not computed: their values soon exceed all doubles."""
+
+EULER_TERMS = 9
+# Bernoulli numbers B_2k over (2k)!, for k = 1..12.
+BERNOULLI = (
+    1 / 12,
+    -1 / 720,
+    1 / 30240,
+    -1 / 1209600,
+    1 / 47900160,
+    -691 / 1307674368000,
+    1 / 74724249600,
+    -3617 / 10670622842880000,
+    43867 / 5109094217170944000,
+    -174611 / 802857662698291200000,
+    77683 / 14101100039391805440000,
+    -236364091 / 1693824136731743669452800000,
+)
+
+
+def polygamma(order: Number, x: Number) -> Number:
+    """Return the derivative of this order of digamma (DLMF 5.15), for whole orders from 0 to 100; NaN for others.
+
+    At the poles 0, -1, -2, ... it is infinite for odd orders and NaN for even ones.
+    """
+    shape = np.broadcast_shapes(np.shape(order), np.shape(x))
+    orders, numbers = (np.array(np.broadcast_to(given, shape), np.float64).ravel() for given in (order, x))
+    return _polygamma_of_each(orders, numbers).reshape(shape)
+
+
+@overload(polygamma, strict=False)
+def _polygamma_number(order: Any, x: Any) -> Callable[..., Any] | None:
+    return (lambda order, x: _polygamma(float(order), float(x))) if isinstance(x, types.Float) else None
+
+
+@jit
+def _polygamma_of_each(orders: npt.NDArray[np.float64], x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Apply `polygamma` to each pair of numbers."""
+    values = np.empty(len(x))
+    for k in range(len(x)):
+        values[k] = _polygamma(orders[k], x[k])
+    return values
+
+
+@jit
+def _polygamma(order: float, x: float) -> float:
+    """Return one value of `polygamma`, which has two orders more, for its derivatives."""
+    if not 0.0 <= order <= HIGHEST_ORDER + 2 or order != np.floor(order) or np.isnan(x) or x == -np.inf:
+        return np.nan
+    n = int(order)
+    if n == 0:
+        return float(digamma(x))
+    if x <= 0.0 and x == np.floor(x):
+        return np.inf if n % 2 else np.nan
+    if n == 1:
+        return float(trigamma(x))
+    if n == 2:
+        return float(tetragamma(x))
+    if x == np.inf:
+        return 0.0
+    if x > 0.0:
+        return _polygamma_positive(n, x)
+    mirrored = _polygamma_positive(n, 1.0 - x)
+    return (-mirrored if n % 2 else mirrored) - PI * _cotangent_slope(n, x)
+
+
+@jit
+def _polygamma_positive(n: int, x: float) -> float:
+    """Return the polygamma function of order n > 0 for x > 0: (-1)**(n + 1) * n! * zeta(n + 1, x) (DLMF 5.15.1, 25.11.12).
+
+    Hurwitz's zeta function, here divided by x**-(n + 1), is nine terms of its series and Euler's and Maclaurin's formula for
+    the rest (DLMF 25.11.43).
+    """
+    s = n + 1
+    total = 0.0
+    for k in range(EULER_TERMS):
+        total += (x / (x + k)) ** s
+    y = x + EULER_TERMS
+    rest = y / n + 0.5
+    term = s / y
+    for k in range(len(BERNOULLI)):
+        rest += BERNOULLI[k] * term
+        term *= (s + 2 * k + 1) / y * ((s + 2 * k + 2) / y)
+    total += (x / y) ** s * rest
+    factor = 1.0 / x if n % 2 else -1.0 / x
+    for k in range(1, n + 1):
+        factor *= k / x
+    return factor * total
+
+
+@jit
+def _cotangent_slope(n: int, x: float) -> float:
+    """Return the derivative of order n of cot(pi x), pi**n times a polynomial of the cotangent, whose terms have one sign.
+
+    With c for the cotangent, the derivative of p(c) is -pi (1 + c**2) p'(c).
+    """
+    sine, cosine = _half_turns(x)
+    c = cosine / sine
+    p = np.zeros(n + 3)
+    p[1] = 1.0
+    for k in range(n):
+        slope = np.zeros(n + 3)
+        for j in range(k + 2):
+            slope[j] = (j + 1) * p[j + 1]
+        for j in range(k + 3):
+            p[j] = -(slope[j] + (slope[j - 2] if j > 1 else 0.0))
+    value = 0.0
+    for j in range(n + 1, -1, -2):
+        value = value * c * c + p[j]
+    return value * (c if n % 2 == 0 else 1.0) * PI**n
+
+
 @register_jitable
 def sigmoid(x: Number) -> Number:
     """Return 1/(1 + exp(-x)) without overflow or cancellation."""

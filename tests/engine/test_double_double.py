@@ -15,7 +15,7 @@ from app.engine.text import parse
 
 RNG = np.random.default_rng(3)
 POINTS = 200
-ONLY_DOUBLE = {"erf", "erfc", "gelu", "lgamma", "digamma"}
+ONLY_DOUBLE = {"erf", "erfc", "gelu", "lgamma", "digamma", "polygamma"}
 
 TRUTH: dict[str, Any] = {
     "neg": lambda x: -x,
@@ -53,6 +53,7 @@ TRUTH: dict[str, Any] = {
     "erfc": mpmath.erfc,
     "lgamma": mpmath.loggamma,
     "digamma": mpmath.digamma,
+    "polygamma": lambda n, x: mpmath.psi(int(n), x),
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
     "mul": lambda x, y: x * y,
@@ -87,7 +88,8 @@ def drawn(name: str) -> list[DoubleDouble]:
     columns = []
     for low, high in intervals:
         hi = RNG.uniform(low, high, POINTS)
-        columns.append(DoubleDouble(hi, hi * RNG.uniform(-0.4, 0.4, POINTS) * 2.0**-53))
+        lo = hi * RNG.uniform(-0.4, 0.4, POINTS) * 2.0**-53
+        columns.append(DoubleDouble(hi, 0.0 * lo if low == high else lo))  # an order is a whole number
     return columns
 
 

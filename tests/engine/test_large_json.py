@@ -120,7 +120,7 @@ def test_check_stops_the_decoding(monkeypatch: pytest.MonkeyPatch, text: bytes) 
 def test_check_stops_the_decoding_of_a_string(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_json, "SIZES", Sizes(piece=1000, container=300, string=300, key=100, passed=1000))
     checks: list[None] = []
-    value = LargeString(memoryview(b'"%s"' % (b"x" * 30_000)), [], lambda: checks.append(None))
+    value = LargeString(memoryview(b'"%s"' % (b"x" * 30_000)), (), lambda: checks.append(None))
     assert value.characters() == "x" * 30_000
     assert len(checks) >= 30, "before each piece of a thousand bytes"
 

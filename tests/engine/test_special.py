@@ -49,6 +49,37 @@ def test_polygamma_functions(function: Callable[[Any], Any], order: int) -> None
             assert abs(function(np.float64(x)) - want) <= allowed
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 4, 5, 7, 10, 20, 50, 100])
+def test_polygamma_of_any_order(order: int) -> None:
+    """As above, with one rounding more per order."""
+    rng = np.random.default_rng(order)
+    points = [
+        *rng.uniform(-20.0, 0.0, 60),
+        *rng.uniform(0.0, 3.0, 60),
+        *rng.uniform(3.0, 100.0, 30),
+        *10.0 ** rng.uniform(-2, 3, 30),
+    ]
+    found = special.polygamma(float(order), np.array(points))
+    with mp.workdps(40):
+        for x, got in zip(points, found, strict=True):
+            want, steepness = mpmath.psi(order, mpf(x)), mpmath.psi(order + 1, mpf(x))
+            if abs(want) > np.finfo(float).max:
+                assert got == math.copysign(math.inf, want), x
+                continue
+            allowed = (4e-15 + 2e-16 * order) * abs(want) + 4.4e-16 * abs(x * steepness)
+            assert abs(got - want) <= allowed, (x, got, mpmath.nstr(want, 17))
+
+
+def test_polygamma_where_it_has_no_value() -> None:
+    for order, x, want in [(3.0, -2.0, math.inf), (4.0, -2.0, math.nan), (3.5, 1.0, math.nan), (-1.0, 1.0, math.nan),
+                           (103.0, 1.0, math.nan), (3.0, math.inf, 0.0), (3.0, -math.inf, math.nan),
+                           (math.nan, 1.0, math.nan), (3.0, math.nan, math.nan), (3.0, 0.0, math.inf)]:  # fmt: skip
+        np.testing.assert_equal(float(special.polygamma(order, np.float64(x))), want)
+    np.testing.assert_array_equal(
+        special.polygamma(np.array([1.0, 2.0]), np.ones(2)), special.polygamma(np.array([1.0, 2.0]), 1.0)
+    )
+
+
 @pytest.mark.parametrize("x", [-0.5004349510525127, -0.5039, -0.5041, -0.504083, -0.51])
 def test_digamma_close_to_its_first_zero_on_the_negative_axis(x: float) -> None:
     """Where both terms of the reflection formula are small, their error is too, and the rounding of 1 - x is made good."""

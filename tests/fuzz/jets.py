@@ -297,6 +297,12 @@ def _compare(holds: Callable[[Any, Any], bool]) -> Rule:
     return lambda x, y: (mpf(bool(holds(x, y))), (mpf(0),) * 2, (mpf(0),) * 3)
 
 
+def _polygamma(n: Any, x: Any) -> tuple[Any, Sequence[Any], Sequence[Any]]:
+    _defined(n == mpmath.floor(n) and 0 <= n <= 100 and 0 < x < 10**9)
+    order = int(n)
+    return mpmath.psi(order, x), (mpf(0), mpmath.psi(order + 1, x)), (mpf(0), mpf(0), mpmath.psi(order + 2, x))
+
+
 BINARY: dict[str, Rule] = {
     "add": lambda x, y: (x + y, (mpf(1), mpf(1)), (mpf(0),) * 3),
     "sub": lambda x, y: (x - y, (mpf(1), mpf(-1)), (mpf(0),) * 3),
@@ -307,6 +313,7 @@ BINARY: dict[str, Rule] = {
     "max": _choose(1),
     "atan2": _atan2,
     "hypot": _hypot,
+    "polygamma": _polygamma,
     "logaddexp": _logaddexp,
     "lt": _compare(lambda x, y: x < y),
     "le": _compare(lambda x, y: x <= y),

@@ -106,6 +106,16 @@ def test_binary_primitive_agrees_with_mpmath(post: Post, op: str) -> None:
             assert found["gradients"][name] == pytest.approx(expected, rel=1e-13, abs=1e-18), name
 
 
+@pytest.mark.parametrize("order", [0, 1, 2, 5])
+def test_polygamma_agrees_with_mpmath(post: Post, order: int) -> None:
+    found = json_of(post("hessian", expression=f"polygamma({order}, x)", inputs={"x": [0.6, -1.7]}))
+    with mpmath.workdps(30):
+        for k, x in enumerate((mpmath.mpf(0.6), mpmath.mpf(-1.7))):
+            assert found["value"][k] == pytest.approx(float(mpmath.psi(order, x)), rel=1e-13)
+            assert found["gradients"]["x"][k] == pytest.approx(float(mpmath.psi(order + 1, x)), rel=1e-13)
+            assert found["hessian"]["x"]["x"][k] == pytest.approx(float(mpmath.psi(order + 2, x)), rel=1e-13)
+
+
 @pytest.mark.parametrize("op", MANY)
 @pytest.mark.parametrize("count", [2, 3, 5])
 def test_variadic_primitive_agrees_with_mpmath(post: Post, op: str, count: int) -> None:
@@ -143,7 +153,7 @@ def test_div_is_an_alias_of_divide(post: Post, alias: str) -> None:
 
 def test_primitives_endpoint_describes_every_primitive(client: httpx.Client) -> None:
     rows = {row["name"]: row for row in json_of(client.get("/v1/primitives"))["primitives"]}
-    assert set(rows) == set(UNARY) | (set(BINARY) - {"div"}) | set(MANY) | set(COMPARISONS) | {"where"}
+    assert set(rows) == set(UNARY) | (set(BINARY) - {"div"}) | set(MANY) | set(COMPARISONS) | {"where", "polygamma"}
     for name, row in rows.items():
         assert {"name", "arity", "formula", "derivative", "domain", "kink"} <= set(row)
         assert row["formula"] and row["derivative"] and row["domain"] and row["kink"]
