@@ -42,6 +42,9 @@ class Settings(BaseSettings):
         default=10**12, ge=1, description="Maximum work: nodes times points times passes, or parameters times rows times steps."
     )
     max_numbers: int = Field(default=16_000_000, ge=1, description="Maximum number of numbers in a response or a model.")
+    max_variables: int = Field(
+        default=1000, ge=1, description="Maximum number of variables, or of correlated inputs, whose matrix is factorised."
+    )
     compute_timeout_s: float = Field(
         default=30.0, gt=0.0, le=86_400.0, description="Maximum run time of a computation in seconds."
     )

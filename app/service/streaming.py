@@ -2,8 +2,11 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from queue import SimpleQueue
+from typing import TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
@@ -19,12 +22,39 @@ PROGRESS_SECONDS = 0.1
 
 Events = Callable[[], Iterator[tuple[str, BaseModel]]]
 Message = bytes | Exception | None
+Item = TypeVar("Item")
 
 
 class EventStream(StreamingResponse):
     """A response of server-sent events, for the OpenAPI document."""
 
     media_type = MEDIA_TYPE
+
+
+def pushed(work: Callable[[Callable[[Item], None]], None]) -> Iterator[Item]:
+    """Yield what `work` passes to the function that it is called with, as it comes: libraries report progress by such calls.
+
+    The work runs in a thread of its own. An error in it is raised here. The iterator ends, or is closed, only when the thread
+    has ended, so the work must notice by itself that nobody waits for it any more.
+    """
+    queue: SimpleQueue[tuple[Item] | BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            work(lambda item: queue.put((item,)))
+            queue.put(None)
+        except BaseException as error:
+            queue.put(error)
+
+    thread = threading.Thread(target=run, name="pushing", daemon=True)
+    thread.start()
+    try:
+        while (message := queue.get()) is not None:
+            if isinstance(message, BaseException):
+                raise message
+            yield message[0]
+    finally:
+        thread.join()
 
 
 async def start(execution: Execution, job: Job, events: Events, request: Request) -> AsyncIterator[bytes]:

@@ -15,6 +15,7 @@ from app.service.execution import Execution, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem, problem_at
 from app.service.routing import ComputationRoute, computation
+from app.service.streaming import pushed
 from app.settings import Settings
 from tests.service.fake_time import PATIENCE, Clock, Connection, idle, in_pool, run_on, settle, thread_end
 from tests.service.inprocess import running, send, service
@@ -516,3 +517,47 @@ def test_streams_of_a_shutdown_end_with_what_they_have(clock: Clock) -> None:
         await stream.finish()
 
     run_on(clock, main())
+
+
+# --- work that pushes
+
+
+def test_pushed_items_come_in_order_and_then_end() -> None:
+    def work(send: Callable[[int], None]) -> None:
+        for k in range(1000):
+            send(k)
+
+    assert list(pushed(work)) == list(range(1000))
+
+
+def test_error_in_pushing_work_is_raised_after_its_items() -> None:
+    def work(send: Callable[[int], None]) -> None:
+        send(1)
+        raise ZeroDivisionError("of its own")
+
+    items = pushed(work)
+    assert next(items) == 1
+    with pytest.raises(ZeroDivisionError, match="of its own"):
+        next(items)
+
+
+def test_closing_waits_until_the_pushing_work_has_noticed() -> None:
+    left, ended = threading.Event(), threading.Event()
+
+    def work(send: Callable[[int], None]) -> None:
+        send(1)
+        left.wait(10)
+        ended.set()
+
+    items = pushed(work)
+    assert next(items) == 1
+    left.set()
+    items.close()  # type: ignore[attr-defined]  # of a generator
+    assert ended.is_set()
+
+
+def test_error_objects_may_be_items() -> None:
+    def work(send: Callable[[Exception], None]) -> None:
+        send(ValueError("an item"))
+
+    assert [str(item) for item in pushed(work)] == ["an item"]

@@ -1,0 +1,244 @@
+"""SciPy's methods of minimization, fed with exact derivatives. Each continues a search from its current point.
+
+How a method learns that a point is outside the domain depends on how it chooses its steps. Those with a trust region, and
+SLSQP, reject a value of infinity and shorten the step. Those whose line search interpolates get a cone instead that rises
+from the last point: its value and slope are finite, and lead back.
+"""
+
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy import linalg, optimize, sparse
+
+from app.solvers.objective import Floats
+from app.solvers.search import PATIENCE, Sample, Search, norm
+
+Method = Literal["bfgs", "l-bfgs-b", "newton-cg", "trust-ncg", "trust-exact", "slsqp", "trust-constr"]
+
+
+MINIMIZE: Any = optimize.minimize
+CONSTRAINT: Any = optimize.NonlinearConstraint
+"""Untyped, because SciPy's stubs know only vectors of a fixed number of dimensions."""
+
+
+SCIPY_ERRORS = (ArithmeticError, ValueError, RuntimeError, IndexError, UnboundLocalError, linalg.LinAlgError)
+"""What SciPy's methods raise where numbers are too large or too small for them, some by mistake."""
+DENSE_ROWS = 100
+"""With more rows of constraints and bounds, `trust-constr` factorizes their derivatives as a sparse matrix."""
+SLSQP_PATIENCE = 4
+"""It gives up on a step only after ten evaluations, and then tries the same direction again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """What a method can do: keep to bounds, keep to constraints, and work without matrices of n times n numbers."""
+
+    bounds: bool
+    constraints: bool
+    dense: bool
+    run: Callable[[Search, float], None]
+
+
+def run(method: Method, search: Search, tolerance: float, most: float = math.inf) -> None:
+    """Run a method until it ends, by itself or after `most` iterations. Raises SearchEnded."""
+    if not len(search.movable):
+        return
+    search.begin(SLSQP_PATIENCE if method == "slsqp" else PATIENCE, most)
+    with np.errstate(all="ignore"):
+        try:
+            METHODS[method].run(search, tolerance)
+        except SCIPY_ERRORS:
+            pass  # what has been found so far counts
+
+
+class _Functions:
+    """The functions of a search as SciPy calls them, of its movable variables."""
+
+    def __init__(self, search: Search, as_cone: bool) -> None:
+        self.search = search
+        self.as_cone = as_cone
+
+    def sample(self, y: Floats) -> Sample:
+        return self.search.sample(self.search.expand(y))
+
+    def value(self, y: Floats) -> float:
+        sample = self.sample(y)
+        if sample.finite:
+            return sample.value
+        current = self.search.current
+        return current.value + norm(current.gradient) * norm(sample.x - current.x) if self.as_cone else np.inf
+
+    def gradient(self, y: Floats) -> Floats:
+        sample, movable = self.sample(y), self.search.movable
+        if sample.finite:
+            return sample.gradient[movable]
+        current = self.search.current
+        away = sample.x - current.x
+        return (norm(current.gradient) / (norm(away) or 1.0) * away)[movable]
+
+    def hessian(self, y: Floats) -> Floats:
+        movable, matrix = self.search.movable, self.search.hessian(self.search.expand(y))
+        return _finite(matrix if len(movable) == len(matrix) else matrix[np.ix_(movable, movable)])
+
+    def product(self, y: Floats, direction: Floats) -> Floats:
+        tangent = np.zeros(len(self.search.start))
+        tangent[self.search.movable] = direction
+        return _finite(self.search.product(self.search.expand(y), tangent)[self.search.movable])
+
+    def constraints(self, y: Floats) -> Floats:
+        sample = self.sample(y)
+        return sample.constraints if sample.finite else self.search.current.constraints
+
+    def jacobian(self, y: Floats) -> Floats:
+        sample = self.sample(y)
+        return (sample if sample.finite else self.search.current).jacobian[:, self.search.movable]
+
+    def curvature(self, y: Floats, multipliers: Floats) -> Floats:
+        """The second derivatives of the multipliers times the constraints."""
+        movable, x = self.search.movable, self.search.expand(y)
+        total = np.zeros((len(x), len(x)))
+        for limits, multiplier in zip(self.search.task.constraints, multipliers, strict=True):
+            if multiplier:
+                total += multiplier * limits.objective.hessian(x)
+        return _finite(total[np.ix_(movable, movable)])
+
+    def iterated(self, intermediate_result: Any) -> None:
+        self.search.iterated(self.search.expand(np.asarray(intermediate_result.x)))
+
+
+def _finite(numbers: Floats) -> Floats:
+    """Second derivatives that a method can work with: 0 for those that are not finite."""
+    return numbers if np.isfinite(numbers).all() else np.where(np.isfinite(numbers), numbers, 0.0)
+
+
+def _start(search: Search) -> Floats:
+    return search.current.x[search.movable]
+
+
+def _minimize(search: Search, method: str, functions: _Functions, options: dict[str, Any], **more: Any) -> None:
+    result = MINIMIZE(
+        functions.value,
+        _start(search),
+        jac=functions.gradient,
+        method=method,
+        callback=functions.iterated,
+        options=options,
+        **more,
+    )
+    final = search.sample(search.expand(np.asarray(result.x)))
+    if final.finite:
+        search.current = final
+
+
+def _bounds(search: Search) -> list[tuple[float, float]]:
+    lower, upper = search.task.lower[search.movable], search.task.upper[search.movable]
+    return list(zip(lower.tolist(), upper.tolist(), strict=True))
+
+
+def _most(search: Search) -> int:
+    """More iterations than the search does, since it counts them itself."""
+    return search.controls.max_iterations + 1
+
+
+def _bfgs(search: Search, tolerance: float) -> None:
+    _minimize(search, "BFGS", _Functions(search, True), {"gtol": tolerance, "maxiter": _most(search)})
+
+
+def _l_bfgs_b(search: Search, tolerance: float) -> None:
+    most = _most(search)
+    options = {"gtol": tolerance, "ftol": 0.0, "maxcor": 20, "maxls": 50, "maxiter": most, "maxfun": 100 * most}
+    _minimize(search, "L-BFGS-B", _Functions(search, True), options, bounds=_bounds(search))
+
+
+def _newton_cg(search: Search, tolerance: float) -> None:
+    functions = _Functions(search, True)
+    options = {"xtol": 1e-2 * tolerance, "maxiter": _most(search)}
+    _minimize(search, "Newton-CG", functions, options, hessp=functions.product)
+
+
+def _trust_ncg(search: Search, tolerance: float) -> None:
+    functions = _Functions(search, False)
+    _minimize(search, "trust-ncg", functions, _trust_options(search, tolerance), hessp=functions.product)
+
+
+def _trust_exact(search: Search, tolerance: float) -> None:
+    functions = _Functions(search, False)
+    _minimize(search, "trust-exact", functions, _trust_options(search, tolerance), hess=functions.hessian)
+
+
+def _trust_options(search: Search, tolerance: float) -> dict[str, Any]:
+    """No largest radius: variables may be of any size."""
+    return {"gtol": tolerance, "max_trust_radius": 1e300, "maxiter": _most(search)}
+
+
+def _slsqp(search: Search, tolerance: float) -> None:
+    functions = _Functions(search, False)
+    rows: list[dict[str, Any]] = []
+    constraints = search.task.constraints
+    lower, upper = (np.array([getattr(c, side) for c in constraints]) for side in ("lower", "upper"))
+    equations = np.flatnonzero(lower == upper) if len(constraints) else np.empty(0, np.int64)
+    if len(equations):
+        rows.append(_row(functions, "eq", equations, 1.0, lower[equations]))
+    for sign, limit in ((1.0, lower), (-1.0, upper)):
+        kept = np.flatnonzero(np.isfinite(limit) & (lower != upper)) if len(constraints) else equations
+        if len(kept):
+            rows.append(_row(functions, "ineq", kept, sign, limit[kept]))
+    options = {"ftol": min(1e-4 * tolerance, 1e-12), "maxiter": _most(search)}
+    _minimize(search, "SLSQP", functions, options, bounds=_bounds(search), constraints=rows)
+
+
+def _row(functions: _Functions, kind: str, kept: Any, sign: float, limit: Floats) -> dict[str, Any]:
+    """Some constraints as SLSQP takes them: functions that must be 0, or not negative."""
+    return {
+        "type": kind,
+        "fun": lambda y: sign * (functions.constraints(y)[kept] - limit),
+        "jac": lambda y: sign * functions.jacobian(y)[kept],
+    }
+
+
+def _trust_constr(search: Search, tolerance: float) -> None:
+    """Moves a start at its bounds a little inside, because the barrier needs that."""
+    functions, task = _Functions(search, False), search.task
+    lower, upper = task.lower[search.movable], task.upper[search.movable]
+    more: dict[str, Any] = {}
+    if task.has_bounds:
+        more["bounds"] = optimize.Bounds(lower, upper, keep_feasible=True)
+        inside = search.sample(search.expand(_inside(_start(search), lower, upper)))
+        if inside.finite:
+            search.current = inside
+    is_large = len(search.movable) * (1 + task.has_bounds) + len(task.constraints) > DENSE_ROWS
+    if task.constraints:
+        limits = np.array([[c.lower, c.upper] for c in task.constraints])
+        jacobian = (lambda y: sparse.csr_array(functions.jacobian(y))) if is_large else functions.jacobian
+        more["constraints"] = CONSTRAINT(
+            functions.constraints, limits[:, 0], limits[:, 1], jac=jacobian, hess=functions.curvature
+        )
+    options: dict[str, Any] = {"gtol": tolerance, "xtol": 1e-14, "barrier_tol": tolerance, "maxiter": _most(search)}
+    if task.constraints or task.has_bounds:
+        options["factorization_method"] = "AugmentedSystem" if is_large else "SVDFactorization"
+        options["sparse_jacobian"] = is_large
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Singular Jacobian matrix")  # SciPy then goes on by another factorization
+        _minimize(search, "trust-constr", functions, options, hess=functions.hessian, **more)
+
+
+def _inside(y: Floats, lower: Floats, upper: Floats) -> Floats:
+    """The point, at least a thousandth of the bounds' distance, or of a variable's size, from them."""
+    width = np.where(np.isfinite(upper - lower), upper - lower, np.maximum(1.0, np.abs(y)))
+    return np.clip(y, lower + 1e-3 * width, upper - 1e-3 * width)
+
+
+METHODS: dict[Method, Ability] = {
+    "bfgs": Ability(bounds=False, constraints=False, dense=True, run=_bfgs),
+    "l-bfgs-b": Ability(bounds=True, constraints=False, dense=False, run=_l_bfgs_b),
+    "newton-cg": Ability(bounds=False, constraints=False, dense=False, run=_newton_cg),
+    "trust-ncg": Ability(bounds=False, constraints=False, dense=False, run=_trust_ncg),
+    "trust-exact": Ability(bounds=False, constraints=False, dense=True, run=_trust_exact),
+    "slsqp": Ability(bounds=True, constraints=True, dense=True, run=_slsqp),
+    "trust-constr": Ability(bounds=True, constraints=True, dense=True, run=_trust_constr),
+}
+"""The methods by name."""
