@@ -162,9 +162,10 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
             assert top in row.libraries, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize(
-    "module", [module for module in MODULES if room_of(module) in ("app.engine", "app.nn", "app.solvers", "app.warm")]
-)
+LIBRARIES = ("app.engine", "app.nn", "app.solvers", "app.warm")
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in LIBRARIES])
 def test_library_knows_no_http(module: str) -> None:
     assert not {name.partition(".")[0] for name, _ in imported(module)} & (NO_HTTP | FRAMEWORKS | {"httpx"})
 

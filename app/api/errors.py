@@ -14,7 +14,7 @@ from app.engine.errors import EngineError, Place
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.service import problems
 from app.service.problems import Problem, problem_at
-from app.solvers.errors import InvalidArgument, MissingData
+from app.solvers.errors import InvalidArgument, MissingData, NotConverged
 
 KIND_OF: dict[type[EngineError], str] = {
     errors.UnknownNode: "unknown-node",
@@ -31,6 +31,7 @@ KIND_OF: dict[type[EngineError], str] = {
     MissingData: "unbound-input",
     InvalidNetwork: "invalid-request",
     NetworkMismatch: "shape-mismatch",
+    NotConverged: "not-converged",
 }
 """The kind of problem that each error of the libraries is."""
 

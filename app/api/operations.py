@@ -18,7 +18,7 @@ from app.settings import Settings
 
 FEATURES = [
     *("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"),
-    *("many-points", "reduce", "fit"),
+    *("many-points", "reduce", "minimize", "fit", "propagate"),
 ]
 LIMITS = (
     "max_body_bytes",
@@ -27,6 +27,7 @@ LIMITS = (
     "max_points",
     "max_work",
     "max_numbers",
+    "max_variables",
     "compute_timeout_s",
     "max_concurrency",
     "max_queue",

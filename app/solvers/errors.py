@@ -9,3 +9,7 @@ class InvalidArgument(EngineError):
 
 class MissingData(EngineError):
     """A name of an expression is neither a column of data nor a parameter."""
+
+
+class NotConverged(EngineError):
+    """A search has no usable answer, such as the minimum of a function that has none."""

@@ -16,7 +16,7 @@ from app.engine.faults import Fault, Quantity, explain
 from app.engine.interruption import Checkpoint, never
 from app.solvers.curve import Floats
 from app.solvers.fit_problem import FitProblem, problem_of
-from app.solvers.least_squares import Minimum, Problem, Progress, minimize
+from app.solvers.least_squares import LeastSquares, Progress, Solution, least_squares
 from app.solvers.predictions import Derived, Predictions, derived_quantities, predictions
 from app.solvers.profile import profile_interval
 from app.solvers.statistics import Quality, Spread, influence, quality, quantile, spread
@@ -61,6 +61,13 @@ def fit(given: FitProblem, *, progress: Progress | None = None, checkpoint: Chec
         return _fit(given, progress, checkpoint)
 
 
+def check_fit(given: FitProblem) -> None:
+    """Raise what `fit` raises for what is given, without the search."""
+    with np.errstate(all="ignore"):
+        problem, free, _ = problem_of(given, never)
+        _check_start(given, problem, np.array([given.parameters[name].start for name in free]))
+
+
 def _fit(given: FitProblem, progress: Progress | None, checkpoint: Checkpoint) -> Fit:
     problem, free, fixed = problem_of(given, checkpoint)
     minimum = _best(given, problem, free, progress)
@@ -92,20 +99,20 @@ def _fit(given: FitProblem, progress: Progress | None, checkpoint: Checkpoint) -
     )
 
 
-def _best(given: FitProblem, problem: Problem, free: list[str], progress: Progress | None) -> Minimum:
+def _best(given: FitProblem, problem: LeastSquares, free: list[str], progress: Progress | None) -> Solution:
     """The best of the minima from all starts."""
     start = np.array([given.parameters[name].start for name in free])
     _check_start(given, problem, start)
-    best = minimize(problem, start, given.max_iterations, progress)
+    best = least_squares(problem, start, given.max_iterations, progress)
     for other in _further_starts(given, problem, start):
         values, slopes = problem.curve.at(other)
         if np.isfinite(values).all() and np.isfinite(slopes).all():
-            found = minimize(problem, other, given.max_iterations, progress)
+            found = least_squares(problem, other, given.max_iterations, progress)
             best = found if (found.cost, not found.converged) < (best.cost, not best.converged) else best
     return best
 
 
-def _further_starts(given: FitProblem, problem: Problem, start: Floats) -> list[Floats]:
+def _further_starts(given: FitProblem, problem: LeastSquares, start: Floats) -> list[Floats]:
     """Starts drawn within the bounds; where one is infinite, around the given start, by its size."""
     rng = np.random.default_rng(given.seed)
     drawn = []
@@ -119,7 +126,7 @@ def _further_starts(given: FitProblem, problem: Problem, start: Floats) -> list[
     return drawn
 
 
-def _check_start(given: FitProblem, problem: Problem, start: Floats) -> None:
+def _check_start(given: FitProblem, problem: LeastSquares, start: Floats) -> None:
     """Raise NonFinite if the curve, or a derivative of it, is not finite at the start."""
     curve = problem.curve
     values, slopes = curve.at(start)
@@ -143,7 +150,9 @@ def _in_order(given: FitProblem, point: Floats, free: list[str], fixed: dict[str
     return {name: found[name] for name in given.parameters}
 
 
-def _intervals(given: FitProblem, problem: Problem, minimum: Minimum, found: Spread, t: float) -> dict[str, Interval] | None:
+def _intervals(
+    given: FitProblem, problem: LeastSquares, minimum: Solution, found: Spread, t: float
+) -> dict[str, Interval] | None:
     """The interval of each parameter; NaN for one that has none."""
     if given.intervals == "none":
         return None
@@ -157,14 +166,14 @@ def _intervals(given: FitProblem, problem: Problem, minimum: Minimum, found: Spr
     return ends
 
 
-def _influence(given: FitProblem, problem: Problem, minimum: Minimum, free: list[str]) -> dict[str, Floats] | None:
+def _influence(given: FitProblem, problem: LeastSquares, minimum: Solution, free: list[str]) -> dict[str, Floats] | None:
     if not given.influence:
         return None
     rows = dict(zip(free, influence(problem, minimum), strict=True))
     return {name: rows.get(name, np.zeros(problem.curve.rows)) for name in given.parameters}
 
 
-def _message(given: FitProblem, minimum: Minimum, found: Spread, free: list[str], fixed: dict[str, float]) -> str:
+def _message(given: FitProblem, minimum: Solution, found: Spread, free: list[str], fixed: dict[str, float]) -> str:
     """In words: how the search ended, and which numbers do not exist."""
     ended = (
         "The sum of squares is at a minimum."

@@ -13,7 +13,7 @@ from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint
 from app.solvers.curve import Curve, Floats
 from app.solvers.errors import InvalidArgument, MissingData
-from app.solvers.least_squares import Loss, Problem
+from app.solvers.least_squares import LeastSquares, Loss
 
 Numbers = float | Sequence[float] | Floats
 
@@ -57,7 +57,7 @@ class FitProblem:
     max_iterations: int | None = None
 
 
-def problem_of(given: FitProblem, checkpoint: Checkpoint) -> tuple[Problem, list[str], dict[str, float]]:
+def problem_of(given: FitProblem, checkpoint: Checkpoint) -> tuple[LeastSquares, list[str], dict[str, float]]:
     """The problem, the names of the parameters that are searched for, and the numbers of those that are held."""
     _check_names(given)
     columns, rows = _columns(given)
@@ -75,7 +75,7 @@ def problem_of(given: FitProblem, checkpoint: Checkpoint) -> tuple[Problem, list
     used = {name: column for name, column in columns.items() if name in given.graph.index}
     curve = Curve(given.graph, tuple(free), {**used, **fixed}, rows, checkpoint)
     bounds = np.array([[given.parameters[n].lower, given.parameters[n].upper] for n in free]).reshape(len(free), 2)
-    problem = Problem(curve, target, weights, bounds[:, 0], bounds[:, 1], given.loss, given.loss_scale)
+    problem = LeastSquares(curve, target, weights, bounds[:, 0], bounds[:, 1], given.loss, given.loss_scale)
     return problem, free, fixed
 
 

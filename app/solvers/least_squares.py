@@ -34,7 +34,7 @@ EPSILON = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LeastSquares:
     """What is minimised: the sum of scale**2 * rho(weight * (target - f)**2 / scale**2).
 
     `target` and `weights` have shape (rows,), `lower` and `upper` (parameters,); bounds may be infinite. `loss` is SciPy's
@@ -51,7 +51,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Minimum:
+class Solution:
     """A point of least squares.
 
     `cost` is the sum that is minimised, `residuals` are target - f there, and `free` says which parameters are not at a bound.
@@ -81,15 +81,19 @@ def rho(loss: Loss, z: Floats) -> tuple[Floats, Floats, Floats]:
     return z, np.ones_like(z), np.zeros_like(z)
 
 
-def cost_of(problem: Problem, residuals: Floats) -> float:
+def cost_of(problem: LeastSquares, residuals: Floats) -> float:
     """The sum that is minimised."""
     z = problem.weights * residuals**2 / problem.scale**2
     return float(problem.scale**2 * np.sum(rho(problem.loss, z)[0]))
 
 
-def minimize(
-    problem: Problem, start: Floats, max_iterations: int | None = None, progress: Progress | None = None, polish: bool = True
-) -> Minimum:
+def least_squares(
+    problem: LeastSquares,
+    start: Floats,
+    max_iterations: int | None = None,
+    progress: Progress | None = None,
+    polish: bool = True,
+) -> Solution:
     """Return the least squares from one start, at which values and derivatives must be finite.
 
     The start must lie within the bounds. With `max_iterations`, the best point so far is returned after as many.
@@ -137,7 +141,7 @@ def minimize(
 class _Counter:
     """Counts iterations, reports each, and stops after the last."""
 
-    def __init__(self, problem: Problem, last: int | None, progress: Progress | None) -> None:
+    def __init__(self, problem: LeastSquares, last: int | None, progress: Progress | None) -> None:
         self.problem = problem
         self.last = last
         self.progress = progress
@@ -165,7 +169,7 @@ class _Counter:
         return cost_of(problem, residuals), float(np.linalg.norm(gradient))
 
 
-def _cosines(problem: Problem, point: Floats) -> Floats:
+def _cosines(problem: LeastSquares, point: Floats) -> Floats:
     """The cosine between the weighted residuals and each column of the Jacobian; positive where a parameter would grow."""
     values, jacobian = problem.curve.at(point)
     residuals = problem.target - values
@@ -176,7 +180,7 @@ def _cosines(problem: Problem, point: Floats) -> Floats:
     return np.asarray(np.divide(pull @ columns, sizes, out=np.zeros(len(point)), where=sizes > 0.0))
 
 
-def _on_bounds(problem: Problem, point: Floats) -> Floats:
+def _on_bounds(problem: LeastSquares, point: Floats) -> Floats:
     """The point, with each parameter at its bound that is as good as there and would go beyond."""
     cosines = _cosines(problem, point)
     values, jacobian = problem.curve.at(point)
@@ -191,17 +195,17 @@ def _on_bounds(problem: Problem, point: Floats) -> Floats:
     return at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
 
 
-def _minimum(problem: Problem, point: Floats, iterations: int) -> Minimum:
+def _minimum(problem: LeastSquares, point: Floats, iterations: int) -> Solution:
     """The record of a point."""
     residuals = problem.curve.residuals(point, problem.target)
     free = (point > problem.lower) & (point < problem.upper)
     cosines = np.abs(_cosines(problem, point)[free])
     size, scale = np.sqrt(np.sum(problem.weights * residuals**2)), np.sqrt(np.sum(problem.weights * problem.target**2))
     stationary = not cosines.size or float(cosines.max()) <= STATIONARY or size <= 100.0 * EPSILON * scale
-    return Minimum(point, cost_of(problem, residuals), residuals, free, iterations, bool(stationary))
+    return Solution(point, cost_of(problem, residuals), residuals, free, iterations, bool(stationary))
 
 
-def _polished(problem: Problem, start: Minimum) -> Minimum:
+def _polished(problem: LeastSquares, start: Solution) -> Solution:
     """The minimum after steps of Newton's method by QR, as long as they become shorter.
 
     With J = QR and the curvature S, the sum over the rows of weight * residual * (Hessian of f), a step is the solution of

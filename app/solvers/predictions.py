@@ -11,7 +11,7 @@ from app.engine.errors import NonFinite, ShapeMismatch, quote
 from app.solvers.curve import Curve, Floats
 from app.solvers.errors import InvalidArgument, MissingData
 from app.solvers.fit_problem import FitProblem
-from app.solvers.least_squares import Minimum, Problem
+from app.solvers.least_squares import LeastSquares, Solution
 from app.solvers.statistics import Spread
 
 
@@ -51,7 +51,7 @@ def derived_quantities(given: FitProblem, free: list[str], point: dict[str, floa
     return quantities
 
 
-def predictions(given: FitProblem, problem: Problem, minimum: Minimum, found: Spread, t: float) -> Predictions | None:
+def predictions(given: FitProblem, problem: LeastSquares, minimum: Solution, found: Spread, t: float) -> Predictions | None:
     """The curve and its bands at the rows of `predict`, by the exact gradient of the curve (the delta method)."""
     if given.predict is None:
         return None

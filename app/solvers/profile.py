@@ -11,7 +11,7 @@ import numpy as np
 from scipy import optimize
 
 from app.solvers.curve import Curve, Floats
-from app.solvers.least_squares import Minimum, Problem, cost_of, minimize
+from app.solvers.least_squares import LeastSquares, Solution, cost_of, least_squares
 from app.solvers.statistics import Spread
 
 DOUBLINGS = 20
@@ -20,7 +20,7 @@ TOLERANCE = 1e-9
 """The relative precision of an end of an interval."""
 
 
-def profile_interval(problem: Problem, minimum: Minimum, spread: Spread, k: int, quantile: float) -> tuple[float, float]:
+def profile_interval(problem: LeastSquares, minimum: Solution, spread: Spread, k: int, quantile: float) -> tuple[float, float]:
     """The ends of the interval of parameter k. An end is NaN where a bound comes first, or the sum never grows enough."""
     if not spread.known[k] or math.isnan(spread.variance) or spread.variance == 0.0:
         return math.nan, math.nan
@@ -32,7 +32,7 @@ def profile_interval(problem: Problem, minimum: Minimum, spread: Spread, k: int,
 class _Profile:
     """The square root of how much the sum grows as parameter k moves, the others being fitted again."""
 
-    def __init__(self, problem: Problem, minimum: Minimum, spread: Spread, k: int) -> None:
+    def __init__(self, problem: LeastSquares, minimum: Solution, spread: Spread, k: int) -> None:
         self.problem = problem
         self.minimum = minimum
         self.k = k
@@ -58,13 +58,13 @@ class _Profile:
         held = {**curve.columns, curve.names[self.k]: number}
         rest = Curve(curve.graph, names, held, curve.rows, curve.checkpoint)
         lower, upper = problem.lower[others], problem.upper[others]
-        part = Problem(rest, problem.target, problem.weights, lower, upper, problem.loss, problem.scale)
+        part = LeastSquares(rest, problem.target, problem.weights, lower, upper, problem.loss, problem.scale)
         start, known = min(self.near, key=lambda pair: abs(pair[0] - number))
         for guess in (known + self.direction * (number - start), known, self.minimum.point[others]):
             guess = np.clip(guess, lower, upper)
             values, slopes = rest.at(guess)
             if np.isfinite(values).all() and np.isfinite(slopes).all():
-                found = minimize(part, guess)
+                found = least_squares(part, guess)
                 curve.evaluations += rest.evaluations
                 self.near.append((number, found.point))
                 return found.cost

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from app.solvers.curve import Floats
-from app.solvers.least_squares import RANK_TOLERANCE, Bools, Minimum, Problem, rho
+from app.solvers.least_squares import RANK_TOLERANCE, Bools, LeastSquares, Solution, rho
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -46,7 +46,7 @@ class Spread:
         return np.where(along > 1e-8 * size, np.nan, found)
 
 
-def spread(problem: Problem, minimum: Minimum, absolute: bool) -> Spread:
+def spread(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread:
     """The covariance at a minimum. With `absolute`, weights are 1/sigma**2 for known sigma, and the variance is 1.
 
     For a robust loss, J'WJ is the approximation of the second derivatives that SciPy's `least_squares` uses, and the variance
@@ -90,7 +90,7 @@ class Quality:
     bic: float
 
 
-def quality(problem: Problem, minimum: Minimum, found: Spread) -> Quality:
+def quality(problem: LeastSquares, minimum: Solution, found: Spread) -> Quality:
     """The quality of a fit. R squared compares with the weighted mean of the target."""
     weights, target = problem.weights, problem.target
     used = weights > 0.0
@@ -110,7 +110,7 @@ def quality(problem: Problem, minimum: Minimum, found: Spread) -> Quality:
     return Quality(squares, deviation, 1.0 - squares / total if total > 0.0 else math.nan, aic, bic)
 
 
-def influence(problem: Problem, minimum: Minimum) -> Floats:
+def influence(problem: LeastSquares, minimum: Solution) -> Floats:
     """The derivative of each parameter by each row of the target, shape (parameters, rows), by implicit differentiation.
 
     At a minimum the gradient by the free parameters is 0, and stays so: H dp = J' W dy with the Hessian H of half the sum,

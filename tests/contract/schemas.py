@@ -46,6 +46,15 @@ def closed(schema: Any) -> Any:
     return copy
 
 
+ITERATION: dict[str, Any] = {
+    "type": "object",
+    "properties": {"iteration": {"type": "integer"}, "value": {"type": "number"}, "gradient_norm": {"type": "number"}},
+    "required": ["iteration", "value", "gradient_norm"],
+    "additionalProperties": False,
+}
+"""The data of a progress event of a search whose response has no rows of that kind."""
+
+
 class ResponseChecker:
     """Checks responses against one OpenAPI document."""
 
@@ -128,5 +137,8 @@ class ResponseChecker:
             self.document, self.document["paths"][plain]["post"]["responses"]["200"]["content"][JSON]["schema"]
         )
         assert name in ("progress", "result"), f"the contract has no event {name!r}"
-        row: dict[str, Any] = dereference(self.document, result["properties"]["history"])["items"]
-        return result if name == "result" else row
+        if name == "result":
+            return result
+        rows = result["properties"].get("history") or result["properties"].get("trajectory")
+        row: dict[str, Any] = dereference(self.document, rows)["items"] if rows else ITERATION
+        return row

@@ -37,6 +37,11 @@ SMALL: dict[str, dict[str, Any]] = {
     "check": {"expression": "é", "inputs": {"é": 1}},
     "parse": {"expression": "é"},
     "graph": {"expression": "é", "inputs": {"é": 1}},
+    "minimize": {"expression": "é**2", "initial": {"é": 1}},
+    "minimize/stream": {"expression": "é**2", "initial": {"é": 1}},
+    "propagate": {"expression": "é", "inputs": {"é": {"value": 1, "u": 1}}},
+    "fit": {"expression": "é*x", "data": {"x": [1, 2]}, "target": [1, 2], "parameters": {"é": 1}},
+    "fit/stream": {"expression": "é*x", "data": {"x": [1, 2]}, "target": [1, 2], "parameters": {"é": 1}},
     "networks": {"inputs": 1, "layers": [1]},
     "networks/predict": {"model": LINE, "inputs": [[1, 2]]},
     "networks/backward": TRAINING,
@@ -48,7 +53,10 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """A small request for every endpoint that takes a body."""
 
-ALWAYS_IN_POOL = ("check", "networks/train/stream", "networks/graph", "networks/decision-boundary")
+ALWAYS_IN_POOL = (
+    *("check", "minimize", "minimize/stream", "fit", "fit/stream"),
+    *("networks/train/stream", "networks/graph", "networks/decision-boundary"),
+)
 """Requests do not show how much work these are."""
 
 SIZE = 500

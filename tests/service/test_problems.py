@@ -29,7 +29,8 @@ def test_kinds_are_those_of_the_contract() -> None:
     expected = {
         "invalid-json": 400, "invalid-request": 422, "unknown-node": 422, "duplicate-node": 422, "graph-cycle": 422,
         "unknown-primitive": 422, "wrong-arity": 422, "unbound-input": 422, "syntax-error": 422, "shape-mismatch": 422,
-        "non-finite": 422, "too-large": 413, "unauthorized": 401, "not-acceptable": 406, "unsupported-media-type": 415,
+        "non-finite": 422, "not-converged": 422,
+        "too-large": 413, "unauthorized": 401, "not-acceptable": 406, "unsupported-media-type": 415,
         "not-found": 404, "method-not-allowed": 405, "overloaded": 503, "deadline-exceeded": 503, "internal": 500,
         "too-many-requests": 429,
     }  # fmt: skip

@@ -183,8 +183,12 @@ def test_robust_losses_are_those_of_scipy(loss: Any) -> None:
     starts = {"b1": Parameter(240.0), "b2": Parameter(5.5e-4)}
     found = fit(FitProblem(parse(DECAY), {"x": MISRA["x"]}, target, starts, loss=loss, loss_scale=0.1))
     x = np.array(MISRA["x"])
+
+    def residuals(b: Any) -> Any:
+        return b[0] * (1 - np.exp(-b[1] * x)) - target
+
     expected = optimize.least_squares(
-        lambda b: b[0] * (1 - np.exp(-b[1] * x)) - target,
+        residuals,
         (240, 5.5e-4),
         loss=loss,
         f_scale=0.1,

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, GetPydanticSchema, SkipValidation, TypeAdapter
 from pydantic_core import PydanticCustomError, core_schema
 
+from app.api.errors import problem_for
 from app.api.expressions.expression import Expression, graph_of
 from app.api.expressions.work import (
     BYTES_PER_NODE,
@@ -19,6 +20,7 @@ from app.api.expressions.work import (
     count_nodes,
     reading_seconds,
 )
+from app.engine.errors import EngineError
 from app.engine.graph import Graph
 from app.engine.large_json import LargeObject
 from app.service.execution import Job
@@ -208,8 +210,11 @@ class FitProgress(ResponseModel):
     """How far a search is."""
 
     iteration: int
-    value: float = Field(description="The sum of squares")
-    gradient_norm: float
+    value: float = Field(description="The sum of squares, or what the loss makes of it")
+    gradient_norm: float = Field(description="The Euclidean norm of its gradient by the parameters")
+
+
+Events = Iterator[tuple[str, FitProgress | FitResponse]]
 
 
 # --- limits
@@ -248,13 +253,13 @@ def _check(request: FitRequest, graph: Graph, job: Job) -> None:
 # --- translation
 
 
-def respond(request: FitRequest, job: Job, progress: Progress | None = None) -> FitResponse:
-    """The response to a request. `progress` is called after each iteration."""
+def prepare(request: FitRequest, job: Job) -> FitProblem:
+    """Read a request. Raises Problem for an expression that is invalid, and where the request exceeds a limit."""
     graph = graph_of(request.expression, job)
     _check(request, graph, job)
     derived = {name: graph_of(text, job, ("derived", name)) for name, text in request.derived.items()}
     predict = None if request.predict is None else dict(request.predict)
-    given = FitProblem(
+    return FitProblem(
         graph=graph,
         data=request.data,
         target=request.target,
@@ -275,13 +280,20 @@ def respond(request: FitRequest, job: Job, progress: Progress | None = None) -> 
         max_iterations=request.max_iterations,
     )
 
+
+def run(request: FitRequest, given: FitProblem, job: Job, progress: Progress | None = None) -> FitResponse:
+    """Do what a request asks for. `progress` is called after each iteration. Raises Problem."""
+
     def watch(iteration: int, value: float, gradient_norm: float) -> None:
         if progress is not None:
             progress(iteration, value, gradient_norm)
         if time.perf_counter() > job.deadline - SECONDS_TO_ANSWER:
             raise StopIteration
 
-    return _response(given, fit(given, progress=watch, checkpoint=job.check))
+    try:
+        return _response(given, fit(given, progress=watch, checkpoint=job.check))
+    except EngineError as error:
+        raise problem_for(error, request.expression, nulls_allowed=False) from None
 
 
 def _parameters(request: FitRequest) -> Mapping[str, Parameter]:

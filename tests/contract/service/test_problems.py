@@ -19,6 +19,7 @@ TYPES = {
     "syntax-error": 422,
     "shape-mismatch": 422,
     "non-finite": 422,
+    "not-converged": 422,
     "too-large": 413,
     "unauthorized": 401,
     "not-acceptable": 406,
