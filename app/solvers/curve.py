@@ -10,7 +10,7 @@ from app.engine import double_double, transforms
 from app.engine.binding import Column
 from app.engine.graph import Graph, Node
 from app.engine.interruption import Checkpoint, never
-from app.engine.points import MIN_BLOCK_POINTS
+from app.engine.points import BLOCK_POINTS, MIN_BLOCK_POINTS
 from app.engine.primitives import LEAF
 
 Floats = npt.NDArray[np.float64]
@@ -71,11 +71,16 @@ class Curve:
 
     def residuals(self, point: Floats, target: Floats) -> Floats:
         """Return target - f, shape (rows,), with the difference taken in double-double arithmetic and then rounded."""
-        self.checkpoint()
-        value = double_double.evaluate(self.graph, self._inputs(point))
-        with np.errstate(all="ignore"):
-            difference = double_double.subtract(double_double.exact(target), value)
-            return np.array(np.broadcast_to(difference.hi + difference.lo, self.rows))
+        inputs, found = self._inputs(point), np.empty(self.rows)
+        for low in range(0, self.rows, BLOCK_POINTS):  # which takes less memory, and is faster
+            self.checkpoint()
+            rows = slice(low, low + BLOCK_POINTS)
+            block = {name: column[rows] if isinstance(column, np.ndarray) else column for name, column in inputs.items()}
+            value = double_double.evaluate(self.graph, block)
+            with np.errstate(all="ignore"):
+                difference = double_double.subtract(double_double.exact(target[rows]), value)
+                found[rows] = difference.hi + difference.lo
+        return found
 
     def curvature(self, point: Floats, factors: Floats) -> Floats:
         """Return the sum over the rows of a factor times the Hessian of f, shape (parameters, parameters)."""

@@ -7,7 +7,7 @@ says why.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from app.engine.faults import Fault, Quantity, explain
 from app.engine.interruption import Checkpoint, never
 from app.solvers.curve import Floats
 from app.solvers.fit_problem import FitProblem, problem_of
-from app.solvers.least_squares import LeastSquares, Progress, Solution, least_squares
+from app.solvers.least_squares import LeastSquares, Solution, Watch, column_norms, cost_of, least_squares
 from app.solvers.predictions import Derived, Predictions, derived_quantities, predictions
 from app.solvers.profile import profile_interval
 from app.solvers.statistics import Quality, Spread, influence, quality, quantile, spread
@@ -49,16 +49,16 @@ class Fit:
     message: str
 
 
-def fit(given: FitProblem, *, progress: Progress | None = None, checkpoint: Checkpoint = never) -> Fit:
+def fit(given: FitProblem, *, watch: Watch | None = None, checkpoint: Checkpoint = never) -> Fit:
     """Fit a curve by least squares, or by a robust loss.
 
-    `progress` is called after each iteration, and may raise StopIteration to end the search with the best point so far.
+    `watch` is told of each iteration, and may end the search with the best point so far.
 
     Raises: MissingData and UnknownNode for names that stand for nothing; ShapeMismatch for columns of unlike length, or fewer
     rows than parameters; InvalidArgument for sigma, weights and bounds that cannot be; NonFinite for a start without a value.
     """
     with np.errstate(all="ignore"):
-        return _fit(given, progress, checkpoint)
+        return _fit(given, watch or Watch(), checkpoint)
 
 
 def check_fit(given: FitProblem) -> None:
@@ -68,9 +68,9 @@ def check_fit(given: FitProblem) -> None:
         _check_start(given, problem, np.array([given.parameters[name].start for name in free]))
 
 
-def _fit(given: FitProblem, progress: Progress | None, checkpoint: Checkpoint) -> Fit:
+def _fit(given: FitProblem, watch: Watch, checkpoint: Checkpoint) -> Fit:
     problem, free, fixed = problem_of(given, checkpoint)
-    minimum = _best(given, problem, free, progress)
+    minimum = _best(given, problem, free, watch)
     found = spread(problem, minimum, given.absolute_sigma)
     t = quantile(given.level, found.degrees_of_freedom)
     point = _in_order(given, minimum.point, free, fixed)
@@ -99,17 +99,24 @@ def _fit(given: FitProblem, progress: Progress | None, checkpoint: Checkpoint) -
     )
 
 
-def _best(given: FitProblem, problem: LeastSquares, free: list[str], progress: Progress | None) -> Solution:
+def _best(given: FitProblem, problem: LeastSquares, free: list[str], watch: Watch) -> Solution:
     """The best of the minima from all starts."""
     start = np.array([given.parameters[name].start for name in free])
     _check_start(given, problem, start)
-    best = least_squares(problem, start, given.max_iterations, progress)
+    best = least_squares(problem, start, given.max_iterations, watch)
     for other in _further_starts(given, problem, start):
-        values, slopes = problem.curve.at(other)
-        if np.isfinite(values).all() and np.isfinite(slopes).all():
-            found = least_squares(problem, other, given.max_iterations, progress)
+        if watch.out_of_time():
+            return replace(best, converged=False)
+        if _is_start(problem, other):
+            found = least_squares(problem, other, given.max_iterations, watch)
             best = found if (found.cost, not found.converged) < (best.cost, not best.converged) else best
     return best
+
+
+def _is_start(problem: LeastSquares, point: Floats) -> bool:
+    """Whether values, derivatives and the sum are finite."""
+    values, slopes = problem.curve.at(point)
+    return bool(np.isfinite(column_norms(slopes)).all() and math.isfinite(cost_of(problem, problem.target - values)))
 
 
 def _further_starts(given: FitProblem, problem: LeastSquares, start: Floats) -> list[Floats]:
@@ -128,10 +135,15 @@ def _further_starts(given: FitProblem, problem: LeastSquares, start: Floats) -> 
 
 def _check_start(given: FitProblem, problem: LeastSquares, start: Floats) -> None:
     """Raise NonFinite if the curve, or a derivative of it, is not finite at the start."""
+    if _is_start(problem, start):
+        return
     curve = problem.curve
     values, slopes = curve.at(start)
     if np.isfinite(values).all() and np.isfinite(slopes).all():
-        return
+        what = "the sum of squares" if np.isfinite(column_norms(slopes)).all() else "the sum of the squared derivatives"
+        raise NonFinite(
+            f"at the start of the parameters, {what} is too large for a number of 64 bits; scale the data", ("data",)
+        )
     inputs = {**curve.columns, **dict(zip(curve.names, start.tolist(), strict=True))}
     many = any(isinstance(column, np.ndarray) for column in curve.columns.values())
     if not np.isfinite(values).all():

@@ -5,6 +5,7 @@ orders of magnitude apart; where it fails, MINPACK's Levenberg-Marquardt method.
 residuals in double-double arithmetic, until a step no longer changes a digit.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -19,7 +20,7 @@ from app.solvers.curve import Curve, Floats
 Loss = Literal["linear", "soft_l1", "huber", "cauchy", "arctan"]
 Bools = npt.NDArray[np.bool_]
 Progress = Callable[[int, float, float], None]
-"""Called with the number of an iteration, the sum of squares and the norm of its gradient. May raise StopIteration."""
+"""Called with the number of an iteration, the sum that is minimised and the norm of its gradient."""
 
 TOLERANCE = 1e-12
 """The relative change of the sum of squares, or of the parameters, at which the first method stops."""
@@ -54,7 +55,8 @@ class LeastSquares:
 class Solution:
     """A point of least squares.
 
-    `cost` is the sum that is minimised, `residuals` are target - f there, and `free` says which parameters are not at a bound.
+    `cost` is the sum that is minimised, `residuals` are target - f there, `free` says which parameters are not at a bound, and
+    `stopped` that the search was ended early.
     """
 
     point: Floats
@@ -63,6 +65,7 @@ class Solution:
     free: Bools
     iterations: int
     converged: bool
+    stopped: bool
 
 
 def rho(loss: Loss, z: Floats) -> tuple[Floats, Floats, Floats]:
@@ -82,82 +85,111 @@ def rho(loss: Loss, z: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 def cost_of(problem: LeastSquares, residuals: Floats) -> float:
-    """The sum that is minimised."""
+    """The sum that is minimised; infinite where it is too large for a double."""
     z = problem.weights * residuals**2 / problem.scale**2
     return float(problem.scale**2 * np.sum(rho(problem.loss, z)[0]))
+
+
+def column_norms(matrix: Floats) -> Floats:
+    """The Euclidean norm of each column, also where squares overflow or underflow."""
+    largest = np.abs(matrix).max(axis=0, initial=0.0)
+    safe = np.where((largest > 0.0) & np.isfinite(largest), largest, 1.0)
+    return np.asarray(safe * np.sqrt(np.sum((matrix / safe) ** 2, axis=0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a search reports to, and what may end it early, with the best point so far.
+
+    `progress` is called after each iteration. `out_of_time` is asked between iterations and further steps.
+    """
+
+    progress: Progress | None = None
+    out_of_time: Callable[[], bool] = lambda: False
 
 
 def least_squares(
     problem: LeastSquares,
     start: Floats,
     max_iterations: int | None = None,
-    progress: Progress | None = None,
+    watch: Watch | None = None,
     polish: bool = True,
 ) -> Solution:
-    """Return the least squares from one start, at which values and derivatives must be finite.
+    """Return the least squares from one start, at which values, derivatives and the sum must be finite.
 
     The start must lie within the bounds. With `max_iterations`, the best point so far is returned after as many.
     """
-    root = np.sqrt(problem.weights)
-    unit = float(np.sqrt(np.mean((root * (problem.curve.at(start)[0] - problem.target)) ** 2))) or 1.0
-    counter = _Counter(problem, max_iterations, progress)
-
-    def residuals(point: Floats) -> Floats:
-        values, slopes = problem.curve.at(point)
-        if not np.isfinite(slopes).all():
-            return np.full(problem.curve.rows, np.inf)  # a point where no step can start is none to go to
-        with np.errstate(all="ignore"):
-            return np.asarray(root * (values - problem.target) / unit)
-
-    def jacobian(point: Floats) -> Floats:
-        return root[:, None] * problem.curve.at(point)[1] / unit
-
+    search = _Search(problem, start, max_iterations, watch or Watch())
     with np.errstate(all="ignore"):
-        found = optimize.least_squares(
-            residuals,
-            start,
-            jacobian,
-            bounds=(problem.lower, problem.upper),
-            method="trf",
-            x_scale="jac",
-            ftol=TOLERANCE,
-            xtol=TOLERANCE,
-            gtol=None,
-            loss=problem.loss,
-            f_scale=problem.scale / unit,
-            max_nfev=EVALUATIONS_PER_PARAMETER * (1 + len(start)),
-            callback=counter,
-        )
-        point = found.x
-        if found.status == 0 and problem.loss == "linear" and np.isinf([problem.lower, problem.upper]).all():
-            other = optimize.least_squares(
-                residuals, start, jacobian, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE
-            )
-            point = other.x if other.cost < found.cost else point
-    best = _minimum(problem, _on_bounds(problem, point), counter.count)
-    return _polished(problem, best) if polish and problem.loss == "linear" and not counter.stopped else best
+        point = search.run(start)
+        best = _solution(problem, _on_bounds(problem, point), search.count, search.stopped)
+        return _polished(problem, best, search.watch) if polish and problem.loss == "linear" and not search.stopped else best
 
 
-class _Counter:
-    """Counts iterations, reports each, and stops after the last."""
+class _Search:
+    """One run of SciPy's methods: scaled residuals and their Jacobian, the best point so far, and the count of iterations."""
 
-    def __init__(self, problem: LeastSquares, last: int | None, progress: Progress | None) -> None:
+    def __init__(self, problem: LeastSquares, start: Floats, last: int | None, watch: Watch) -> None:
         self.problem = problem
+        self.watch = watch
         self.last = last
-        self.progress = progress
         self.count = 0
         self.stopped = False
+        self.root = np.sqrt(problem.weights)
+        pull = self.root * (problem.curve.at(start)[0] - problem.target)
+        self.unit = float(column_norms(pull[:, None])[0]) / math.sqrt(len(pull)) or 1.0
+        self.best: tuple[float, Floats] = (math.inf, start)
 
-    def __call__(self, intermediate_result: optimize.OptimizeResult) -> None:
-        self.count += 1
+    def residuals(self, point: Floats) -> Floats:
+        """The weighted residuals, about 1 at the start; infinite at a point from which no step can begin."""
+        values, slopes = self.problem.curve.at(point)
+        found = np.asarray(self.root * (values - self.problem.target) / self.unit)
+        cost = float(found @ found)
+        if not np.isfinite(column_norms(slopes)).all() or not math.isfinite(cost):
+            return np.full(self.problem.curve.rows, np.inf)
+        if cost < self.best[0]:
+            self.best = cost, point.copy()
+        return found
+
+    def jacobian(self, point: Floats) -> Floats:
+        """The derivatives of the weighted residuals."""
+        return np.asarray(self.root[:, None] * self.problem.curve.at(point)[1] / self.unit)
+
+    def run(self, start: Floats) -> Floats:
+        """The best point of the trust-region method, or of Levenberg's and Marquardt's where that is better."""
+        problem = self.problem
         try:
-            if self.progress is not None:
-                self.progress(self.count, *self._state(intermediate_result.x))
-            if self.last is not None and self.count >= self.last:
-                raise StopIteration
-        except StopIteration:
+            found = optimize.least_squares(
+                self.residuals,
+                start,
+                self.jacobian,
+                bounds=(problem.lower, problem.upper),
+                method="trf",
+                x_scale="jac",
+                ftol=TOLERANCE,
+                xtol=TOLERANCE,
+                gtol=None,
+                loss=problem.loss,
+                f_scale=problem.scale / self.unit,
+                max_nfev=EVALUATIONS_PER_PARAMETER * (1 + len(start)),
+                callback=self._after_iteration,
+            )
+            if found.status == 0 and problem.loss == "linear" and np.isinf([problem.lower, problem.upper]).all():
+                other = optimize.least_squares(
+                    self.residuals, start, self.jacobian, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE
+                )
+                found = other if other.cost < found.cost else found
+            return np.asarray(found.x, np.float64)
+        except (np.linalg.LinAlgError, ValueError):  # of a factorization, where numbers of all sizes come together
+            return self.best[1]
+
+    def _after_iteration(self, intermediate_result: optimize.OptimizeResult) -> None:
+        self.count += 1
+        if self.watch.progress is not None:
+            self.watch.progress(self.count, *self._state(intermediate_result.x))
+        if (self.last is not None and self.count >= self.last) or self.watch.out_of_time():
             self.stopped = True
-            raise
+            raise StopIteration
 
     def _state(self, point: Floats) -> tuple[float, float]:
         """The sum that is minimised, and the norm of its gradient."""
@@ -169,43 +201,49 @@ class _Counter:
         return cost_of(problem, residuals), float(np.linalg.norm(gradient))
 
 
-def _cosines(problem: LeastSquares, point: Floats) -> Floats:
+def _cosines(problem: LeastSquares, point: Floats, residuals: Floats) -> Floats:
     """The cosine between the weighted residuals and each column of the Jacobian; positive where a parameter would grow."""
-    values, jacobian = problem.curve.at(point)
-    residuals = problem.target - values
+    jacobian = problem.curve.at(point)[1]
     z = problem.weights * residuals**2 / problem.scale**2
     root = np.sqrt(problem.weights * rho(problem.loss, z)[1])
-    pull, columns = root * residuals, root[:, None] * jacobian
-    sizes = np.linalg.norm(pull) * np.linalg.norm(columns, axis=0)
-    return np.asarray(np.divide(pull @ columns, sizes, out=np.zeros(len(point)), where=sizes > 0.0))
+    pull, columns = (root * residuals)[:, None], root[:, None] * jacobian
+    sizes = column_norms(columns)
+    units = columns / np.where(sizes > 0.0, sizes, 1.0)
+    return np.asarray(units.T @ (pull / (column_norms(pull) or 1.0)))[:, 0]
 
 
 def _on_bounds(problem: LeastSquares, point: Floats) -> Floats:
     """The point, with each parameter at its bound that is as good as there and would go beyond."""
-    cosines = _cosines(problem, point)
     values, jacobian = problem.curve.at(point)
-    size = np.linalg.norm(problem.target - values)
-    at = point.copy()
+    cosines = _cosines(problem, point, problem.target - values)
+    size = column_norms((problem.target - values)[:, None])[0]
+    at, sizes = point.copy(), column_norms(jacobian)
     for k, cosine in enumerate(cosines):
         bound = problem.upper[k] if cosine > 0.0 else problem.lower[k]
-        close = abs(bound - point[k]) * np.linalg.norm(jacobian[:, k]) <= CLOSE * size
+        close = abs(bound - point[k]) * sizes[k] <= CLOSE * size
         if abs(cosine) > 100.0 * STATIONARY and close:
             at[k] = bound
     moved = problem.curve.at(at)
     return at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
 
 
-def _minimum(problem: LeastSquares, point: Floats, iterations: int) -> Solution:
+def _solution(problem: LeastSquares, point: Floats, iterations: int, stopped: bool) -> Solution:
     """The record of a point."""
     residuals = problem.curve.residuals(point, problem.target)
     free = (point > problem.lower) & (point < problem.upper)
-    cosines = np.abs(_cosines(problem, point)[free])
-    size, scale = np.sqrt(np.sum(problem.weights * residuals**2)), np.sqrt(np.sum(problem.weights * problem.target**2))
-    stationary = not cosines.size or float(cosines.max()) <= STATIONARY or size <= 100.0 * EPSILON * scale
-    return Solution(point, cost_of(problem, residuals), residuals, free, iterations, bool(stationary))
+    cosines = np.abs(_cosines(problem, point, residuals)[free])
+    root = np.sqrt(problem.weights)
+    size = column_norms((root * residuals)[:, None])[0]
+    # Rounding the parameters turns the residuals by this angle, and rounding the target does too.
+    moved = (
+        column_norms(root[:, None] * problem.curve.at(point)[1] * point).sum()
+        + column_norms((root * problem.target)[:, None])[0]
+    )
+    stationary = not cosines.size or size == 0.0 or cosines.max() <= STATIONARY + 4.0 * EPSILON * moved / size
+    return Solution(point, cost_of(problem, residuals), residuals, free, iterations, bool(stationary), stopped)
 
 
-def _polished(problem: LeastSquares, start: Solution) -> Solution:
+def _polished(problem: LeastSquares, start: Solution, watch: Watch) -> Solution:
     """The minimum after steps of Newton's method by QR, as long as they become shorter.
 
     With J = QR and the curvature S, the sum over the rows of weight * residual * (Hessian of f), a step is the solution of
@@ -217,9 +255,11 @@ def _polished(problem: LeastSquares, start: Solution) -> Solution:
         return start
     length, inner = np.inf, None
     for _ in range(POLISHING_STEPS):
+        if watch.out_of_time():
+            break
         residuals = problem.curve.residuals(point, problem.target)
         columns = root[:, None] * problem.curve.at(point)[1][:, free]
-        sizes = np.linalg.norm(columns, axis=0)
+        sizes = column_norms(columns)
         if not (np.isfinite(residuals).all() and np.isfinite(sizes).all() and sizes.all()):
             break
         q, r = scipy.linalg.qr(columns / sizes, mode="economic")
@@ -227,8 +267,11 @@ def _polished(problem: LeastSquares, start: Solution) -> Solution:
             break
         if inner is None:
             curvature = problem.curve.curvature(point, problem.weights * residuals)[np.ix_(free, free)] / np.outer(sizes, sizes)
-            inner = _inner(r, curvature)
-        step = scipy.linalg.solve_triangular(r, np.linalg.solve(inner, q.T @ (root * residuals))) / sizes
+            inner = _inner(np.asarray(r, np.float64), curvature)
+        pull = q.T @ (root * residuals)
+        if not np.isfinite(pull).all():
+            break
+        step = scipy.linalg.solve_triangular(r, np.linalg.solve(inner, pull)) / sizes
         moved = point.copy()
         moved[free] += step
         longer = float(np.linalg.norm(step * sizes)) >= length
@@ -238,7 +281,7 @@ def _polished(problem: LeastSquares, start: Solution) -> Solution:
         point = moved
         if same:
             break
-    end = _minimum(problem, point, start.iterations)
+    end = _solution(problem, point, start.iterations, start.stopped)
     return end if end.cost <= start.cost * (1.0 + 1e-9) or start.cost == 0.0 else start
 
 
@@ -249,4 +292,6 @@ def _inner(r: Floats, curvature: Floats) -> Floats:
         return identity
     half = scipy.linalg.solve_triangular(r, curvature, trans="T")
     inner = identity - scipy.linalg.solve_triangular(r, half.T, trans="T")
+    if not np.isfinite(inner).all():
+        return identity
     return inner if np.linalg.eigvalsh(0.5 * (inner + inner.T)).min() > 0.01 else identity

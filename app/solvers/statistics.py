@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from app.solvers.curve import Floats
-from app.solvers.least_squares import RANK_TOLERANCE, Bools, LeastSquares, Solution, rho
+from app.solvers.least_squares import RANK_TOLERANCE, Bools, LeastSquares, Solution, column_norms, rho
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -56,8 +56,10 @@ def spread(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread:
     _, first, second = rho(problem.loss, z)
     root = np.sqrt(problem.weights * np.maximum(first + 2.0 * z * second, EPSILON))
     columns = root[:, None] * problem.curve.at(minimum.point)[1][:, minimum.free]
-    sizes = np.linalg.norm(columns, axis=0)
+    sizes = column_norms(columns)
     sizes = np.where(sizes > 0.0, sizes, 1.0)
+    if not np.isfinite(columns / sizes).all():
+        return _nothing(problem, minimum, absolute)
     _, singular, directions = np.linalg.svd(columns / sizes, full_matrices=False)
     kept = singular > RANK_TOLERANCE * max(columns.shape) * singular.max(initial=0.0)
     count = len(minimum.point)
@@ -69,6 +71,14 @@ def spread(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread:
     freedom = int(np.count_nonzero(problem.weights)) - count + int((~kept).sum())
     variance = 1.0 if absolute else (minimum.cost / freedom if freedom > 0 else math.nan)
     return Spread(factor, null, known, variance, freedom)
+
+
+def _nothing(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread:
+    """What can be said where the derivatives are too large for a double: nothing."""
+    count = len(minimum.point)
+    freedom = int(np.count_nonzero(problem.weights)) - count
+    variance = 1.0 if absolute else math.nan
+    return Spread(np.zeros((count, 0)), np.eye(count), np.zeros(count, np.bool_), variance, freedom)
 
 
 def quantile(level: float, degrees_of_freedom: int) -> float:
@@ -95,19 +105,17 @@ def quality(problem: LeastSquares, minimum: Solution, found: Spread) -> Quality:
     weights, target = problem.weights, problem.target
     used = weights > 0.0
     count, parameters = int(used.sum()), len(minimum.point)
-    squares = math.fsum(weights * minimum.residuals**2)
-    mean = math.fsum(weights * target) / math.fsum(weights)
-    total = math.fsum(weights * (target - mean) ** 2)
+    squares = float(np.sum(weights * minimum.residuals**2))
+    mean = np.sum(weights * target) / np.sum(weights)
+    total = float(np.sum(weights * (target - mean) ** 2))
     aic = bic = math.nan
     if squares > 0.0 and problem.loss == "linear":
-        likelihood = (
-            math.log(2.0 * math.pi) + 1.0 - math.log(count) - math.fsum(np.log(weights[used])) / count + math.log(squares)
-        )
+        likelihood = math.log(2.0 * math.pi) + 1.0 - math.log(count) - float(np.mean(np.log(weights[used]))) + math.log(squares)
         aic = count * likelihood + 2.0 * (parameters + 1)
         bic = count * likelihood + math.log(count) * (parameters + 1)
     freedom = found.degrees_of_freedom
     deviation = math.sqrt(minimum.cost / freedom) if freedom > 0 else math.nan
-    return Quality(squares, deviation, 1.0 - squares / total if total > 0.0 else math.nan, aic, bic)
+    return Quality(squares, deviation, 1.0 - squares / total if 0.0 < total < math.inf else math.nan, aic, bic)
 
 
 def influence(problem: LeastSquares, minimum: Solution) -> Floats:

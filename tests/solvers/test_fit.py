@@ -15,6 +15,7 @@ from app.engine.text import parse
 from app.solvers.errors import InvalidArgument, MissingData
 from app.solvers.fit import Fit, fit
 from app.solvers.fit_problem import FitProblem, Parameter
+from app.solvers.least_squares import Watch
 
 MISRA: dict[str, Any] = {
     "x": [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0],
@@ -318,16 +319,13 @@ def test_a_search_that_is_cut_short_says_so() -> None:
     assert not found.converged and found.iterations == 1 and "before a minimum was reached" in found.message
 
 
-def test_progress_is_reported_and_may_end_the_search() -> None:
+def test_progress_is_reported_and_the_search_may_be_ended() -> None:
     rows: list[tuple[int, float, float]] = []
-
-    def note(*row: Any) -> None:
-        rows.append(row)
-        if len(rows) == 3:
-            raise StopIteration
-
-    found = fit(FitProblem(parse(DECAY), MISRA, "y", {"b1": Parameter(500.0), "b2": Parameter(1e-4)}), progress=note)
+    watch = Watch(lambda *row: rows.append(row), lambda: len(rows) >= 3)
+    problem = FitProblem(parse(DECAY), MISRA, "y", {"b1": Parameter(500.0), "b2": Parameter(1e-4)}, starts=100)
+    found = fit(problem, watch=watch)
     assert [row[0] for row in rows] == [1, 2, 3] and rows[0][1] > rows[2][1] and not found.converged
+    assert "before a minimum was reached" in found.message
 
 
 def test_points_outside_the_domain_are_survived() -> None:

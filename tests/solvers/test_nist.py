@@ -70,3 +70,16 @@ def test_no_value_is_taken_at_a_displaced_point(monkeypatch: pytest.MonkeyPatch)
         for b in points:
             changed = np.flatnonzero(a != b)
             assert len(changed) != 1, "no single parameter is moved"
+
+
+def test_a_fit_without_residuals_to_speak_of() -> None:
+    """Lanczos1: the data are a sum of exponentials to 13 digits. Of the certified sum, 1.43e-25, decimals make the digits."""
+    x = np.arange(24) * 0.05
+    y = [float(f"{value:.12e}") for value in 0.0951 * np.exp(-x) + 0.8607 * np.exp(-3 * x) + 1.5576 * np.exp(-5 * x)]
+    start = dict(zip(("b1", "b2", "b3", "b4", "b5", "b6"), (0.5, 0.7, 3.6, 4.2, 4.0, 6.3), strict=True))
+    expression = "b1*exp(-b2*x) + b3*exp(-b4*x) + b5*exp(-b6*x)"
+    found = run({"expression": expression, "data": {"x": x}, "target": y}, start)
+    certified = (9.5100000027e-02, 1.0000000001, 8.6070000013e-01, 3.0000000002, 1.5575999998, 5.0000000001)
+    assert found.converged
+    for name, value in zip(start, certified, strict=True):
+        assert digits(found.parameters[name], value) >= 10.0, name
