@@ -11,6 +11,7 @@ from app.engine.binding import Column
 from app.engine.errors import ShapeMismatch, UnknownNode, quote
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint
+from app.engine.text import CONSTANTS
 from app.solvers.curve import Curve, Floats
 from app.solvers.errors import InvalidArgument, MissingData
 from app.solvers.least_squares import LeastSquares, Loss
@@ -82,6 +83,12 @@ def problem_of(given: FitProblem, checkpoint: Checkpoint) -> tuple[LeastSquares,
 def _check_names(given: FitProblem) -> None:
     """Raise an error for a name that stands for nothing, or for two things, and for bounds that cannot be."""
     graph = given.graph
+    by_name = [name for name in (given.target, given.sigma, given.weights) if isinstance(name, str)]
+    for place, names in (("parameters", given.parameters), ("data", given.data)):
+        for name in names:
+            if name in CONSTANTS and name not in graph.index and name not in by_name:
+                detail = f"in a text, {quote(name)} is the constant {CONSTANTS[name]!r}; choose another name"
+                raise InvalidArgument(detail, (place, name))
     for name, parameter in given.parameters.items():
         if name in given.data:
             raise InvalidArgument(f"{quote(name)} is a parameter and a column of data", ("parameters", name))

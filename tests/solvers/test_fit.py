@@ -383,6 +383,13 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], tuple[Any, ...], str]] =
         ("parameters", "a"),
         "a parameter and a column",
     ),
+    "a column named as a constant": ({"data": {**LINE, "e": [1.0] * 5}}, InvalidArgument, ("data", "e"), "the constant 2.718"),
+    "a parameter named as a constant": (
+        {"parameters": {"pi": Parameter(1.0)}},
+        InvalidArgument,
+        ("parameters", "pi"),
+        "the constant 3.14",
+    ),
     "bounds that cross": (
         {"parameters": {"a": Parameter(0.0), "b": Parameter(1.0, 2.0, 1.0)}},
         InvalidArgument,
