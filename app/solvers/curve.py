@@ -86,7 +86,9 @@ class Curve:
         """Return the sum over the rows of a factor times the Hessian of f, shape (parameters, parameters)."""
         factor, product = _unused(self.graph, "factor"), _unused(self.graph, "product")
         nodes = (*self.graph.nodes, Node(factor, LEAF), Node(product, "mul", (factor, self.graph.output)))
-        inputs = {**self._inputs(point), factor: factors}
+        missing = max((len(c) for c in self._walked.values() if isinstance(c, np.ndarray)), default=self.rows) - self.rows
+        numbers = dict(zip(self.names, point.tolist(), strict=True))
+        inputs = {**self._walked, **numbers, factor: np.pad(factors, (0, missing))}
         found = transforms.hessian(
             Graph(nodes, (product,)), inputs, self.names, reduce="sum", checkpoint=self.checkpoint
         ).hessian

@@ -7,21 +7,26 @@ says why.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
-from app.engine.errors import NonFinite, quote
+from app.engine.errors import NonFinite
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.interruption import Checkpoint, never
 from app.solvers.curve import Floats
+from app.solvers.fit_message import Search, message_of
 from app.solvers.fit_problem import FitProblem, problem_of
-from app.solvers.least_squares import LeastSquares, Solution, Watch, column_norms, cost_of, least_squares
+from app.solvers.least_squares import LeastSquares, Watch, column_norms, cost_of, least_squares
 from app.solvers.predictions import Derived, Predictions, derived_quantities, predictions
 from app.solvers.profile import profile_interval
 from app.solvers.statistics import Quality, Spread, influence, quality, quantile, spread
 
 Interval = tuple[float, float]
+
+SMALLEST_SUM = 1e-250
+"""A sum of squares at the start below which squares lose digits on the way to the minimum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,47 +75,53 @@ def check_fit(given: FitProblem) -> None:
 
 def _fit(given: FitProblem, watch: Watch, checkpoint: Checkpoint) -> Fit:
     problem, free, fixed = problem_of(given, checkpoint)
-    minimum = _best(given, problem, free, watch)
+    search = _best(given, problem, free, watch)
+    minimum = search.best
     found = spread(problem, minimum, given.absolute_sigma)
     t = quantile(given.level, found.degrees_of_freedom)
     point = _in_order(given, minimum.point, free, fixed)
-    names, order = list(given.parameters), [list(given.parameters).index(name) for name in free]
-    covariance = np.full((len(names), len(names)), np.nan)
-    covariance[np.ix_(order, order)] = found.covariance
-    errors = np.sqrt(np.diag(covariance))
-    correlation = np.clip(covariance / np.outer(errors, errors), -1.0, 1.0)
-    np.fill_diagonal(correlation, np.where(np.isfinite(np.diag(correlation)), 1.0, np.nan))
+    order = [list(given.parameters).index(name) for name in free]
+    errors = np.full(len(point), np.nan)
+    errors[order] = found.standard_errors
     return Fit(
         parameters=point,
-        standard_errors=dict(zip(names, errors.tolist(), strict=True)),
-        intervals=_intervals(given, problem, minimum, found, t),
-        covariance=covariance,
-        correlation=correlation,
+        standard_errors=dict(zip(point, errors.tolist(), strict=True)),
+        intervals=_intervals(given, problem, search, found, t, watch),
+        covariance=_spread_out(found.covariance, order, len(point)),
+        correlation=_spread_out(found.correlation, order, len(point)),
         quality=quality(problem, minimum, found),
         degrees_of_freedom=found.degrees_of_freedom,
         residuals=minimum.residuals,
         derived=derived_quantities(given, free, point, found),
         predictions=predictions(given, problem, minimum, found, t),
-        influence=_influence(given, problem, minimum, free),
+        influence=_influence(given, problem, search, free),
         iterations=minimum.iterations,
         evaluations=problem.curve.evaluations,
-        converged=minimum.converged,
-        message=_message(given, minimum, found, free, fixed),
+        converged=search.converged,
+        message=message_of(given, search, found, problem.curve.names, watch.out_of_time()),
     )
 
 
-def _best(given: FitProblem, problem: LeastSquares, free: list[str], watch: Watch) -> Solution:
+def _spread_out(matrix: Floats, order: list[int], count: int) -> Floats:
+    """A matrix of some of the parameters as one of all, NaN for the others."""
+    found = np.full((count, count), np.nan)
+    found[np.ix_(order, order)] = matrix
+    return found
+
+
+def _best(given: FitProblem, problem: LeastSquares, free: list[str], watch: Watch) -> Search:
     """The best of the minima from all starts."""
     start = np.array([given.parameters[name].start for name in free])
     _check_start(given, problem, start)
     best = least_squares(problem, start, given.max_iterations, watch)
-    for other in _further_starts(given, problem, start):
+    for k, other in enumerate(_further_starts(given, problem, start), 1):
         if watch.out_of_time():
-            return replace(best, converged=False)
+            return Search(best, given.starts - k, best.stopped)
+        problem.curve.checkpoint()
         if _is_start(problem, other):
             found = least_squares(problem, other, given.max_iterations, watch)
             best = found if (found.cost, not found.converged) < (best.cost, not best.converged) else best
-    return best
+    return Search(best, 0, best.stopped)
 
 
 def _is_start(problem: LeastSquares, point: Floats) -> bool:
@@ -119,23 +130,22 @@ def _is_start(problem: LeastSquares, point: Floats) -> bool:
     return bool(np.isfinite(column_norms(slopes)).all() and math.isfinite(cost_of(problem, problem.target - values)))
 
 
-def _further_starts(given: FitProblem, problem: LeastSquares, start: Floats) -> list[Floats]:
+def _further_starts(given: FitProblem, problem: LeastSquares, start: Floats) -> Iterator[Floats]:
     """Starts drawn within the bounds; where one is infinite, around the given start, by its size."""
     rng = np.random.default_rng(given.seed)
-    drawn = []
     for _ in range(given.starts - 1):
         unit, normal = rng.random(len(start)), rng.standard_normal(len(start))
-        with np.errstate(all="ignore"):
-            within = problem.lower + unit * (problem.upper - problem.lower)
+        within = problem.lower + unit * (problem.upper - problem.lower)
         around = start + normal * np.where(start == 0.0, 1.0, np.abs(start))
-        point = np.where(np.isfinite(within), within, around)
-        drawn.append(np.clip(point, problem.lower, problem.upper))
-    return drawn
+        yield np.clip(np.where(np.isfinite(within), within, around), problem.lower, problem.upper)
 
 
 def _check_start(given: FitProblem, problem: LeastSquares, start: Floats) -> None:
     """Raise NonFinite if the curve, or a derivative of it, is not finite at the start."""
     if _is_start(problem, start):
+        pull = column_norms((problem.target - problem.curve.at(start)[0])[:, None])[0]
+        if pull > 0.0 and cost_of(problem, problem.target - problem.curve.at(start)[0]) < SMALLEST_SUM:
+            raise NonFinite("the squares of the residuals are too small for a double; scale the data", ("data",))
         return
     curve = problem.curve
     values, slopes = curve.at(start)
@@ -163,46 +173,25 @@ def _in_order(given: FitProblem, point: Floats, free: list[str], fixed: dict[str
 
 
 def _intervals(
-    given: FitProblem, problem: LeastSquares, minimum: Solution, found: Spread, t: float
+    given: FitProblem, problem: LeastSquares, search: Search, found: Spread, t: float, watch: Watch
 ) -> dict[str, Interval] | None:
     """The interval of each parameter; NaN for one that has none."""
     if given.intervals == "none":
         return None
-    errors = np.sqrt(np.diag(found.covariance))
+    minimum, errors = search.best, found.standard_errors
     ends: dict[str, Interval] = {name: (math.nan, math.nan) for name in given.parameters}
     for k, name in enumerate(problem.curve.names):
-        if given.intervals == "profile":
-            ends[name] = profile_interval(problem, minimum, found, k, t)
-        else:
+        if given.intervals == "wald":
             ends[name] = float(minimum.point[k] - t * errors[k]), float(minimum.point[k] + t * errors[k])
+        elif search.converged:  # elsewhere than at a minimum there is no profile
+            ends[name] = profile_interval(problem, minimum, found, k, t, watch)
     return ends
 
 
-def _influence(given: FitProblem, problem: LeastSquares, minimum: Solution, free: list[str]) -> dict[str, Floats] | None:
+def _influence(given: FitProblem, problem: LeastSquares, search: Search, free: list[str]) -> dict[str, Floats] | None:
+    """The influence of each row on each parameter; NaN where the search did not reach a minimum, 0 for held parameters."""
     if not given.influence:
         return None
-    rows = dict(zip(free, influence(problem, minimum), strict=True))
-    return {name: rows.get(name, np.zeros(problem.curve.rows)) for name in given.parameters}
-
-
-def _message(given: FitProblem, minimum: Solution, found: Spread, free: list[str], fixed: dict[str, float]) -> str:
-    """In words: how the search ended, and which numbers do not exist."""
-    ended = (
-        "The sum of squares is at a minimum."
-        if minimum.converged
-        else "The search ended before a minimum was reached; the best point so far is given."
-    )
-    parts = [ended]
-    for k, name in enumerate(free):
-        if not minimum.free[k]:
-            side = "lower" if minimum.point[k] <= given.parameters[name].lower else "upper"
-            parts.append(f"{quote(name)} is at its {side} bound, so it has no standard error.")
-    if fixed:
-        parts.append(f"Held at equal bounds: {', '.join(map(quote, fixed))}.")
-    unknown = [name for k, name in enumerate(free) if minimum.free[k] and not found.known[k]]
-    if unknown:
-        listed = ", ".join(map(quote, unknown))
-        parts.append(f"The data do not determine {listed}: the Jacobian has not full rank, so there are no standard errors.")
-    if found.degrees_of_freedom <= 0 and not given.absolute_sigma:
-        parts.append("There are as many parameters as rows: with no degrees of freedom, nothing can be said of their errors.")
-    return " ".join(parts)
+    rows = dict(zip(free, influence(problem, search.best), strict=True))
+    unknown, held = np.full(problem.curve.rows, np.nan), np.zeros(problem.curve.rows)
+    return {name: (rows[name] if search.converged else unknown) if name in rows else held for name in given.parameters}

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from app.engine.binding import Column
-from app.engine.errors import ShapeMismatch, UnknownNode, quote
+from app.engine.errors import Place, ShapeMismatch, UnknownNode, quote
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint
+from app.engine.primitives import LEAF
 from app.engine.text import CONSTANTS
 from app.solvers.curve import Curve, Floats
 from app.solvers.errors import InvalidArgument, MissingData
@@ -89,6 +90,9 @@ def _check_names(given: FitProblem) -> None:
             if name in CONSTANTS and name not in graph.index and name not in by_name:
                 detail = f"in a text, {quote(name)} is the constant {CONSTANTS[name]!r}; choose another name"
                 raise InvalidArgument(detail, (place, name))
+    for name in given.data:
+        if name in graph.index and graph.nodes[graph.index[name]].op != LEAF:
+            raise InvalidArgument(f"{quote(name)} is computed by the expression, so it cannot be a column", ("data", name))
     for name, parameter in given.parameters.items():
         if name in given.data:
             raise InvalidArgument(f"{quote(name)} is a parameter and a column of data", ("parameters", name))
@@ -119,6 +123,8 @@ def _columns(given: FitProblem) -> tuple[dict[str, Column], int]:
     elif isinstance(given.target, str) and given.target in lists:
         rows, first = len(lists[given.target]), quote(given.target)
     else:
+        if isinstance(given.target, str) and given.target not in given.data:
+            raise UnknownNode(f"the data have no column {quote(given.target)}", ("target",))
         raise InvalidArgument("the target must be a column of data with one number per row", ("target",))
     if rows == 0:
         raise ShapeMismatch("there are no rows of data", ("data",))
@@ -135,10 +141,10 @@ def _column(given: FitProblem, numbers: str | Numbers, field: str, rows: int) ->
     """The numbers of a column that is given by name or by itself, one per row."""
     if isinstance(numbers, str):
         if numbers not in given.data:
-            raise UnknownNode(f"{quote(numbers)} is no column of data", (field,))
+            raise UnknownNode(f"the data have no column {quote(numbers)}", (field,))
         numbers = given.data[numbers]
     if not isinstance(numbers, float | int) and len(numbers) != rows:
-        raise ShapeMismatch(f"there are {len(numbers)} numbers for {rows} rows", (field,))
+        raise ShapeMismatch(f"the list has {len(numbers)} entries for {rows} rows", (field,))
     return np.array(np.broadcast_to(np.asarray(numbers, np.float64), rows))
 
 
@@ -149,7 +155,8 @@ def _weights(given: FitProblem, rows: int) -> Floats:
     if given.sigma is not None:
         sigma = _column(given, given.sigma, "sigma", rows)
         if not (sigma > 0.0).all():
-            raise InvalidArgument(f"sigma must be positive; that of row {int(np.argmin(sigma))} is not", ("sigma",))
+            row = int(np.argmin(sigma))
+            raise InvalidArgument(f"sigma must be positive; that of row {row} is not", _entry(given.sigma, "sigma", row))
         with np.errstate(all="ignore"):
             weights = 1.0 / sigma**2
         if not (np.isfinite(weights) & (weights > 0.0)).all():
@@ -159,5 +166,11 @@ def _weights(given: FitProblem, rows: int) -> Floats:
         return np.ones(rows)
     weights = _column(given, given.weights, "weights", rows)
     if not (weights >= 0.0).all():
-        raise InvalidArgument(f"weights must not be negative; that of row {int(np.argmin(weights))} is", ("weights",))
+        row = int(np.argmin(weights))
+        raise InvalidArgument(f"weights must not be negative; that of row {row} is", _entry(given.weights, "weights", row))
     return weights
+
+
+def _entry(numbers: str | Numbers, field: str, row: int) -> Place:
+    """The place of an entry of sigma or weights, or of the field if it is no list."""
+    return (field,) if isinstance(numbers, str | float | int) else (field, row)

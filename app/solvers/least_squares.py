@@ -7,7 +7,7 @@ residuals in double-double arithmetic, until a step no longer changes a digit.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,6 +30,10 @@ STATIONARY = 1e-6
 """The cosine between the residuals and a column of the Jacobian below which they count as orthogonal."""
 CLOSE = 1e-3
 """How much of the residuals the way to a bound may change, if the parameter counts as being there."""
+SADDLE = 1e-6
+"""How negative a second derivative is at a saddle, relative to the others, and by how much the sum must fall beside it."""
+ESCAPES, ESCAPE_LENGTHS = 3, 12
+"""How many saddles are left, and how many lengths of a step are tried."""
 RANK_TOLERANCE = 10.0 * float(np.finfo(np.float64).eps)
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -56,7 +60,7 @@ class Solution:
     """A point of least squares.
 
     `cost` is the sum that is minimised, `residuals` are target - f there, `free` says which parameters are not at a bound, and
-    `stopped` that the search was ended early.
+    `stopped` that the search was ended early. At a saddle the derivatives are 0, but the sum falls along a curve.
     """
 
     point: Floats
@@ -66,6 +70,7 @@ class Solution:
     iterations: int
     converged: bool
     stopped: bool
+    is_saddle: bool = False
 
 
 def rho(loss: Loss, z: Floats) -> tuple[Floats, Floats, Floats]:
@@ -121,9 +126,54 @@ def least_squares(
     """
     search = _Search(problem, start, max_iterations, watch or Watch())
     with np.errstate(all="ignore"):
-        point = search.run(start)
-        best = _solution(problem, _on_bounds(problem, point), search.count, search.stopped)
-        return _polished(problem, best, search.watch) if polish and problem.loss == "linear" and not search.stopped else best
+        for _ in range(1 + ESCAPES):
+            point = search.run(start)
+            best = _solution(problem, _on_bounds(problem, point), search.count, search.stopped)
+            further = None if search.watch.out_of_time() else _downhill(problem, best)
+            if further is None:
+                break
+            start = further
+        else:
+            return replace(best, converged=False, is_saddle=True)
+        return _finished(problem, best, search.watch) if polish and problem.loss == "linear" and not search.stopped else best
+
+
+def half_hessian(problem: LeastSquares, found: Solution) -> Floats:
+    """The second derivatives of half the sum by all parameters: J'WJ minus the curvature, with the weights of the loss."""
+    z = problem.weights * found.residuals**2 / problem.scale**2
+    _, first, second = rho(problem.loss, z)
+    jacobian = problem.curve.at(found.point)[1]
+    pull = problem.weights * (first + 2.0 * z * second)
+    return np.asarray(
+        jacobian.T @ (pull[:, None] * jacobian)
+        - problem.curve.curvature(found.point, problem.weights * first * found.residuals)
+    )
+
+
+def _downhill(problem: LeastSquares, found: Solution) -> Floats | None:
+    """A point with a smaller sum in the direction of the most negative second derivative, if the point is a saddle."""
+    free = found.free
+    if found.stopped or not found.converged or not free.any():
+        return None
+    hessian = half_hessian(problem, found)[np.ix_(free, free)]
+    scale = np.sqrt(np.abs(np.diag(hessian)))
+    scale = np.where(scale > 0.0, scale, max(scale.max(initial=0.0), 1.0))
+    scaled = hessian / np.outer(scale, scale)
+    if not np.isfinite(scaled).all():
+        return None
+    values, vectors = np.linalg.eigh(scaled)
+    if values[0] >= -SADDLE:
+        return None
+    best, further = found.cost * (1.0 - SADDLE), None
+    for k in range(ESCAPE_LENGTHS):
+        for sign in (1.0, -1.0):
+            point = found.point.copy()
+            point[free] += sign * math.sqrt(found.cost) * 0.5**k * vectors[:, 0] / scale
+            point = np.clip(point, problem.lower, problem.upper)
+            cost = cost_of(problem, problem.target - problem.curve.at(point)[0])
+            if cost < best and np.isfinite(problem.curve.at(point)[1]).all():
+                best, further = cost, point
+    return further
 
 
 class _Search:
@@ -224,7 +274,24 @@ def _on_bounds(problem: LeastSquares, point: Floats) -> Floats:
         if abs(cosine) > 100.0 * STATIONARY and close:
             at[k] = bound
     moved = problem.curve.at(at)
-    return at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
+    point = at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
+    return point
+
+
+def _finished(problem: LeastSquares, best: Solution, watch: Watch) -> Solution:
+    """The minimum after the last steps. One just before a bound ends there, if that is no worse: searches stay inside."""
+    found = _polished(problem, best, watch)
+    sizes = column_norms(problem.curve.at(found.point)[1])
+    room = max(CLOSE * column_norms(found.residuals[:, None])[0], 1e-8 * column_norms(problem.target[:, None])[0])
+    for k in range(len(found.point)):
+        for bound in (problem.lower[k], problem.upper[k]):
+            if 0.0 < abs(bound - found.point[k]) * sizes[k] <= room:
+                at = np.where(np.arange(len(sizes)) == k, bound, found.point)
+                values, slopes = problem.curve.at(at)
+                if np.isfinite(values).all() and np.isfinite(slopes).all():
+                    there = _polished(problem, _solution(problem, at, found.iterations, found.stopped), watch)
+                    found = there if there.cost <= found.cost else found
+    return found
 
 
 def _solution(problem: LeastSquares, point: Floats, iterations: int, stopped: bool) -> Solution:

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.engine import transforms
 from app.engine.binding import Column
-from app.engine.errors import NonFinite, ShapeMismatch, quote
+from app.engine.errors import NonFinite, ShapeMismatch, UnknownNode, quote
 from app.solvers.curve import Curve, Floats
 from app.solvers.errors import InvalidArgument, MissingData
 from app.solvers.fit_problem import FitProblem
@@ -70,6 +70,10 @@ def predictions(given: FitProblem, problem: LeastSquares, minimum: Solution, fou
     missing = [name for name in curve.columns if name not in used and name not in columns]
     if missing:
         raise MissingData(f"the column {quote(missing[0])} of the expression is missing", ("predict",))
+    for name in columns:
+        if name in curve.names or (name not in given.graph.leaves and name not in given.data):
+            what = "is a parameter" if name in curve.names else "is neither in the data nor in the expression"
+            raise UnknownNode(f"{quote(name)} {what}", ("predict", name))
     used |= {name: column for name, column in columns.items() if name in given.graph.leaves and name not in curve.names}
     values, slopes = Curve(given.graph, curve.names, used, rows, curve.checkpoint).at(minimum.point)
     if not np.isfinite(values).all():
@@ -88,7 +92,7 @@ def _noise(given: FitProblem, found: Spread, rows: int) -> Floats:
     if own is not None:
         sigma = np.asarray(own, np.float64)
         if np.ndim(sigma) and len(sigma) != rows:
-            raise ShapeMismatch(f"there are {len(sigma)} numbers for {rows} rows", ("predict", "sigma"))
+            raise ShapeMismatch(f"the list has {len(sigma)} entries for {rows} rows", ("predict", "sigma"))
         if not np.all(sigma > 0.0):
             raise InvalidArgument("sigma must be positive", ("predict", "sigma"))
         return np.array(np.broadcast_to(found.variance * sigma**2, rows))

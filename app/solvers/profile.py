@@ -11,80 +11,113 @@ import numpy as np
 from scipy import optimize
 
 from app.solvers.curve import Curve, Floats
-from app.solvers.least_squares import LeastSquares, Solution, cost_of, least_squares
+from app.solvers.least_squares import LeastSquares, Solution, Watch, cost_of, least_squares
 from app.solvers.statistics import Spread
 
-DOUBLINGS = 20
-"""How often the distance is doubled before a side counts as one that is never crossed."""
+STEPS = 60
+"""How many steps are taken before a side counts as one that is never crossed."""
+MOST_ITERATIONS = 100
+"""The most iterations of a fit with one parameter held."""
+FIRST_STEP = 0.25
+"""The first step, in units of the distance at which a straight line would be crossed."""
+NEAR_ZERO = 0.02
+"""Steps towards zero become shorter, but no shorter than this, in the same units."""
+GROWTH_PER_STEP = 0.35
+"""Steps become shorter where the growth in one of them is more than this part of the limit."""
 TOLERANCE = 1e-9
 """The relative precision of an end of an interval."""
 
 
-def profile_interval(problem: LeastSquares, minimum: Solution, spread: Spread, k: int, quantile: float) -> tuple[float, float]:
-    """The ends of the interval of parameter k. An end is NaN where a bound comes first, or the sum never grows enough."""
-    if not spread.known[k] or math.isnan(spread.variance) or spread.variance == 0.0:
+def profile_interval(
+    problem: LeastSquares, minimum: Solution, spread: Spread, k: int, quantile: float, watch: Watch
+) -> tuple[float, float]:
+    """The ends of the interval of parameter k.
+
+    An end is NaN where a bound comes first, where the sum never grows enough, and where there is no time to find it.
+    """
+    if not spread.known[k] or not spread.variance > 0.0:
         return math.nan, math.nan
-    profile = _Profile(problem, minimum, spread, k)
     limit = math.sqrt(spread.variance) * quantile
-    return profile.end(-1.0, limit), profile.end(1.0, limit)
+    lower, upper = (_Profile(problem, minimum, spread, k, side, watch).end(limit) for side in (-1.0, 1.0))
+    return lower, upper
 
 
 class _Profile:
-    """The square root of how much the sum grows as parameter k moves, the others being fitted again."""
+    """One side of the square root of how much the sum grows as parameter k moves, the others being fitted again.
 
-    def __init__(self, problem: LeastSquares, minimum: Solution, spread: Spread, k: int) -> None:
+    Each fit starts from the closest one before, so that they stay in one valley.
+    """
+
+    def __init__(self, problem: LeastSquares, minimum: Solution, spread: Spread, k: int, side: float, watch: Watch) -> None:
         self.problem = problem
         self.minimum = minimum
         self.k = k
+        self.side = side
+        self.watch = watch
         self.others = np.arange(len(minimum.point)) != k
-        covariance = spread.factor @ spread.factor.T
-        self.distance = math.sqrt(covariance[k, k])  # at which the growth would be 1 if the curve were a straight line
-        self.direction = covariance[self.others, k] / covariance[k, k]
-        self.near: list[tuple[float, Floats]] = [(float(minimum.point[k]), minimum.point[self.others])]
+        row = spread.factor[k]
+        self.distance = float(np.linalg.norm(row))  # at which the growth would be 1 if the curve were a straight line
+        self.direction = spread.factor[self.others] @ row / self.distance**2
+        self.fits: dict[float, Floats] = {float(minimum.point[k]): minimum.point[self.others]}
+        self.growths: dict[float, float] = {float(minimum.point[k]): 0.0}
 
     def growth(self, number: float) -> float:
         """The square root of the growth of the sum with the parameter at a number; infinite where there is no curve."""
-        if not self.others.any():
-            residuals = self.problem.curve.residuals(np.array([number]), self.problem.target)
-            cost = cost_of(self.problem, residuals)
-        else:
-            cost = self._fitted(number)
-        return math.sqrt(max(cost - self.minimum.cost, 0.0)) if math.isfinite(cost) else math.inf
+        if number not in self.growths:
+            cost = self._cost(number)
+            self.growths[number] = math.sqrt(max(cost - self.minimum.cost, 0.0)) if math.isfinite(cost) else math.inf
+        return self.growths[number]
 
-    def _fitted(self, number: float) -> float:
-        problem, others = self.problem, self.others
-        curve = problem.curve
+    def _cost(self, number: float) -> float:
+        problem, others, curve = self.problem, self.others, self.problem.curve
+        if not others.any():
+            return cost_of(problem, curve.residuals(np.array([number]), problem.target))
         names = tuple(name for name, other in zip(curve.names, others, strict=True) if other)
         held = {**curve.columns, curve.names[self.k]: number}
         rest = Curve(curve.graph, names, held, curve.rows, curve.checkpoint)
         lower, upper = problem.lower[others], problem.upper[others]
         part = LeastSquares(rest, problem.target, problem.weights, lower, upper, problem.loss, problem.scale)
-        start, known = min(self.near, key=lambda pair: abs(pair[0] - number))
-        for guess in (known + self.direction * (number - start), known, self.minimum.point[others]):
-            guess = np.clip(guess, lower, upper)
-            values, slopes = rest.at(guess)
-            if np.isfinite(values).all() and np.isfinite(slopes).all():
-                found = least_squares(part, guess)
-                curve.evaluations += rest.evaluations
-                self.near.append((number, found.point))
-                return found.cost
-        return math.inf
+        begin = min(self.fits, key=lambda known: abs(known - number))
+        guesses = [self.fits[begin] + self.direction * (number - begin), self.fits[begin]]
+        costs = []
+        for k, guess in enumerate(guesses):
+            guesses[k] = np.clip(guess, lower, upper)
+            values, slopes = rest.at(guesses[k])
+            cost = cost_of(problem, problem.target - values)
+            costs.append(cost if np.isfinite(cost) and np.isfinite(slopes).all() else math.inf)
+        if min(costs) == math.inf:
+            return math.inf
+        found = least_squares(
+            part, guesses[int(np.argmin(costs))], MOST_ITERATIONS, Watch(None, self.watch.out_of_time), polish=False
+        )
+        curve.evaluations += rest.evaluations
+        self.fits[number] = found.point
+        return found.cost
 
-    def end(self, side: float, limit: float) -> float:
-        """The number on one side at which the growth is `limit`, or NaN."""
-        best = float(self.minimum.point[self.k])
-        bound = float((self.problem.upper if side > 0.0 else self.problem.lower)[self.k])
-        inside, distance = best, self.distance * limit
-        for _ in range(DOUBLINGS):
-            outside = best + side * distance
-            beyond = side * (outside - bound) >= 0.0
-            outside = bound if beyond else outside
-            growth = self.growth(outside)
+    def end(self, limit: float) -> float:
+        """The number at which the growth is `limit`, or NaN."""
+        inside = float(self.minimum.point[self.k])
+        bound = float((self.problem.upper if self.side > 0.0 else self.problem.lower)[self.k])
+        step = FIRST_STEP * self.distance * limit
+        for _ in range(STEPS):
+            if self.watch.out_of_time():
+                return math.nan
+            # Zero may be a pole of the curve, with another branch behind it that does not belong to the interval.
+            step = min(step, max(0.5 * abs(inside), NEAR_ZERO * self.distance * limit))
+            outside = inside + self.side * step
+            if self.side * (outside - bound) >= 0.0:
+                outside = bound
+            before, growth = self.growth(inside), self.growth(outside)
+            if growth - before > GROWTH_PER_STEP * limit and abs(outside - inside) > 1e-6 * self.distance * limit:
+                step = 0.5 * abs(outside - inside)
+                continue
             if growth >= limit:
                 return self._crossing(inside, outside, limit)
-            if beyond:
+            if outside == bound or outside == inside:
                 return math.nan
-            inside, distance = outside, 2.0 * distance
+            if growth - before < 0.5 * GROWTH_PER_STEP * limit:
+                step *= 2.0
+            inside = outside
         return math.nan
 
     def _crossing(self, inside: float, outside: float, limit: float) -> float:
@@ -93,5 +126,5 @@ class _Profile:
         def excess(number: float) -> float:
             return min(self.growth(number), 1e3 * limit) - limit
 
-        tolerance = TOLERANCE * max(abs(inside - outside), abs(outside) * 1e-3)
-        return float(optimize.brentq(excess, inside, outside, xtol=max(tolerance, 1e-300), rtol=1e-14))
+        tolerance = max(TOLERANCE * self.distance * limit, 1e-300)
+        return float(optimize.brentq(excess, inside, outside, xtol=tolerance, rtol=1e-14))

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from app.solvers.curve import Floats
-from app.solvers.least_squares import RANK_TOLERANCE, Bools, LeastSquares, Solution, column_norms, rho
+from app.solvers.least_squares import RANK_TOLERANCE, Bools, LeastSquares, Solution, column_norms, half_hessian, rho
 
 EPSILON = float(np.finfo(np.float64).eps)
 
@@ -17,9 +17,9 @@ EPSILON = float(np.finfo(np.float64).eps)
 class Spread:
     """The covariance of the parameters, s**2 (J'WJ)^-1, as `variance * factor @ factor.T`.
 
-    `factor` has shape (parameters, rank), with rows of zeros for parameters at a bound. `null` has shape (parameters, n) and
-    spans the directions in which the fit does not change. `known` says which parameters have a standard error. `variance` is
-    NaN if there are no degrees of freedom to estimate it.
+    `factor` has shape (parameters, rank), with rows of zeros for parameters at a bound. `null` has shape (parameters, n)
+    and spans the directions in which the fit does not change, and those of parameters at a bound. `known` says which
+    parameters have a standard error. `variance` is NaN if there are no degrees of freedom to estimate it.
     """
 
     factor: Floats
@@ -29,19 +29,33 @@ class Spread:
     degrees_of_freedom: int
 
     @property
+    def standard_errors(self) -> Floats:
+        """The standard errors, NaN where a parameter has none; also where their squares overflow or underflow."""
+        return np.where(self.known, math.sqrt(self.variance) * column_norms(self.factor.T), np.nan)
+
+    @property
     def covariance(self) -> Floats:
         """The covariance matrix, NaN where a parameter has none."""
-        found = self.variance * (self.factor @ self.factor.T)
-        found[~self.known, :] = np.nan
-        found[:, ~self.known] = np.nan
+        errors = self.standard_errors
+        return np.asarray(self.correlation * np.outer(errors, errors))
+
+    @property
+    def correlation(self) -> Floats:
+        """The correlation matrix, NaN where a parameter has no standard error."""
+        norms = column_norms(self.factor.T)
+        units = self.factor / np.where(norms > 0.0, norms, 1.0)[:, None]
+        found = np.clip(units @ units.T, -1.0, 1.0)
+        np.fill_diagonal(found, 1.0)
+        unknown = np.isnan(self.standard_errors)
+        found[unknown, :] = found[:, unknown] = np.nan
         return found
 
     def deviation(self, gradient: Floats) -> Floats:
         """The standard deviation of quantities with these gradients, shape (n, parameters), by the delta method.
 
-        NaN for a quantity that depends on a direction in which the fit does not change.
+        NaN for a quantity that depends on a direction in which the fit does not change, or on a parameter at a bound.
         """
-        found = math.sqrt(self.variance) * np.linalg.norm(gradient @ self.factor, axis=1)
+        found = math.sqrt(self.variance) * column_norms((gradient @ self.factor).T)
         along, size = np.abs(gradient @ self.null).sum(axis=1), np.abs(gradient) @ np.abs(self.null).sum(axis=1)
         return np.where(along > 1e-8 * size, np.nan, found)
 
@@ -68,6 +82,7 @@ def spread(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread:
     null[minimum.free] = directions[~kept].T
     known = minimum.free & ~(np.abs(null) > 1e-8).any(axis=1)
     null[minimum.free] /= sizes[:, None]
+    null = np.column_stack([null, np.eye(count)[:, ~minimum.free]])
     freedom = int(np.count_nonzero(problem.weights)) - count + int((~kept).sum())
     variance = 1.0 if absolute else (minimum.cost / freedom if freedom > 0 else math.nan)
     return Spread(factor, null, known, variance, freedom)
@@ -124,13 +139,12 @@ def influence(problem: LeastSquares, minimum: Solution) -> Floats:
     At a minimum the gradient by the free parameters is 0, and stays so: H dp = J' W dy with the Hessian H of half the sum,
     which includes the curvature of f. NaN if H is singular; 0 for parameters at a bound.
     """
-    free, weights, residuals = minimum.free, problem.weights, minimum.residuals
-    z = weights * residuals**2 / problem.scale**2
+    free, residuals = minimum.free, minimum.residuals
+    z = problem.weights * residuals**2 / problem.scale**2
     _, first, second = rho(problem.loss, z)
-    pull = weights * (first + 2.0 * z * second)
+    pull = problem.weights * (first + 2.0 * z * second)
     jacobian = problem.curve.at(minimum.point)[1][:, free]
-    curvature = problem.curve.curvature(minimum.point, weights * first * residuals)[np.ix_(free, free)]
-    hessian = jacobian.T @ (pull[:, None] * jacobian) - curvature
+    hessian = half_hessian(problem, minimum)[np.ix_(free, free)]
     sizes = np.sqrt(np.abs(np.diag(hessian)))
     found = np.zeros((len(minimum.point), len(residuals)))
     try:

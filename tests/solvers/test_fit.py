@@ -325,7 +325,7 @@ def test_progress_is_reported_and_the_search_may_be_ended() -> None:
     problem = FitProblem(parse(DECAY), MISRA, "y", {"b1": Parameter(500.0), "b2": Parameter(1e-4)}, starts=100)
     found = fit(problem, watch=watch)
     assert [row[0] for row in rows] == [1, 2, 3] and rows[0][1] > rows[2][1] and not found.converged
-    assert "before a minimum was reached" in found.message
+    assert "before 99 of the 100 starts" in found.message
 
 
 def test_points_outside_the_domain_are_survived() -> None:
@@ -355,6 +355,78 @@ def test_a_wrong_rule_of_the_engine_is_found(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.undo()
     right = fit(problem)
     assert abs(moved.standard_errors["b"] / right.standard_errors["b"] - 1.0) > 1e-3
+
+
+# --- profiles that are no parabola
+
+
+def test_profile_beside_a_pole() -> None:
+    """The sum exceeds the limit at a = 1.86; below zero there is another branch, which is not part of the interval."""
+    data = {"x": [1.0, 2, 3], "y": [1, 2.1, 2.9]}
+    found = fit(
+        FitProblem(parse("a*(1 - exp(-k*x))"), data, "y", {"a": Parameter(10.0), "k": Parameter(0.1)}, intervals="profile")
+    )
+    assert found.intervals is not None
+    lower, upper = found.intervals["a"]
+    assert math.isnan(upper) and lower == pytest.approx(1.8614, abs=1e-4)
+
+    def smallest(a: float) -> float:
+        rates = np.linspace(1e-3, 20.0, 200_001)
+        return float(min(np.sum((np.array(data["y"])[:, None] - a * (1 - np.exp(-np.outer(data["x"], rates)))) ** 2, axis=0)))
+
+    t, s2 = stats.t.ppf(0.975, 1), found.quality.residual_standard_deviation**2
+    assert smallest(lower) == pytest.approx(found.quality.residual_sum_of_squares + s2 * t**2, rel=1e-4)
+
+
+def test_profile_of_a_half_open_valley() -> None:
+    data = {"x": [0.5, 1, 1.5, 2, 2.5], "y": [0.49, 1, 1.46, 1.9, 2.41]}
+    starts = {"a": Parameter(10.0), "k": Parameter(10.0)}
+    found = fit(FitProblem(parse("a*x/(k + x)"), data, "y", starts, intervals="profile")).intervals
+    assert found is not None
+    assert found["k"][0] == pytest.approx(16.70, abs=0.01) and math.isnan(found["k"][1]) and math.isnan(found["a"][1])
+
+
+# --- saddles, and numbers of all sizes
+
+
+def test_a_saddle_is_left() -> None:
+    data = {"x": [-1.0, 0, 1], "y": [-1.1, 0.5, 1.3]}
+    found = fit(FitProblem(parse("a**2 + b*x"), data, "y", {"a": Parameter(0.0), "b": Parameter(1.0)}))
+    assert found.converged and found.parameters["a"] ** 2 == pytest.approx(0.7 / 3, rel=1e-12)
+    assert found.quality.residual_sum_of_squares == pytest.approx(0.32 / 3, rel=1e-12)
+    both = {"a": Parameter(0.0), "b": Parameter(0.0)}
+    product = fit(FitProblem(parse("a*b*x"), {"x": [1.0, 2, 3], "y": [1, 2.1, 2.9]}, "y", both))
+    assert product.parameters["a"] * product.parameters["b"] == pytest.approx(13.9 / 14, rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-100, 1e100])
+def test_size_of_the_data_makes_no_difference(size: float) -> None:
+    data, starts = {"x": [0.0, 1, 2, 3], "y": [2.02, 1.19, 0.74, 0.45]}, {"a": Parameter(1.0), "b": Parameter(1.0)}
+    graph = parse("a*exp(-b*x)")
+    plain = fit(FitProblem(graph, data, "y", starts))
+    tall = fit(FitProblem(graph, {**data, "y": [y * size for y in data["y"]]}, "y", {**starts, "a": Parameter(size)}))
+    wide = fit(FitProblem(graph, {**data, "x": [x * size for x in data["x"]]}, "y", {**starts, "b": Parameter(1.0 / size)}))
+    for found, a, b in ((tall, size, 1.0), (wide, 1.0, 1.0 / size)):
+        assert found.parameters == pytest.approx({"a": plain.parameters["a"] * a, "b": plain.parameters["b"] * b}, rel=1e-10)
+        assert found.standard_errors["a"] == pytest.approx(plain.standard_errors["a"] * a, rel=1e-9)
+        assert found.standard_errors["b"] == pytest.approx(plain.standard_errors["b"] * b, rel=1e-9)
+        assert found.correlation[0, 1] == pytest.approx(plain.correlation[0, 1], rel=1e-9)
+
+
+def test_an_optimum_on_a_bound() -> None:
+    bounded = {"a": Parameter(1.0, 0.0), "b": Parameter(3.0, 0.0)}
+    found = fit(FitProblem(parse("a + b*x"), {"x": [0.0, 1, 2], "y": [0.0, 1, 2]}, "y", bounded))
+    assert found.parameters == {"a": 0.0, "b": 1.0} and found.converged
+    other = fit(FitProblem(parse("a + b*x"), {"x": [-1.0, 0, 1], "y": [0.1, -0.2, 0.1]}, "y", {**bounded, "b": Parameter(1.0)}))
+    assert other.parameters["a"] == 0.0 and other.parameters["b"] == pytest.approx(0.0, abs=1e-15)
+
+
+def test_what_depends_on_a_parameter_at_its_bound_has_no_standard_error() -> None:
+    starts = {"a": Parameter(1.0), "b": Parameter(0.1, 0.0, 0.3)}
+    data, derived = {"x": [0.0, 1, 2, 3], "y": [2.02, 1.19, 0.74, 0.45]}, {"h": parse("log(2)/b"), "a2": parse("2*a")}
+    found = fit(FitProblem(parse("a*exp(-b*x)"), data, "y", starts, derived=derived))
+    assert math.isnan(found.derived["h"].standard_error)
+    assert found.derived["a2"].standard_error == pytest.approx(2 * found.standard_errors["a"], rel=1e-12)
 
 
 @pytest.mark.slow
@@ -419,12 +491,12 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], tuple[Any, ...], str]] =
     "no rows": ({"data": {"x": [], "y": []}}, ShapeMismatch, ("data",), "no rows"),
     "fewer rows than parameters": ({"data": {"x": [1.0], "y": [1.0]}}, ShapeMismatch, ("data",), "2 parameters and 1 row"),
     "a target of one number": ({"target": 3.0}, InvalidArgument, ("target",), "one number per row"),
-    "a target of nothing": ({"target": "z"}, InvalidArgument, ("target",), "one number per row"),
+    "a target of nothing": ({"target": "z"}, UnknownNode, ("target",), "no column 'z'"),
     "sigma and weights": ({"sigma": 1.0, "weights": 1.0}, InvalidArgument, ("weights",), "not both"),
-    "sigma of 0": ({"sigma": [1.0, 1, 0, 1, 1]}, InvalidArgument, ("sigma",), "row 2"),
-    "sigma of another length": ({"sigma": [1.0, 2.0]}, ShapeMismatch, ("sigma",), "2 numbers for 5 rows"),
-    "sigma of nothing": ({"sigma": "s"}, UnknownNode, ("sigma",), "no column"),
-    "negative weights": ({"weights": [1.0, 1, 1, 1, -1]}, InvalidArgument, ("weights",), "row 4"),
+    "sigma of 0": ({"sigma": [1.0, 1, 0, 1, 1]}, InvalidArgument, ("sigma", 2), "row 2"),
+    "sigma of another length": ({"sigma": [1.0, 2.0]}, ShapeMismatch, ("sigma",), "2 entries for 5 rows"),
+    "sigma of nothing": ({"sigma": "s"}, UnknownNode, ("sigma",), "no column 's'"),
+    "negative weights": ({"weights": [1.0, 1, 1, 1, -1]}, InvalidArgument, ("weights", 4), "row 4"),
     "no weight at all": ({"weights": 0.0}, ShapeMismatch, ("data",), "0 rows with a weight"),
     "predict without a column": ({"predict": {"z": [1.0]}}, MissingData, ("predict",), "'x'"),
     "predict with columns of unlike length": (

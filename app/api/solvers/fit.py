@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, GetPydanticSchema, SkipValidation, TypeAdapter
+from pydantic import BeforeValidator, Field, GetPydanticSchema, SkipValidation, TypeAdapter
 from pydantic_core import PydanticCustomError, core_schema
 
 from app.api.errors import problem_for
@@ -39,6 +39,7 @@ from app.service.models import (
     beginning,
     found_text,
     is_number,
+    whole,
 )
 from app.service.problems import problem_at, too_large
 from app.solvers.fit import Fit, fit
@@ -51,6 +52,8 @@ SECONDS_PER_FIT = 5e-3
 """The least that a fit takes."""
 SECONDS_TO_ANSWER = 0.05
 """What a search leaves of its time for its answer, and"""
+GRACE_SECONDS = 0.3
+"""How long an answer may take after the time limit."""
 SECONDS_PER_PRECISE_INSTRUCTION = 4e-7
 """besides, for each node and row, which are evaluated with twice the digits some times at the end."""
 BYTES_PER_ENTRY = 100
@@ -129,8 +132,12 @@ Bounds = Annotated[
 """A lower and an upper bound, either of which may be null."""
 
 
+Starts = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)]
+"""How many searches to do; it may be written 5 or 5.0."""
+
+
 class FitRequest(RequestModel):
-    """A curve, data, and what to say of the fit."""
+    """A curve, data, and what to report of the fit."""
 
     expression: Expression
     data: NamedItems[Numbers] = Field(description="Columns by name: lists of one length, or one number for all rows")
@@ -155,7 +162,7 @@ class FitRequest(RequestModel):
         None, description="Columns of rows at which the curve and its bands are wanted; `sigma` among them is that of the rows"
     )
     influence: bool = Field(False, description="Whether to include the derivative of each parameter by each row of the target")
-    starts: PositiveInteger = Field(1, description="How many starts to try; all but the first are drawn")
+    starts: Starts = Field(1, description="How many starts to try; all but the first are drawn")
     seed: Seed = Field(0, description="The seed of the starts")
     max_iterations: PositiveInteger | None = Field(
         None, description="The most iterations from each start; default: as many as it takes"
@@ -209,7 +216,7 @@ class FitResponse(ResponseModel):
 
 
 class FitProgress(ResponseModel):
-    """How far a search is."""
+    """The progress of a search."""
 
     iteration: int
     value: float = Field(description="The sum of squares, or what the loss makes of it")
@@ -261,6 +268,7 @@ def prepare(request: FitRequest, job: Job) -> FitProblem:
     _check(request, graph, job)
     derived = {name: graph_of(text, job, ("derived", name)) for name, text in request.derived.items()}
     predict = None if request.predict is None else dict(request.predict)
+    is_column = "sigma" in graph.leaves and "sigma" not in request.parameters
     return FitProblem(
         graph=graph,
         data=request.data,
@@ -275,7 +283,7 @@ def prepare(request: FitRequest, job: Job) -> FitProblem:
         intervals=request.intervals,
         derived=derived,
         predict=predict,
-        predict_sigma=None if predict is None or "sigma" in graph.leaves else predict.pop("sigma", None),
+        predict_sigma=None if predict is None or is_column else predict.pop("sigma", None),
         influence=request.influence,
         starts=request.starts,
         seed=request.seed,
@@ -287,8 +295,14 @@ def run(request: FitRequest, given: FitProblem, job: Job, progress: Progress | N
     """Do what a request asks for. `progress` is called after each iteration. Raises Problem."""
     to_answer = SECONDS_TO_ANSWER + SECONDS_PER_PRECISE_INSTRUCTION * len(given.graph.nodes) * _rows(request)
     watch = Watch(progress, lambda: time.perf_counter() > job.deadline - to_answer)
+
+    def check() -> None:
+        job.check_client()
+        if time.perf_counter() > job.deadline + GRACE_SECONDS:  # in an evaluation that takes longer than there is time
+            raise job.deadline_exceeded()
+
     try:
-        return _response(given, fit(given, watch=watch, checkpoint=job.check))
+        return _response(given, fit(given, watch=watch, checkpoint=check))
     except EngineError as error:
         raise problem_for(error, request.expression, nulls_allowed=False) from None
 

@@ -89,7 +89,7 @@ def test_what_does_not_exist_is_null(post: Post) -> None:
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "an unknown name": ({"expression": "b1*(1 - exp(-b2*q))"}, "unbound-input", "/expression"),
     "a parameter of nothing": ({"parameters": {"b1": 1, "b2": 1, "b3": 1}}, "unknown-node", "/parameters/b3"),
-    "no such target": ({"target": "z"}, "invalid-request", "/target"),
+    "no such target": ({"target": "z"}, "unknown-node", "/target"),
     "an empty column": ({"data": {"x": [], "y": []}}, "shape-mismatch", "/data/x"),
     "columns of unlike length": ({"data": {"x": [1, 2], "y": [1, 2, 3]}}, "shape-mismatch", "/data/x"),
     "fewer rows than parameters": ({"data": {"x": [1], "y": [2]}}, "shape-mismatch", "/data"),
