@@ -3,12 +3,19 @@
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 
+from app.api.expressions.work import BYTES_PER_NUMBER
+from app.api.networks import translation, work
+from app.api.networks.models import NetworkSpec
 from app.nn import losses
 from app.nn.datasets import MAX_NOISE, MAX_SAMPLES, MAX_SEED
+from app.nn.graphs import network_graph
 from app.nn.training import MAX_STEPS
-from tests.service.inprocess import send
+from app.service.execution import Job
+from app.service.problems import Problem
+from tests.service.inprocess import job_with, send
 from tests.service.limits import AtLimit, app_with, assert_held, assert_too_large, post
 
 LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
@@ -350,6 +357,26 @@ def test_grid_that_overflows_is_too_large(body: dict[str, Any]) -> None:
     """Without a warning, which would be a test's error and a service's line in the log."""
     refused = post("networks/decision-boundary", {"model": LINE, **body}, max_points=1000)
     assert_too_large(refused, "max_points", 1000, ("/step", "/padding"))
+
+
+# --- memory of a model, and nodes of a network
+
+
+def test_memory_of_a_model_grows_with_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[float] = []
+    monkeypatch.setattr(Job, "reserve", lambda job, size: held.append(size))
+    work.check_spec(job_with(), NetworkSpec(inputs=9, layers=[100]))
+    assert held == [BYTES_PER_NUMBER * 1000]
+
+
+def test_nodes_of_a_network_are_at_most_as_many_as_are_counted() -> None:
+    """Inputs, parameters, products and sums; a linear output needs no activation."""
+    model = translation.model_of(NetworkSpec(inputs=2, layers=[3, 1]), job_with())
+    nodes = 2 + 13 + 9 + 4 + 3
+    work.check_graph(job_with(max_nodes=nodes), model)
+    with pytest.raises(Problem, match=f"{nodes} nodes"):
+        work.check_graph(job_with(max_nodes=nodes - 1), model)
+    assert len(network_graph(model, np.zeros(2)).nodes) <= nodes
 
 
 # --- memory of a dataset
