@@ -13,7 +13,8 @@ from scipy import linalg, optimize
 
 from app.solvers.newton import Verdict
 from app.solvers.objective import Floats
-from app.solvers.search import Sample, Search
+from app.solvers.scale import Scale
+from app.solvers.search import ROUNDING, Sample, Search
 
 Signs = npt.NDArray[np.int8]
 Indices = npt.NDArray[np.intp]
@@ -40,9 +41,11 @@ class Conditions:
         bounds: those of the bounds of the n variables.
         active_constraints: -1 where a constraint is at its upper limit, 1 at its lower one, 2 for an equation, 0 if inactive.
         active_bounds: the same for the variables and their bounds.
-        stationarity: the largest entry of what the multipliers leave of the gradient, relative to it if that is large.
-        violation: the largest violation of a constraint.
-        complementarity: the largest product of a multiplier and the distance from its limit, relative to the gradient.
+        stationarity: the largest entry of what the multipliers leave of the gradient, times the size of its variable, relative
+            to the unit of the scale.
+        violation: the largest violation of a constraint, relative to its limit.
+        complementarity: the largest product of a multiplier and the distance from its limit, relative to the worth of the
+            scale.
     """
 
     constraints: Floats
@@ -59,11 +62,11 @@ class Conditions:
         return max(self.stationarity, self.violation, self.complementarity)
 
 
-def _sides(values: Floats, lower: Floats, upper: Floats, near: float) -> Signs:
-    """Which limit each value is at, as in `Conditions`."""
+def _sides(values: Floats, lower: Floats, upper: Floats, near: tuple[Floats, Floats]) -> Signs:
+    """Which limit each value is at, as in `Conditions`. `near` says how close to its limits."""
     sides = np.zeros(len(values), np.int8)
-    sides[values >= upper - near * np.maximum(1.0, np.abs(upper))] = -1
-    sides[values <= lower + near * np.maximum(1.0, np.abs(lower))] = 1
+    sides[values >= upper - near[1]] = -1
+    sides[values <= lower + near[0]] = 1
     sides[lower == upper] = 2
     return sides
 
@@ -74,21 +77,36 @@ def limits_of(search: Search) -> tuple[Floats, Floats]:
     return np.array([row.lower for row in rows], np.float64), np.array([row.upper for row in rows], np.float64)
 
 
-def conditions(search: Search, here: Sample, near: float = ACTIVE) -> Conditions:
-    """The multipliers by least squares over the constraints at or `near` their limits, and what they leave."""
-    task = search.task
+def _near(limits: tuple[Floats, Floats], sizes: Floats | float, near: float) -> tuple[Floats, Floats]:
+    """What counts as near to each limit: that part of it, or of the sizes if they are larger, or of the limits' distance."""
+    lower, upper = limits
+    width = np.where(upper > lower, upper - lower, 0.0)
+    low, high = (near * np.minimum(np.maximum(np.abs(limit), sizes), width) for limit in limits)
+    return np.where(np.isfinite(lower), low, 0.0), np.where(np.isfinite(upper), high, 0.0)
+
+
+def conditions(search: Search, here: Sample, near: float = ACTIVE, scale: Scale | None = None) -> Conditions:
+    """The multipliers by least squares over the constraints at or `near` their limits, and what they leave.
+
+    The scale is that of the point, unless one is given.
+    """
+    task, limits = search.task, limits_of(search)
     with np.errstate(all="ignore"):
-        active = _sides(here.constraints, *limits_of(search), near)
-        held = _sides(here.x, task.lower, task.upper, near)
-        constraints, bounds = _multipliers(here, active, held)
-        size = max(1.0, float(np.abs(here.gradient).max(initial=0.0)))
-        left = here.gradient - constraints @ here.jacobian - bounds
+        scale = scale or search.scale_at(here)
+        terms = np.abs(here.jacobian) @ scale.sizes
+        active = _sides(here.constraints, *limits, _near(limits, terms, near))
+        is_exact = near == ACTIVE and not search.is_absolute  # a Newton step ends at a bound, not near it
+        at_bounds = _near((task.lower, task.upper), 0.0 if is_exact else scale.sizes, near)
+        held = _sides(here.x, task.lower, task.upper, at_bounds)
+        constraints, bounds = _multipliers(here, active, held, scale)
+        left = (here.gradient - constraints @ here.jacobian - bounds) * scale.sizes
+        left[(bounds != 0.0) & (np.abs(left) <= ROUNDING * np.abs(here.gradient) * scale.sizes)] = 0.0
         apart = np.concatenate(
             [_distance(here.constraints, active, limits_of(search)), _distance(here.x, held, (task.lower, task.upper))]
         )
         products = np.abs(np.concatenate([constraints, bounds]) * apart)
-    stationarity = float(np.abs(left).max(initial=0.0)) / size
-    return Conditions(constraints, bounds, active, held, stationarity, here.violation, float(products.max(initial=0.0)) / size)
+    stationarity, apart_by = float(np.abs(left).max(initial=0.0)) / scale.unit, float(products.max(initial=0.0)) / scale.worth
+    return Conditions(constraints, bounds, active, held, stationarity, here.violation, apart_by)
 
 
 def _distance(values: Floats, sides: Signs, limits: tuple[Floats, Floats]) -> Floats:
@@ -98,28 +116,28 @@ def _distance(values: Floats, sides: Signs, limits: tuple[Floats, Floats]) -> Fl
     return values - limit
 
 
-def _multipliers(here: Sample, active: Signs, held: Signs) -> tuple[Floats, Floats]:
+def _multipliers(here: Sample, active: Signs, held: Signs, scale: Scale) -> tuple[Floats, Floats]:
     """The multipliers of the constraints and of the bounds. Those of bounds take what is left of the gradient at them."""
     rows = np.flatnonzero(active)
-    jacobian, sides = here.jacobian[rows], active[rows]
+    jacobian, gradient, sides = here.jacobian[rows] * scale.sizes, here.gradient * scale.sizes, active[rows]
     constraints, takes = np.zeros(len(active)), held != 0
     while True:
-        found = _signed_least_squares(jacobian[:, ~takes], here.gradient[~takes], sides)
-        left = here.gradient - found @ jacobian if len(rows) else here.gradient
+        found = _signed_least_squares(jacobian[:, ~takes], gradient[~takes], sides)
+        left = gradient - found @ jacobian if len(rows) else gradient
         wrong = takes & (((held == 1) & (left < 0.0)) | ((held == -1) & (left > 0.0)))
         if not wrong.any():
             break
         takes &= ~wrong
     bounds = np.where(takes, left, 0.0)
     columns = np.flatnonzero(held)
-    is_poor = np.abs(left - bounds).max(initial=0.0) > 1e-7 * max(1.0, float(np.abs(here.gradient).max(initial=0.0)))
+    is_poor = np.abs(left - bounds).max(initial=0.0) > 1e-7 * scale.unit
     if is_poor and len(rows) and len(columns) and len(rows) + len(columns) <= MOST_AT_ONCE:
         matrix = np.vstack([jacobian, np.eye(len(here.x))[columns]])
-        together = _signed_least_squares(matrix, here.gradient, np.concatenate([sides, held[columns]]))
+        together = _signed_least_squares(matrix, gradient, np.concatenate([sides, held[columns]]))
         found, bounds = together[: len(rows)], np.zeros(len(held))
         bounds[columns] = together[len(rows) :]
     constraints[rows] = found
-    return constraints, bounds
+    return constraints, bounds / scale.sizes
 
 
 def _signed_least_squares(matrix: Floats, gradient: Floats, sides: Signs) -> Floats:
@@ -161,9 +179,10 @@ def finish(search: Search) -> None:
 def _improved(search: Search, here: Sample, met: Conditions) -> tuple[Sample, Conditions] | None:
     """The point that meets the conditions best, of Newton steps to the limits that hold something back, or to all nearby."""
     tried: set[bytes] = set()
+    scale = search.scale_at(here)
     best: tuple[Sample, Conditions] | None = None
     for near in NEAR:
-        guess = met if near == ACTIVE else conditions(search, here, near)
+        guess = met if near == ACTIVE else conditions(search, here, near, scale)
         pulls = (guess.constraints != 0.0) | (guess.active_constraints == 2)
         held = (guess.bounds != 0.0) | (guess.active_bounds == 2)
         for rows, columns in ((pulls, held), (guess.active_constraints != 0, guess.active_bounds != 0)):
@@ -171,7 +190,7 @@ def _improved(search: Search, here: Sample, met: Conditions) -> tuple[Sample, Co
             if key in tried:
                 continue
             tried.add(key)
-            better = _step_to(search, here, guess, met.residual, np.flatnonzero(rows), np.flatnonzero(columns))
+            better = _step_to(search, here, guess, met.residual, np.flatnonzero(rows), np.flatnonzero(columns), scale)
             if better is not None and (best is None or better[1].residual < best[1].residual):
                 best = better
             if best is not None and best[1].residual < CLEAR * met.residual:
@@ -180,23 +199,25 @@ def _improved(search: Search, here: Sample, met: Conditions) -> tuple[Sample, Co
 
 
 def _step_to(
-    search: Search, here: Sample, guess: Conditions, residual: float, rows: Indices, columns: Indices
+    search: Search, here: Sample, guess: Conditions, residual: float, rows: Indices, columns: Indices, scale: Scale
 ) -> tuple[Sample, Conditions] | None:
     """A point that meets the conditions clearly better than with this residual, on the Newton step with this active set."""
-    step = _newton_step(search, here, guess, rows, columns)
+    step = _newton_step(search, here, guess, rows, columns, scale.sizes)
     for length, enough in ((1.0, 0.9), (0.5, 0.7), (0.25, 0.8)):
         if step is None:
             break
         there = search.sample(np.clip(here.x + length * step, search.task.lower, search.task.upper))
         if there is here or not there.finite:
             continue
-        after = conditions(search, there)
+        after = conditions(search, there, ACTIVE, scale)
         if after.residual < enough * residual:
             return there, after
     return None
 
 
-def _newton_step(search: Search, here: Sample, met: Conditions, rows: Indices, columns: Indices) -> Floats | None:
+def _newton_step(
+    search: Search, here: Sample, met: Conditions, rows: Indices, columns: Indices, sizes: Floats
+) -> Floats | None:
     """The step to the minimum of the model of the Lagrangian with these constraints and bounds at their limits."""
     n, m = len(here.x), len(rows)
     matrix = search.hessian(here.x, met.constraints)
@@ -204,18 +225,26 @@ def _newton_step(search: Search, here: Sample, met: Conditions, rows: Indices, c
     free[columns] = False
     step = np.zeros(n)
     step[columns] = -_distance(here.x, met.active_bounds, (search.task.lower, search.task.upper))[columns]
-    jacobian = here.jacobian[rows]
+    left = -(here.gradient + matrix @ step)[free] * sizes[free]
+    apart = _distance(here.constraints, met.active_constraints, limits_of(search))[rows] + here.jacobian[rows] @ step
+    matrix = (sizes[:, None] * matrix * sizes)[np.ix_(free, free)]
+    jacobian = (here.jacobian[rows] * sizes)[:, free]
+    unit, units = _largest(matrix.ravel()), np.array([_largest(row) for row in jacobian], np.float64)
     count = int(free.sum())
     system = np.zeros((count + m, count + m))
-    system[:count, :count] = matrix[np.ix_(free, free)]
-    system[:count, count:] = jacobian[:, free].T
-    system[count:, :count] = jacobian[:, free]
-    apart = _distance(here.constraints, met.active_constraints, limits_of(search))[rows]
-    wanted = np.concatenate([-(here.gradient + matrix @ step)[free], -apart - jacobian @ step])
+    system[:count, :count] = matrix / unit
+    system[count:, :count] = jacobian / units[:, None]
+    system[:count, count:] = system[count:, :count].T
+    wanted = np.concatenate([left / unit, -apart / units])
     if not (np.isfinite(system).all() and np.isfinite(wanted).all()):
         return None
-    step[free] = _solve(system, wanted)[:count]
+    step[free] = _solve(system, wanted)[:count] * sizes[free]
     return step if np.isfinite(step).all() else None
+
+
+def _largest(numbers: Floats) -> float:
+    """The size of the largest number, and 1 where all are 0."""
+    return float(np.abs(numbers).max(initial=0.0)) or 1.0
 
 
 def _solve(system: Floats, wanted: Floats) -> Floats:
@@ -251,6 +280,6 @@ def judge(search: Search, here: Sample, met: Conditions, tolerance: float) -> Ve
             eigenvalues = linalg.eigvalsh(basis.T @ matrix @ basis, check_finite=False)
             if eigenvalues[0] < -SADDLE * max(float(np.abs(eigenvalues).max()), 1e-8 * float(np.abs(matrix).max())):
                 return Verdict(
-                    False, "it is no minimum: the second derivative is negative in a direction along the constraints"
+                    False, "this is not a minimum: the second derivative is negative in a direction along the constraints"
                 )
     return Verdict(True)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import linalg, optimize, sparse
 
 from app.solvers.objective import Floats
+from app.solvers.scale import factor_for
 from app.solvers.search import PATIENCE, Sample, Search, norm
 
 Method = Literal["bfgs", "l-bfgs-b", "newton-cg", "trust-ncg", "trust-exact", "slsqp", "trust-constr"]
@@ -56,58 +57,93 @@ def run(method: Method, search: Search, tolerance: float, most: float = math.inf
 
 
 class _Functions:
-    """The functions of a search as SciPy calls them, of its movable variables."""
+    """The functions of a search as SciPy calls them, of its movable variables.
+
+    What is far too large or too small for SciPy's tolerances is multiplied by powers of 2, which round nothing: the objective by
+    `weight`, the constraints by `rows`; the variables are `sizes` times SciPy's.
+    """
 
     def __init__(self, search: Search, as_cone: bool) -> None:
         self.search = search
         self.as_cone = as_cone
+        here, movable = search.current, search.movable
+        self.sizes, self.weight = np.ones(len(movable)), 1.0
+        if not search.is_absolute:
+            if search.task.constraints or search.task.has_bounds:
+                self.sizes = np.array([1.0 / factor_for(size) for size in search.sizes[movable].tolist()])
+            level = float(np.abs(here.gradient[movable] * self.sizes).max(initial=0.0))
+            if search.dense:
+                level = max(level, float(np.abs(self.hessian(self.start())).max(initial=0.0)))
+            self.weight = factor_for(level)
+            if not search.task.constraints:
+                self.weight = max(self.weight, 1.0)  # a large objective ends at a gradient that is smaller beside it
+        steepest = np.abs(here.jacobian[:, movable] * self.sizes).max(axis=1, initial=0.0)
+        self.rows = np.array([factor_for(level) for level in steepest.tolist()], np.float64)
+
+    def start(self) -> Floats:
+        return self.search.current.x[self.search.movable] / self.sizes
+
+    def bounds(self) -> tuple[Floats, Floats]:
+        task, movable = self.search.task, self.search.movable
+        return task.lower[movable] / self.sizes, task.upper[movable] / self.sizes
+
+    def limits(self) -> tuple[Floats, Floats]:
+        constraints = self.search.task.constraints
+        lower, upper = (np.array([getattr(c, side) for c in constraints], np.float64) for side in ("lower", "upper"))
+        return self.rows * lower, self.rows * upper
+
+    def point(self, y: Floats) -> Floats:
+        return self.search.expand(self.sizes * y)
 
     def sample(self, y: Floats) -> Sample:
-        return self.search.sample(self.search.expand(y))
+        return self.search.sample(self.point(y))
 
     def value(self, y: Floats) -> float:
         sample = self.sample(y)
         if sample.finite:
-            return sample.value
+            return self.weight * sample.value
         current = self.search.current
-        return current.value + norm(current.gradient) * norm(sample.x - current.x) if self.as_cone else np.inf
+        cone = current.value + norm(current.gradient) * norm(sample.x - current.x)
+        return self.weight * cone if self.as_cone else np.inf
 
     def gradient(self, y: Floats) -> Floats:
         sample, movable = self.sample(y), self.search.movable
         if sample.finite:
-            return sample.gradient[movable]
+            return self.weight * self.sizes * sample.gradient[movable]
         current = self.search.current
         away = sample.x - current.x
-        return (norm(current.gradient) / (norm(away) or 1.0) * away)[movable]
+        return self.weight * self.sizes * (norm(current.gradient) / (norm(away) or 1.0) * away)[movable]
 
     def hessian(self, y: Floats) -> Floats:
-        movable, matrix = self.search.movable, self.search.hessian(self.search.expand(y))
-        return _finite(matrix if len(movable) == len(matrix) else matrix[np.ix_(movable, movable)])
+        movable, matrix = self.search.movable, self.search.hessian(self.point(y))
+        matrix = matrix if len(movable) == len(matrix) else matrix[np.ix_(movable, movable)]
+        return _finite(self.weight * (self.sizes[:, None] * matrix * self.sizes))
 
     def product(self, y: Floats, direction: Floats) -> Floats:
         tangent = np.zeros(len(self.search.start))
-        tangent[self.search.movable] = direction
-        return _finite(self.search.product(self.search.expand(y), tangent)[self.search.movable])
+        tangent[self.search.movable] = self.sizes * direction
+        return _finite(self.weight * self.sizes * self.search.product(self.point(y), tangent)[self.search.movable])
 
     def constraints(self, y: Floats) -> Floats:
         sample = self.sample(y)
-        return sample.constraints if sample.finite else self.search.current.constraints
+        return self.rows * (sample if sample.finite else self.search.current).constraints
 
     def jacobian(self, y: Floats) -> Floats:
         sample = self.sample(y)
-        return (sample if sample.finite else self.search.current).jacobian[:, self.search.movable]
+        jacobian = (sample if sample.finite else self.search.current).jacobian[:, self.search.movable]
+        return self.rows[:, None] * jacobian * self.sizes
 
     def curvature(self, y: Floats, multipliers: Floats) -> Floats:
         """The second derivatives of the multipliers times the constraints."""
-        movable, x = self.search.movable, self.search.expand(y)
+        movable, x = self.search.movable, self.point(y)
         total = np.zeros((len(x), len(x)))
-        for limits, multiplier in zip(self.search.task.constraints, multipliers, strict=True):
+        for limits, multiplier in zip(self.search.task.constraints, self.rows * multipliers, strict=True):
             if multiplier:
                 total += multiplier * limits.objective.hessian(x)
-        return _finite(total[np.ix_(movable, movable)])
+        return _finite(self.sizes[:, None] * total[np.ix_(movable, movable)] * self.sizes)
 
     def iterated(self, intermediate_result: Any) -> None:
-        self.search.iterated(self.search.expand(np.asarray(intermediate_result.x)))
+        self.search.iterated(self.point(np.asarray(intermediate_result.x)))
 
 
 def _finite(numbers: Floats) -> Floats:
@@ -115,27 +151,23 @@ def _finite(numbers: Floats) -> Floats:
     return numbers if np.isfinite(numbers).all() else np.where(np.isfinite(numbers), numbers, 0.0)
 
 
-def _start(search: Search) -> Floats:
-    return search.current.x[search.movable]
-
-
 def _minimize(search: Search, method: str, functions: _Functions, options: dict[str, Any], **more: Any) -> None:
     result = MINIMIZE(
         functions.value,
-        _start(search),
+        functions.start(),
         jac=functions.gradient,
         method=method,
         callback=functions.iterated,
         options=options,
         **more,
     )
-    final = search.sample(search.expand(np.asarray(result.x)))
+    final = functions.sample(np.asarray(result.x))
     if final.finite:
         search.current = final
 
 
-def _bounds(search: Search) -> list[tuple[float, float]]:
-    lower, upper = search.task.lower[search.movable], search.task.upper[search.movable]
+def _bounds(functions: _Functions) -> list[tuple[float, float]]:
+    lower, upper = functions.bounds()
     return list(zip(lower.tolist(), upper.tolist(), strict=True))
 
 
@@ -151,7 +183,8 @@ def _bfgs(search: Search, tolerance: float) -> None:
 def _l_bfgs_b(search: Search, tolerance: float) -> None:
     most = _most(search)
     options = {"gtol": tolerance, "ftol": 0.0, "maxcor": 20, "maxls": 50, "maxiter": most, "maxfun": 100 * most}
-    _minimize(search, "L-BFGS-B", _Functions(search, True), options, bounds=_bounds(search))
+    functions = _Functions(search, True)
+    _minimize(search, "L-BFGS-B", functions, options, bounds=_bounds(functions))
 
 
 def _newton_cg(search: Search, tolerance: float) -> None:
@@ -179,7 +212,7 @@ def _slsqp(search: Search, tolerance: float) -> None:
     functions = _Functions(search, False)
     rows: list[dict[str, Any]] = []
     constraints = search.task.constraints
-    lower, upper = (np.array([getattr(c, side) for c in constraints]) for side in ("lower", "upper"))
+    lower, upper = functions.limits()
     equations = np.flatnonzero(lower == upper) if len(constraints) else np.empty(0, np.int64)
     if len(equations):
         rows.append(_row(functions, "eq", equations, 1.0, lower[equations]))
@@ -188,7 +221,7 @@ def _slsqp(search: Search, tolerance: float) -> None:
         if len(kept):
             rows.append(_row(functions, "ineq", kept, sign, limit[kept]))
     options = {"ftol": min(1e-4 * tolerance, 1e-12), "maxiter": _most(search)}
-    _minimize(search, "SLSQP", functions, options, bounds=_bounds(search), constraints=rows)
+    _minimize(search, "SLSQP", functions, options, bounds=_bounds(functions), constraints=rows)
 
 
 def _row(functions: _Functions, kind: str, kept: Any, sign: float, limit: Floats) -> dict[str, Any]:
@@ -203,20 +236,17 @@ def _row(functions: _Functions, kind: str, kept: Any, sign: float, limit: Floats
 def _trust_constr(search: Search, tolerance: float) -> None:
     """Moves a start at its bounds a little inside, because the barrier needs that."""
     functions, task = _Functions(search, False), search.task
-    lower, upper = task.lower[search.movable], task.upper[search.movable]
+    lower, upper = functions.bounds()
     more: dict[str, Any] = {}
     if task.has_bounds:
         more["bounds"] = optimize.Bounds(lower, upper, keep_feasible=True)
-        inside = search.sample(search.expand(_inside(_start(search), lower, upper)))
+        inside = functions.sample(_inside(functions.start(), lower, upper))
         if inside.finite:
             search.current = inside
     is_large = len(search.movable) * (1 + task.has_bounds) + len(task.constraints) > DENSE_ROWS
     if task.constraints:
-        limits = np.array([[c.lower, c.upper] for c in task.constraints])
         jacobian = (lambda y: sparse.csr_array(functions.jacobian(y))) if is_large else functions.jacobian
-        more["constraints"] = CONSTRAINT(
-            functions.constraints, limits[:, 0], limits[:, 1], jac=jacobian, hess=functions.curvature
-        )
+        more["constraints"] = CONSTRAINT(functions.constraints, *functions.limits(), jac=jacobian, hess=functions.curvature)
     options: dict[str, Any] = {"gtol": tolerance, "xtol": 1e-14, "barrier_tol": tolerance, "maxiter": _most(search)}
     if task.constraints or task.has_bounds:
         options["factorization_method"] = "AugmentedSystem" if is_large else "SVDFactorization"

@@ -383,7 +383,7 @@ def _search(task: Task, start: Floats, options: MinimizeOptions, watch: Callable
 
     most = options.max_iterations or max(MIN_DEFAULT_ITERATIONS, DEFAULT_ITERATIONS_PER_VARIABLE * n)
     controls = Controls(most, task.objective.checkpoint, iterated)
-    search = Search(task, controls, start, n <= options.max_variables)
+    search = Search(task, controls, start, n <= options.max_variables, options.tolerance is not None)
     begin = search.current
     if not begin.finite:
         return None

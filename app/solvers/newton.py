@@ -78,7 +78,7 @@ def finish(search: Search) -> None:
 
 
 def _is_done(search: Search, model: Model) -> bool:
-    return not model.step.any() or (not model.curved and not model.flat and model.decrease <= NOTHING * search.scale)
+    return not model.step.any() or (not model.curved and not model.flat and model.decrease <= NOTHING * search.level)
 
 
 def _beyond(search: Search, here: Sample, model: Model) -> Sample | None:
@@ -246,11 +246,18 @@ def _further(search: Search, here: Sample, there: Sample, model: Model) -> Sampl
     return there
 
 
-def free_gradient(search: Search, here: Sample) -> float:
-    """The largest entry of the gradient, without those that push a variable against its bound."""
+def _is_small(search: Search, here: Sample, tolerance: float) -> bool:
+    """Whether the gradient of the free variables is as good as 0, beside what is large in the problem."""
+    with np.errstate(all="ignore"):
+        scale = search.scale_at(here)
+        return free_gradient(search, here, scale.sizes) <= tolerance * scale.unit
+
+
+def free_gradient(search: Search, here: Sample, sizes: Floats | float = 1.0) -> float:
+    """The largest entry of the gradient times the sizes, without those that push a variable against its bound."""
     lower, upper, g = search.task.lower, search.task.upper, here.gradient
     held = ((here.x <= lower) & (g >= 0.0)) | ((here.x >= upper) & (g <= 0.0))
-    return float(np.abs(g[~held]).max(initial=0.0))
+    return float(np.abs(sizes * g)[~held].max(initial=0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +276,7 @@ def judge(search: Search, here: Sample, tolerance: float, strict: bool) -> Verdi
     be short: a function that falls more and more slowly for ever has no minimum.
     """
     slope = free_gradient(search, here)
-    is_small = slope <= tolerance
+    is_small = slope <= tolerance if not strict else _is_small(search, here, tolerance)
     if not strict:
         return Verdict(is_small, "" if is_small else f"an entry of the gradient is {slope:.3g}")
     with np.errstate(all="ignore"):
@@ -277,9 +284,9 @@ def judge(search: Search, here: Sample, tolerance: float, strict: bool) -> Verdi
     if model is None:
         return Verdict(is_small, "" if is_small else f"an entry of the gradient is {slope:.3g}")
     if model.curved:
-        return Verdict(False, "it is no minimum: the second derivative is negative in some direction")
-    if not is_small and (model.flat or model.decrease > SMALL_DECREASE * abs(here.value)):
+        return Verdict(False, "this is not a minimum: the second derivative is negative in some direction")
+    if not is_small and (model.flat or model.decrease > max(SMALL_DECREASE * abs(here.value), NOTHING * search.level)):
         return Verdict(False, f"an entry of the gradient is {slope:.3g}")
-    if not model.flat and (np.abs(model.step) > SMALL_STEP * (1.0 + np.abs(here.x))).any():
+    if not model.flat and (np.abs(model.step) > SMALL_STEP * (search.sizes + np.abs(here.x))).any():
         return Verdict(False, "the Newton step is still long, so the function may have no minimum nearby")
     return Verdict(True)

@@ -15,6 +15,7 @@ from app.engine.faults import number_text
 from app.engine.interruption import Checkpoint, never
 from app.solvers.errors import NotConverged
 from app.solvers.objective import Floats, Objective
+from app.solvers.scale import Scale, scale_of, sizes_at, sizes_at_start
 
 KEPT_SAMPLES = 16
 """How many of the last points are remembered, so that a method that returns to one does not evaluate it again."""
@@ -26,6 +27,7 @@ NEAR = 1e-16
 """Points that differ by less, relative to the variables or to 1, count as the same."""
 ROUNDING = 4.0 * float(np.finfo(np.float64).eps)
 """The relative error of what the variables contribute to a constraint."""
+MOST_VIOLATED = float(np.finfo(np.float64).max)
 FEASIBLE = 1e-9
 """The largest violation of a constraint, relative to its limits, at which a point counts as feasible."""
 
@@ -55,13 +57,19 @@ class Task:
         """Whether any variable has a bound."""
         return bool(np.isfinite(self.lower).any() or np.isfinite(self.upper).any())
 
+    @property
+    def width(self) -> Floats:
+        """The distance between the bounds of each variable."""
+        with np.errstate(over="ignore"):
+            return self.upper - self.lower
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
     """What is known of one point x of shape (n,): the objective's value and gradient, those of the m constraints.
 
     `constraints` has shape (m,), `jacobian` (m, n). `finite` is false if any of these numbers is NaN or infinite: the point is
-    outside the domain. `violation` is the largest distance of a constraint from its limits, relative to their size.
+    outside the domain. `violation` is the largest distance of a constraint from its limits, relative to their size, or to that of its terms.
     """
 
     x: Floats
@@ -115,6 +123,9 @@ class Search:
         controls: when it must end.
         start: the point that it starts from.
         dense: whether the variables are few enough for matrices of n times n numbers.
+        is_absolute: whether the tolerance is one of gradients as they are, and not relative to what is large in the problem.
+        sizes: of the variables as far as the start tells, as in `app.solvers.scale`.
+        level: the size of the objective at the start.
         movable: the indices of the variables whose bounds differ; the methods see only these.
         evaluations: at how many points the functions were evaluated.
         iterations: how many iterations the methods have done.
@@ -129,6 +140,7 @@ class Search:
     controls: Controls
     start: Floats
     dense: bool = True
+    is_absolute: bool = False
     evaluations: int = 0
     iterations: int = 0
     newton_steps: int = 0
@@ -144,9 +156,12 @@ class Search:
 
     def __post_init__(self) -> None:
         self.movable = np.flatnonzero(self.task.lower < self.task.upper)
-        self.scale = 1.0
+        self.scale = self.level = 1.0
+        self._width = self.task.width
+        self.sizes = sizes_at_start(self.task.objective, self.start, self._width, self.dense)
         first = self.sample(self.start)
         self.scale = max(1.0, abs(first.value)) if math.isfinite(first.value) else 1.0
+        self.level = abs(first.value) or 1.0
         self.current = self.best = first
         if first.finite:
             self._report()
@@ -184,8 +199,9 @@ class Search:
             and np.isfinite(jacobian).all()
         )
         rounding = ROUNDING * (np.abs(jacobian) @ np.abs(x))
-        limits = zip(constraints.tolist(), rounding.tolist(), self.task.constraints, strict=True)
-        violation = max((_violation(number, error, row) for number, error, row in limits), default=0.0)
+        terms = np.abs(jacobian) @ self.sizes_at(x)
+        limits = zip(constraints.tolist(), rounding.tolist(), terms.tolist(), self.task.constraints, strict=True)
+        violation = max((_violation(number, error, size, row) for number, error, size, row in limits), default=0.0)
         if value < UNBOUNDED * self.scale and violation <= FEASIBLE:
             raise NotConverged(unbounded_text(self.task.objective, x, value))
         return Sample(x, value, gradient, constraints, jacobian, finite, violation)
@@ -201,7 +217,7 @@ class Search:
     def iterated(self, x: Floats) -> None:
         """Count an iteration that has ended at x. Raises SearchEnded."""
         sample = self.sample(x)
-        moved = np.abs(sample.x - self.current.x) > NEAR * np.maximum(1.0, np.abs(sample.x))
+        moved = np.abs(sample.x - self.current.x) > NEAR * np.maximum(self.sizes, np.abs(sample.x))
         self._still = 0 if moved.any() else self._still + 1
         if sample.finite:
             self.current = sample
@@ -227,6 +243,18 @@ class Search:
         if self.controls.watch is not None:
             sample = self.current
             self.controls.watch(Iteration(self.iterations, sample.x, sample.value, norm(sample.gradient)))
+
+    def sizes_at(self, x: Floats) -> Floats:
+        """The sizes of the variables at a point, of shape (n,)."""
+        return sizes_at(x, self.sizes, self._width)
+
+    def scale_at(self, here: Sample) -> Scale:
+        """What counts as large at a point. For an absolute tolerance that is 1, or a larger gradient."""
+        if self.is_absolute:
+            unit = max(1.0, float(np.abs(here.gradient).max(initial=0.0)))
+            return Scale(np.ones(len(here.x)), unit, unit)
+        hessian = self.hessian(here.x) if self.dense else None
+        return scale_of(here.value, here.gradient, self.sizes_at(here.x), hessian)
 
     def product(self, x: Floats, direction: Floats) -> Floats:
         """The Hessian of the objective at x times a direction."""
@@ -258,13 +286,19 @@ def norm(vector: Floats) -> float:
     return min(float(linalg.norm(vector, check_finite=False)), float(np.finfo(np.float64).max)) if len(vector) else 0.0
 
 
-def _violation(value: float, rounding: float, limits: Limits) -> float:
-    """The distance of a constraint from its limits, beyond rounding, relative to the size of the limit that it violates."""
+def _violation(value: float, rounding: float, terms: float, limits: Limits) -> float:
+    """The distance of a constraint from its limits, beyond rounding, relative to the limit that it violates.
+
+    Where that limit is 0, it is relative to the size of the constraint's terms.
+    """
     if not (math.isfinite(value) and math.isfinite(rounding)):
         return math.inf
     limit = limits.lower if value < limits.lower else limits.upper
     apart = max(limits.lower - value, value - limits.upper) - rounding
-    return apart / max(1.0, abs(limit)) if apart > 0.0 else 0.0
+    if apart <= 0.0:
+        return 0.0
+    size = abs(limit) or terms
+    return min(apart / size, MOST_VIOLATED) if size > 0.0 else MOST_VIOLATED
 
 
 def unbounded_text(objective: Objective, x: Floats, value: float) -> str:

@@ -368,3 +368,71 @@ def test_not_finite_at_the_start_is_explained() -> None:
         search("log(x)", {"x": -1.0})
     with pytest.raises(NonFinite, match="at the start, the gradient of 'output' by 'x' is Infinity"):
         search("sqrt(x)", {"x": -3.0}, {}, {"x": (0.0, None)})
+
+
+# --- problems of all scales
+
+
+@pytest.mark.parametrize("factor", [1e-19, 1e-9, 1.0, 1e9, 1e30])
+def test_factor_of_the_objective_changes_the_value_and_the_multipliers_only(factor: float) -> None:
+    """(3, 2) is moved perpendicularly to x + y = 4, by 0.5 in both variables: the gradient is -1 in both."""
+    found = search("k*((x-3)**2 + (y-2)**2)", {"x": 0.0, "y": 0.0}, {"k": factor}, {}, {"x + y": {"upper": 4.0}})
+    assert found.converged, found.message
+    assert found.point == pytest.approx({"x": 2.5, "y": 1.5}, rel=1e-12)
+    assert found.value == pytest.approx(0.5 * factor, rel=1e-12, abs=0.0)
+    assert found.constraint_multipliers == pytest.approx([-factor], rel=1e-9, abs=0.0)
+
+
+@pytest.mark.parametrize("factor", [1e-19, 1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("method", [None, "slsqp", "trust-constr"])
+def test_factor_of_a_curved_objective_does_not_move_the_minimum(factor: float, method: Any) -> None:
+    """On the circle, d/dx (1-x)**2 + 100*(y-x**2)**2 along it is 0; the root by bisection in x, to 15 digits."""
+    found = search(f"k*({ROSENBROCK})", VALLEY, {"c": 100.0, "k": factor}, {}, {"x**2 + y**2": {"upper": 1.5}}, method=method)
+    low, high = 0.8, 1.0
+    for _ in range(60):
+        x = 0.5 * (low + high)
+        y = math.sqrt(1.5 - x * x)
+        along = (-2 * (1 - x) - 400 * x * (y - x * x)) * y - 200 * (y - x * x) * x
+        low, high = (x, high) if along < 0.0 else (low, x)
+    assert x == pytest.approx(0.90723396, abs=1e-8)
+    assert found.converged and found.point == pytest.approx({"x": x, "y": y}, rel=1e-10), found.message
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e-3, 1.0, 1e9])
+def test_limit_is_kept_relative_to_its_size(unit: float) -> None:
+    found = search("(x/u - 3)**2", {"x": 0.0}, {"u": unit}, {}, {"x": {"upper": 2.0 * unit}})
+    assert found.converged, found.message
+    assert found.point == pytest.approx({"x": 2.0 * unit}, rel=1e-12, abs=0.0)
+    assert found.value == pytest.approx(1.0) and found.constraint_multipliers == pytest.approx([-2.0 / unit])
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6, 1e12])
+def test_factor_of_a_constraint_changes_its_multiplier_only(factor: float) -> None:
+    found = search("(x-3)**2 + (y-2)**2", {"x": 0.0, "y": 0.0}, {"k": factor}, {}, {"k*x + k*y": {"upper": 4.0 * factor}})
+    assert found.converged and found.point == pytest.approx({"x": 2.5, "y": 1.5}, rel=1e-9), found.message
+    assert found.constraint_multipliers == pytest.approx([-1.0 / factor], rel=1e-6)
+
+
+def test_variables_of_very_different_sizes_have_no_invented_multipliers() -> None:
+    found = search("(1e12*x - 0.5)**2 + (y - 2)**2", {"x": 1e-10, "y": 1.0}, {}, {"x": (0.0, 1e-9)}, {"y": {"upper": 1.5}})
+    assert found.converged, found.message
+    assert found.point == pytest.approx({"x": 5e-13, "y": 1.5}, rel=1e-10, abs=0.0)
+    assert found.value == pytest.approx(0.25) and found.bound_multipliers == {"x": 0.0}
+    assert found.constraint_multipliers == pytest.approx([-1.0])
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1e-6), (0.0, 1e-9), (0.0, 1e-12), (5.0, 5.000000001)])
+@pytest.mark.parametrize("constraints", [{}, {"2*x": {"upper": 100.0}}])
+def test_multiplier_of_narrow_bounds_belongs_to_the_limit_that_holds(bounds: Bounds, constraints: Any) -> None:
+    """(x - 1)**2 falls until 1 and rises after, with the gradient 2(x - 1), which is the multiplier."""
+    found = search("(x - 1)**2", {"x": bounds[0] or 0.0}, {}, {"x": bounds}, constraints)
+    x = bounds[1] if bounds[0] == 0.0 else bounds[0]
+    assert x is not None and found.converged and found.point == {"x": x}, found.message
+    assert found.bound_multipliers == pytest.approx({"x": 2.0 * (x - 1.0)})
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e-19, 1e-9])
+@pytest.mark.parametrize("method", [None, "bfgs", "l-bfgs-b", "newton-cg", "trust-ncg", "trust-exact"])
+def test_small_objectives_without_constraints_have_the_same_minimum(factor: float, method: Any) -> None:
+    found = search(f"k*({ROSENBROCK})", VALLEY, {"c": 100.0, "k": factor}, method=method)
+    assert found.converged and found.point == pytest.approx({"x": 1.0, "y": 1.0}, rel=1e-10), found.message
