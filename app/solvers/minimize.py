@@ -7,7 +7,7 @@ under constraints, followed by `trust-constr` where that did not reach a minimum
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -64,8 +64,8 @@ class MinimizeProblem:
 
     graph: Graph
     initial: Mapping[str, float]
-    inputs: Inputs
-    bounds: Mapping[str, Bounds]
+    inputs: Inputs = field(default_factory=dict)
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
     constraints: Sequence[Constraint] = ()
     reduce: Literal["sum", "mean"] = "sum"
 
