@@ -78,8 +78,9 @@ def coverage_ranks(samples: int, coverage: float) -> int:
     exact = coverage * samples
     steps = int(exact) if exact == int(exact) else int(exact + 0.5)
     if not 1 <= steps < samples:
-        needed = math.ceil(max(1.0 / (1.0 - coverage), 1.0 / coverage)) + 1
-        detail = f"{samples:,} samples are too few for an interval of coverage {coverage!r}; draw at least {needed:,}"
+        least = max(1.0 / (1.0 - coverage), 1.0 / coverage)
+        more = f"; draw at least {math.ceil(least) + 1:,}" if math.isfinite(least) else ""
+        detail = f"{samples:,} samples are too few for an interval of coverage {coverage!r}{more}"
         raise InvalidArgument(detail, ("monte_carlo", "samples"))
     return steps
 

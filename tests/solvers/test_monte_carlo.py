@@ -312,3 +312,9 @@ def test_checkpoint_stops_the_samples() -> None:
 
     with pytest.raises(StopError):
         propagate(parse("x*x"), {"x": measured(1.0, 0.1)}, (), PropagateOptions(monte_carlo=MILLION), checkpoint=stop)
+
+
+def test_no_number_of_samples_is_enough_for_a_coverage_of_nearly_nothing() -> None:
+    with pytest.raises(InvalidArgument, match="too few") as error:
+        coverage_ranks(1000, 5e-324)
+    assert "at least" not in error.value.detail
