@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (
          "Move the inputs into the domain, guard the node with where(condition, a, b), ask for fewer derivatives with `wrt`, "
          "or send \"nonfinite\": \"null\" to get null in such places."),
     Kind("not-converged", 422, "The search has no answer",
-         "A search for a minimum never got anywhere, or the function is not bounded below: it falls and falls.",
+         "A search for a minimum never got anywhere, or the function is not bounded below: it keeps falling.",
          "Give `bounds` or `constraints` within which the function has a minimum, or start elsewhere."),
     Kind("too-large", 413, "Too large",
          "The body, the graph or the work exceeds a limit. `detail` gives the limit and the setting that raises it.",

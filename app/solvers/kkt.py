@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import linalg, optimize
 
-from app.solvers.newton import Verdict
+from app.solvers.newton import CANNOT_TELL, FLAT, Verdict
 from app.solvers.objective import Floats
 from app.solvers.scale import Scale
 from app.solvers.search import ROUNDING, Sample, Search
@@ -19,6 +19,7 @@ from app.solvers.search import ROUNDING, Sample, Search
 Signs = npt.NDArray[np.int8]
 Indices = npt.NDArray[np.intp]
 
+NONE: Indices = np.empty(0, np.intp)
 MAX_STEPS = 40
 ACTIVE = 1e-6
 """A limit that is nearer than this, relative to its size, counts as active."""
@@ -28,6 +29,8 @@ NEAR = (ACTIVE, 1e-4, 1e-2)
 """How near the limits may be that Newton steps try to reach: a barrier keeps a method away from them."""
 MOST_AT_ONCE = 300
 """Up to so many limits, the multipliers of constraints and bounds are found together where one after the other fails."""
+FLAT_ROW = 1e-8
+"""A constraint has no multiplier where its gradient is below this, relative to its second derivatives."""
 SADDLE = 1e-7
 """An eigenvalue of the reduced Hessian below minus this, relative to the largest, shows that a point is no minimum."""
 
@@ -46,6 +49,8 @@ class Conditions:
         violation: the largest violation of a constraint, relative to its limit.
         complementarity: the largest product of a multiplier and the distance from its limit, relative to the worth of the
             scale.
+        without_gradient: the active constraints that are left out, because their gradient is as good as 0: they have no
+            multiplier.
     """
 
     constraints: Floats
@@ -55,6 +60,7 @@ class Conditions:
     stationarity: float
     violation: float
     complementarity: float
+    without_gradient: Indices
 
     @property
     def residual(self) -> float:
@@ -85,16 +91,32 @@ def _near(limits: tuple[Floats, Floats], sizes: Floats | float, near: float) -> 
     return np.where(np.isfinite(lower), low, 0.0), np.where(np.isfinite(upper), high, 0.0)
 
 
-def conditions(search: Search, here: Sample, near: float = ACTIVE, scale: Scale | None = None) -> Conditions:
+def final_conditions(search: Search, here: Sample) -> Conditions:
+    """The conditions at a point that is to be the answer, without the constraints whose gradient is as good as 0 there."""
+    with np.errstate(all="ignore"):
+        met, sizes = conditions(search, here), search.sizes_at(here.x)
+        slopes = np.abs(here.jacobian * sizes).max(axis=1, initial=0.0)
+        left_out = []
+        for k in np.flatnonzero(met.active_constraints).tolist():
+            curvature = search.task.constraints[k].objective.hessian(here.x)
+            if slopes[k] <= FLAT_ROW * np.abs(sizes[:, None] * curvature * sizes).max(initial=0.0):
+                left_out.append(k)
+    return conditions(search, here, left_out=np.array(left_out, np.intp)) if left_out else met
+
+
+def conditions(
+    search: Search, here: Sample, near: float = ACTIVE, scale: Scale | None = None, left_out: Indices = NONE
+) -> Conditions:
     """The multipliers by least squares over the constraints at or `near` their limits, and what they leave.
 
-    The scale is that of the point, unless one is given.
+    The scale is that of the point, unless one is given. Some constraints may be left out.
     """
     task, limits = search.task, limits_of(search)
     with np.errstate(all="ignore"):
         scale = scale or search.scale_at(here)
         terms = np.abs(here.jacobian) @ scale.sizes
         active = _sides(here.constraints, *limits, _near(limits, terms, near))
+        active[left_out] = 0
         is_exact = near == ACTIVE and not search.is_absolute  # a Newton step ends at a bound, not near it
         at_bounds = _near((task.lower, task.upper), 0.0 if is_exact else scale.sizes, near)
         held = _sides(here.x, task.lower, task.upper, at_bounds)
@@ -106,7 +128,7 @@ def conditions(search: Search, here: Sample, near: float = ACTIVE, scale: Scale 
         )
         products = np.abs(np.concatenate([constraints, bounds]) * apart)
     stationarity, apart_by = float(np.abs(left).max(initial=0.0)) / scale.unit, float(products.max(initial=0.0)) / scale.worth
-    return Conditions(constraints, bounds, active, held, stationarity, here.violation, apart_by)
+    return Conditions(constraints, bounds, active, held, stationarity, here.violation, apart_by, left_out)
 
 
 def _distance(values: Floats, sides: Signs, limits: tuple[Floats, Floats]) -> Floats:
@@ -270,11 +292,17 @@ def judge(search: Search, here: Sample, met: Conditions, tolerance: float) -> Ve
             return Verdict(
                 False, f"a constraint with a multiplier is {met.complementarity:.3g} from its limit, times the multiplier"
             )
+        if len(met.without_gradient):
+            which = ", ".join(str(k + 1) for k in met.without_gradient[:8].tolist())
+            detail = f"the gradient of constraint {which} is 0 there, or as good as 0, so that no multiplier exists"
+            return Verdict(False, f"{detail} and the conditions for a minimum cannot tell")
         return Verdict(False, f"the gradients of the active constraints leave {met.stationarity:.3g} of the objective's")
     with np.errstate(all="ignore"):
         matrix = search.hessian(here.x, met.constraints)
         free = met.active_bounds == 0
-        rows, matrix = here.jacobian[met.active_constraints != 0][:, free], matrix[np.ix_(free, free)]
+        sizes = search.sizes_at(here.x)[free]
+        rows, matrix = here.jacobian[met.active_constraints != 0][:, free] * sizes, matrix[np.ix_(free, free)]
+        rows, matrix = rows / np.array([[_largest(row)] for row in rows]).reshape(-1, 1), sizes[:, None] * matrix * sizes
         basis = linalg.null_space(rows) if len(rows) else np.eye(len(matrix))
         if basis.shape[1] and np.isfinite(matrix).all():
             eigenvalues = linalg.eigvalsh(basis.T @ matrix @ basis, check_finite=False)
@@ -282,4 +310,6 @@ def judge(search: Search, here: Sample, met: Conditions, tolerance: float) -> Ve
                 return Verdict(
                     False, "this is not a minimum: the second derivative is negative in a direction along the constraints"
                 )
+            if eigenvalues[0] <= FLAT * float(np.abs(eigenvalues).max()):
+                return Verdict(True, CANNOT_TELL)
     return Verdict(True)

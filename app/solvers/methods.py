@@ -59,8 +59,8 @@ def run(method: Method, search: Search, tolerance: float, most: float = math.inf
 class _Functions:
     """The functions of a search as SciPy calls them, of its movable variables.
 
-    What is far too large or too small for SciPy's tolerances is multiplied by powers of 2, which round nothing: the objective by
-    `weight`, the constraints by `rows`; the variables are `sizes` times SciPy's.
+    What is far too large or too small for SciPy's tolerances is multiplied by powers of 2, which round nothing: the objective
+    by `weight`, the constraints by `rows`; the variables are `sizes` times SciPy's.
     """
 
     def __init__(self, search: Search, as_cone: bool) -> None:

@@ -57,7 +57,7 @@ class MinimizeProblem:
         graph: its output is minimized.
         inputs: the numbers of the leaves that stay fixed. Lists are points, over which the output is reduced.
         initial: where each variable starts.
-        bounds: the least and the largest number of some variables.
+        bounds: the lower and the upper bound of some variables.
         constraints: what else must hold.
         reduce: how points are reduced.
     """
@@ -467,7 +467,7 @@ def _verdict(search: Search, options: MinimizeOptions) -> Verdict:
     tolerance = options.tolerance or TOLERANCE
     here = search.current
     if search.task.constraints:
-        return kkt.judge(search, here, kkt.conditions(search, here), tolerance)
+        return kkt.judge(search, here, kkt.final_conditions(search, here), tolerance)
     return newton.judge(search, here, tolerance, options.tolerance is None)
 
 
@@ -480,7 +480,7 @@ def _minimum(plan: Plan, best: _Outcome, total: _Total, is_late: bool) -> Minimu
     given = problem.initial.values()
     moved = [name for name, number, x in zip(problem.initial, given, plan.start.tolist(), strict=True) if number != x]
     names = list(problem.initial)
-    met = kkt.conditions(search, here) if search.task.constraints or search.task.has_bounds else None
+    met = kkt.final_conditions(search, here) if search.task.constraints or search.task.has_bounds else None
     bound_multipliers = {}
     if met is not None:
         bound_multipliers = {name: float(met.bounds[k]) + 0.0 for k, name in enumerate(names) if name in problem.bounds}
@@ -511,13 +511,18 @@ def _message(options: MinimizeOptions, best: _Outcome, total: _Total, moved: Seq
         slope = newton.free_gradient(search, search.current)
         of = " of the variables at no bound" if search.task.has_bounds else ""
         what = f"no entry of the gradient{of} is larger than {slope:.2g}" if slope else f"the gradient{of} is 0"
-        parts.append(f"converged: {'the conditions for a minimum hold' if search.task.constraints else what}")
+        what = "the conditions for a minimum hold" if search.task.constraints else what
+        what += f", but {best.verdict.reason}" if best.verdict.reason else ""
+        is_early = is_late and total.searches < options.starts
+        early = "not converged: the time limit was reached before the last start; in the best search so far, "
+        parts.append(early + what if is_early else f"converged: {what}")
     else:
         parts.append("not converged: " + _reason(best))
     if search.newton_steps:
         parts.append(f"finished by {search.newton_steps} Newton step{'s' if search.newton_steps > 1 else ''}")
     if options.starts > 1:
-        parts.append(f"the best of {total.searches} searches")
+        only = "the only search that was done"
+        parts.append(f"the best of {total.searches} searches" if total.searches > 1 else only)
         missing = options.starts - total.searches
         if missing:
             why = "the time limit was reached" if is_late else "a function is not finite there"

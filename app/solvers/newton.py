@@ -29,6 +29,7 @@ SUFFICIENT = 1e-4
 """The part of the decrease that the slope promises, at which a step counts as a decrease."""
 NOISE = 10.0 * float(np.finfo(np.float64).eps)
 """The relative rounding error of a value."""
+CANNOT_TELL = "the second derivative is 0 in some direction and cannot tell whether this is a minimum"
 FLAT = 1e-12
 """Eigenvalues below this, relative to the largest of a scaled Hessian, count as 0."""
 SMALL_DECREASE = 1e-12
@@ -51,6 +52,7 @@ class Model:
         decrease: what the model promises for the whole step.
         curved: whether an eigenvalue is negative, so that the point is no minimum.
         flat: whether the step goes along a direction without curvature.
+        level: whether there is a direction without curvature.
     """
 
     free: Bools
@@ -58,6 +60,7 @@ class Model:
     decrease: float
     curved: bool
     flat: bool
+    level: bool = False
 
 
 def finish(search: Search) -> None:
@@ -115,12 +118,12 @@ def _model(matrix: Floats, here: Sample, free: Bools) -> Model:
         return Model(free, step, 0.0, False, False)
     inner, gradient = matrix[np.ix_(free, free)], here.gradient[free]
     solved = _cholesky_step(inner, gradient)
-    curved = flat = False
+    curved = flat = level = False
     if solved is None:
-        solved, curved, flat = _eigen_step(inner, gradient, here.x[free])
+        solved, curved, flat, level = _eigen_step(inner, gradient, here.x[free])
     step[free] = solved
     decrease = -float(gradient @ solved + 0.5 * solved @ (inner @ solved))
-    return Model(free, step, decrease, curved, flat)
+    return Model(free, step, decrease, curved, flat, level)
 
 
 def _large_model(search: Search, here: Sample, free: Bools) -> Model | None:
@@ -164,10 +167,11 @@ def _cholesky_step(matrix: Floats, gradient: Floats) -> Floats | None:
     return step if np.isfinite(step).all() else None
 
 
-def _eigen_step(matrix: Floats, gradient: Floats, x: Floats) -> tuple[Floats, bool, bool]:
+def _eigen_step(matrix: Floats, gradient: Floats, x: Floats) -> tuple[Floats, bool, bool, bool]:
     """A step for any matrix: Newton's where it curves up, downhill where it curves down or not at all.
 
-    Returns it, whether the matrix has a negative eigenvalue, and whether the step uses a direction without curvature.
+    Returns it, whether the matrix has a negative eigenvalue, whether the step uses a direction without curvature, and whether
+    there is one.
     """
     diagonal = np.abs(np.diagonal(matrix))
     size = np.maximum(diagonal, 1e-8 * diagonal.max(initial=0.0))
@@ -192,7 +196,7 @@ def _eigen_step(matrix: Floats, gradient: Floats, x: Floats) -> tuple[Floats, bo
     flat = slope > max(rounding, 1e-14 * largest)
     if flat:
         along[level] = -parts[level] / slope * reach
-    return scale * (vectors @ along), bool(down.any()), flat
+    return scale * (vectors @ along), bool(down.any()), flat, bool(level.any())
 
 
 def _steps(search: Search, here: Sample, step: Floats) -> Iterator[tuple[float, Floats]]:
@@ -262,7 +266,7 @@ def free_gradient(search: Search, here: Sample, sizes: Floats | float = 1.0) -> 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a point is a minimum, and why not in words."""
+    """Whether a point is a minimum; why not, or what cannot be told, in words."""
 
     converged: bool
     reason: str = ""
@@ -289,4 +293,4 @@ def judge(search: Search, here: Sample, tolerance: float, strict: bool) -> Verdi
         return Verdict(False, f"an entry of the gradient is {slope:.3g}")
     if not model.flat and (np.abs(model.step) > SMALL_STEP * (search.sizes + np.abs(here.x))).any():
         return Verdict(False, "the Newton step is still long, so the function may have no minimum nearby")
-    return Verdict(True)
+    return Verdict(True, CANNOT_TELL if model.level else "")

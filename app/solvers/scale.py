@@ -62,7 +62,7 @@ def _newton_sizes(objective: Objective, start: Floats) -> Floats:
 
 
 def sizes_at(x: Floats, least: Floats, width: Floats) -> Floats:
-    """The sizes of the n variables at x; `least` are those at the start. A variable is never larger than its bounds are wide."""
+    """The sizes of the n variables at x; `least` are those at the start. None is larger than the distance of its bounds."""
     sizes = np.maximum(np.abs(x), LEAST_PART * least)
     return np.where((width > 0.0) & (width < sizes), width, sizes)
 
@@ -81,4 +81,4 @@ def factor_for(level: float) -> float:
     """A power of 2 that makes a number of this size an ordinary one: 1 where it is, or where it is 0 or not finite."""
     if not (math.isfinite(level) and level > 0.0) or ORDINARY[0] <= level <= ORDINARY[1]:
         return 1.0
-    return 2.0 ** float(np.clip(-round(math.log2(level)), -1000, 1000))
+    return math.ldexp(1.0, min(max(-round(math.log2(level)), -1000), 1000))

@@ -69,7 +69,8 @@ class Sample:
     """What is known of one point x of shape (n,): the objective's value and gradient, those of the m constraints.
 
     `constraints` has shape (m,), `jacobian` (m, n). `finite` is false if any of these numbers is NaN or infinite: the point is
-    outside the domain. `violation` is the largest distance of a constraint from its limits, relative to their size, or to that of its terms.
+    outside the domain. `violation` is the largest distance of a constraint from its limits, relative to their size, or to that
+    of its terms.
     """
 
     x: Floats

@@ -296,6 +296,7 @@ def test_time_limit_among_many_starts_returns_the_best_of_those_done() -> None:
     found = search("(x**2 - 1)**2", {"x": 3.0}, starts=1000, out_of_time=lambda: next(calls) > 500)
     assert found.ended == "deadline" and not found.converged and found.value < 1e-20
     assert "because the time limit was reached" in found.message
+    assert found.message.startswith("not converged: the time limit was reached before the last start")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -436,3 +437,39 @@ def test_multiplier_of_narrow_bounds_belongs_to_the_limit_that_holds(bounds: Bou
 def test_small_objectives_without_constraints_have_the_same_minimum(factor: float, method: Any) -> None:
     found = search(f"k*({ROSENBROCK})", VALLEY, {"c": 100.0, "k": factor}, method=method)
     assert found.converged and found.point == pytest.approx({"x": 1.0, "y": 1.0}, rel=1e-10), found.message
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, 5.0])
+@pytest.mark.parametrize(("text", "constraint"), [("x", {"x**2": {"upper": 0.0}}), ("x + y", {"x**2 + y**2": {"equals": 0.0}})])
+def test_constraint_without_a_gradient_has_no_multiplier(text: str, constraint: Any, start: float) -> None:
+    """Only 0 is feasible. There the gradient of the constraint is 0, and that of the function is not."""
+    found = search(text, {name: start for name in ("x", "y") if name in text}, {}, {}, constraint)
+    assert not found.converged and found.constraint_multipliers == [0.0]
+    assert found.point == pytest.approx(dict.fromkeys(found.point, 0.0), abs=1e-6)
+    assert "the gradient of constraint 1 is 0" in found.message and "no multiplier exists" in found.message
+
+
+def test_constraint_without_a_gradient_is_not_needed_where_others_hold() -> None:
+    """At 0, x and y alone hold the gradient (1, 1)."""
+    rows = {"x*y": {"lower": 0.0}, "x": {"lower": 0.0}, "1*y": {"lower": 0.0}}
+    found = search("x + y", {"x": 1.0, "y": 1.0}, {}, {}, rows)
+    assert found.converged and found.constraint_multipliers == pytest.approx([0.0, 1.0, 1.0]), found.message
+
+
+@pytest.mark.parametrize("text", ["x**3", "-x**4", "x**5 + y**2"])
+@pytest.mark.parametrize("limits", [{}, {"bounds": {"x": (-1.0, 1.0)}}, {"constraints": {"x": {"lower": -1.0}}}])
+def test_second_derivative_of_0_is_said_to_tell_nothing(text: str, limits: Any) -> None:
+    found = search(text, {name: 0.0 for name in ("x", "y") if name in text}, **limits)
+    assert "the second derivative is 0 in some direction and cannot tell" in found.message
+
+
+def test_minimum_with_a_positive_second_derivative_is_not_doubted() -> None:
+    for limits in ({}, {"constraints": {"x": {"upper": 9.0}}}):
+        assert "cannot tell" not in search("(x - 1)**2 + y**2", {"x": 0.0, "y": 1.0}, {}, {}, **limits).message
+
+
+def test_only_search_is_not_called_the_best() -> None:
+    found = search("x - log(x) + sqrt(x - 1.5 + 1e-9)", {"x": 1.5}, {}, starts=1)
+    assert "best of" not in found.message
+    few = search("sqrt(1e-30 - (x - 1)**2)", {"x": 1.0}, starts=2)
+    assert "best of 1" not in few.message and "the only search that was done" in few.message

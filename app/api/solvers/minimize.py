@@ -12,6 +12,7 @@ from app.api.errors import KIND_OF, OF_THE_EXPRESSION, problem_for
 from app.api.expressions import work
 from app.api.expressions.expression import Expression, ExpressionGraph, graph_of
 from app.api.expressions.models import Bindings
+from app.api.solvers.fit import Bounds
 from app.engine.errors import EngineError, NonFinite, UnboundInput
 from app.engine.graph import Graph
 from app.service.execution import Job
@@ -48,17 +49,6 @@ SAMPLES_PER_SEARCH = 30
 BYTES_PER_VALUE = 40
 """One number of a trajectory, as text and in a table."""
 
-Bound = Annotated[
-    list[float | None],
-    Field(
-        min_length=2,
-        max_length=2,
-        description="The least and the largest number of a variable; null where there is none",
-        json_schema_extra={"items": {"type": ["number", "null"]}},
-    ),
-]
-
-
 Starts = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)]
 """How many searches to do; it may be written 5 or 5.0."""
 
@@ -68,8 +58,8 @@ class MinimizeConstraint(RequestModel):
 
     expression: Expression
     equals: float | None = Field(None, description="What the expression must equal")
-    min: float | None = Field(None, description="What the expression must at least be")
-    max: float | None = Field(None, description="What the expression may at most be")
+    min: float | None = Field(None, description="The lowest value allowed")
+    max: float | None = Field(None, description="The highest value allowed")
 
 
 class MinimizeRequest(RequestModel):
@@ -82,8 +72,9 @@ class MinimizeRequest(RequestModel):
     )
     initial: NamedItems[float] = Field(description="The variables, by id, and the numbers that the search starts from")
     method: Method | None = Field(None, description="A method of SciPy; default: one that suits the problem, or several")
-    bounds: NamedItems[Bound] = Field(
-        default_factory=dict, description="The least and the largest number of variables, which hold at every evaluation"
+    bounds: NamedItems[Bounds] = Field(
+        default_factory=dict,
+        description="The lower and the upper bound of a variable, null for none. They hold at every evaluation.",
     )
     constraints: Items[MinimizeConstraint] = Field([], description="What must hold at the minimum")
     reduce: Literal["sum", "mean"] = Field("sum", description="Whether lists in `inputs` mean a sum over points, or a mean")
@@ -203,7 +194,7 @@ def _problem(request: MinimizeRequest, job: Job) -> MinimizeProblem:
         graph=graph_of(request.expression, job),
         initial=request.initial,
         inputs=request.inputs,
-        bounds={name: (low, high) for name, (low, high) in request.bounds.items()},
+        bounds=request.bounds,
         constraints=constraints,
         reduce=request.reduce,
     )

@@ -152,6 +152,11 @@ def test_faults_have_their_place(post: Post, body: dict[str, Any], name: str, po
         problem(post("minimize/stream", **request), name, 422, pointer)
 
 
+def test_bounds_of_a_wrong_length_are_counted(post: Post) -> None:
+    detail = post("minimize", **{**ROSENBROCK, "bounds": {"x": [0]}}).text
+    assert "expected [lower, upper], found a list of 1" in detail
+
+
 def test_constraint_on_a_list_is_refused_at_its_place(post: Post) -> None:
     request = {
         "expression": "(x - t)**2",
