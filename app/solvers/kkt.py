@@ -121,8 +121,8 @@ def conditions(
         at_bounds = _near((task.lower, task.upper), 0.0 if is_exact else scale.sizes, near)
         held = _sides(here.x, task.lower, task.upper, at_bounds)
         constraints, bounds = _multipliers(here, active, held, scale)
-        left = (here.gradient - constraints @ here.jacobian - bounds) * scale.sizes
-        left[(bounds != 0.0) & (np.abs(left) <= ROUNDING * np.abs(here.gradient) * scale.sizes)] = 0.0
+        left = (here.gradient - constraints @ here.jacobian - bounds) * scale.weights
+        left[(bounds != 0.0) & (np.abs(left) <= ROUNDING * np.abs(here.gradient) * scale.weights)] = 0.0
         apart = np.concatenate(
             [_distance(here.constraints, active, limits_of(search)), _distance(here.x, held, (task.lower, task.upper))]
         )
@@ -152,7 +152,7 @@ def _multipliers(here: Sample, active: Signs, held: Signs, scale: Scale) -> tupl
         takes &= ~wrong
     bounds = np.where(takes, left, 0.0)
     columns = np.flatnonzero(held)
-    is_poor = np.abs(left - bounds).max(initial=0.0) > 1e-7 * scale.unit
+    is_poor = np.abs((left - bounds) * (scale.weights / scale.sizes)).max(initial=0.0) > 1e-7 * scale.unit
     if is_poor and len(rows) and len(columns) and len(rows) + len(columns) <= MOST_AT_ONCE:
         matrix = np.vstack([jacobian, np.eye(len(here.x))[columns]])
         together = _signed_least_squares(matrix, gradient, np.concatenate([sides, held[columns]]))

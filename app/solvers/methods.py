@@ -68,8 +68,9 @@ class _Functions:
         self.as_cone = as_cone
         here, movable = search.current, search.movable
         self.sizes, self.weight = np.ones(len(movable)), 1.0
-        if not search.is_absolute:
-            if search.task.constraints or search.task.has_bounds:
+        is_limited = bool(search.task.constraints) or search.task.has_bounds
+        if is_limited or not search.is_absolute:
+            if is_limited:
                 self.sizes = np.array([1.0 / factor_for(size) for size in search.sizes[movable].tolist()])
             level = float(np.abs(here.gradient[movable] * self.sizes).max(initial=0.0))
             if search.dense:
@@ -79,6 +80,10 @@ class _Functions:
                 self.weight = max(self.weight, 1.0)  # a large objective ends at a gradient that is smaller beside it
         steepest = np.abs(here.jacobian[:, movable] * self.sizes).max(axis=1, initial=0.0)
         self.rows = np.array([factor_for(level) for level in steepest.tolist()], np.float64)
+
+    def tolerance(self, tolerance: float) -> float:
+        """A tolerance for the gradient that SciPy sees."""
+        return tolerance * self.weight * float(self.sizes.min(initial=1.0)) if self.search.is_absolute else tolerance
 
     def start(self) -> Floats:
         return self.search.current.x[self.search.movable] / self.sizes
@@ -181,9 +186,9 @@ def _bfgs(search: Search, tolerance: float) -> None:
 
 
 def _l_bfgs_b(search: Search, tolerance: float) -> None:
-    most = _most(search)
-    options = {"gtol": tolerance, "ftol": 0.0, "maxcor": 20, "maxls": 50, "maxiter": most, "maxfun": 100 * most}
-    functions = _Functions(search, True)
+    most, functions = _most(search), _Functions(search, True)
+    gtol = functions.tolerance(tolerance)
+    options = {"gtol": gtol, "ftol": 0.0, "maxcor": 20, "maxls": 50, "maxiter": most, "maxfun": 100 * most}
     _minimize(search, "L-BFGS-B", functions, options, bounds=_bounds(functions))
 
 
@@ -247,7 +252,8 @@ def _trust_constr(search: Search, tolerance: float) -> None:
     if task.constraints:
         jacobian = (lambda y: sparse.csr_array(functions.jacobian(y))) if is_large else functions.jacobian
         more["constraints"] = CONSTRAINT(functions.constraints, *functions.limits(), jac=jacobian, hess=functions.curvature)
-    options: dict[str, Any] = {"gtol": tolerance, "xtol": 1e-14, "barrier_tol": tolerance, "maxiter": _most(search)}
+    gtol = functions.tolerance(tolerance)
+    options: dict[str, Any] = {"gtol": gtol, "xtol": 1e-14, "barrier_tol": gtol, "maxiter": _most(search)}
     if task.constraints or task.has_bounds:
         options["factorization_method"] = "AugmentedSystem" if is_large else "SVDFactorization"
         options["sparse_jacobian"] = is_large

@@ -26,13 +26,15 @@ class Scale:
 
     Attributes:
         sizes: of the n variables.
-        unit: of a derivative of the objective times the size of its variable.
+        unit: of a derivative of the objective times the weight of its variable.
+        weights: those weights: the sizes, or 1 where a tolerance is absolute.
         worth: of a difference of the objective.
     """
 
     sizes: Floats
     unit: float
     worth: float
+    weights: Floats
 
 
 def sizes_at_start(objective: Objective, start: Floats, width: Floats, dense: bool) -> Floats:
@@ -74,7 +76,7 @@ def scale_of(value: float, gradient: Floats, sizes: Floats, hessian: Floats | No
     if hessian is not None:
         curvature = float((np.abs(hessian) * sizes[:, None] * sizes).max(initial=0.0))
         unit = max(unit, curvature) if math.isfinite(curvature) else unit
-    return Scale(sizes, unit, max(abs(value), float(slopes.sum()), TINY))
+    return Scale(sizes, unit, max(abs(value), float(slopes.sum()), TINY), sizes)
 
 
 def factor_for(level: float) -> float:

@@ -251,11 +251,12 @@ class Search:
 
     def scale_at(self, here: Sample) -> Scale:
         """What counts as large at a point. For an absolute tolerance that is 1, or a larger gradient."""
-        if self.is_absolute:
-            unit = max(1.0, float(np.abs(here.gradient).max(initial=0.0)))
-            return Scale(np.ones(len(here.x)), unit, unit)
-        hessian = self.hessian(here.x) if self.dense else None
-        return scale_of(here.value, here.gradient, self.sizes_at(here.x), hessian)
+        hessian = self.hessian(here.x) if self.dense and not self.is_absolute else None
+        scale = scale_of(here.value, here.gradient, self.sizes_at(here.x), hessian)
+        if not self.is_absolute:
+            return scale
+        unit = max(1.0, float(np.abs(here.gradient).max(initial=0.0)))
+        return Scale(scale.sizes, unit, max(1.0, scale.worth), np.ones(len(here.x)))
 
     def product(self, x: Floats, direction: Floats) -> Floats:
         """The Hessian of the objective at x times a direction."""

@@ -473,3 +473,9 @@ def test_only_search_is_not_called_the_best() -> None:
     assert "best of" not in found.message
     few = search("sqrt(1e-30 - (x - 1)**2)", {"x": 1.0}, starts=2)
     assert "best of 1" not in few.message and "the only search that was done" in few.message
+
+
+@pytest.mark.parametrize("tolerance", [1e-8, 1e-4])
+def test_tolerance_of_ones_own_does_not_make_a_small_limit_active(tolerance: float) -> None:
+    found = search("(1e9*x - 3)**2", {"x": 0.0}, {}, {}, {"x": {"upper": 2e-9}}, tolerance=tolerance)
+    assert not found.converged or found.point == pytest.approx({"x": 2e-9}, rel=1e-6, abs=0.0), found.message
