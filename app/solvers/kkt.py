@@ -98,6 +98,11 @@ def final_conditions(search: Search, here: Sample) -> Conditions:
         slopes = np.abs(here.jacobian * sizes).max(axis=1, initial=0.0)
         left_out = []
         for k in np.flatnonzero(met.active_constraints).tolist():
+            if slopes[k] == 0.0:
+                left_out.append(k)
+                continue
+            if met.constraints[k] == 0.0:
+                continue
             curvature = search.task.constraints[k].objective.hessian(here.x)
             if slopes[k] <= FLAT_ROW * np.abs(sizes[:, None] * curvature * sizes).max(initial=0.0):
                 left_out.append(k)

@@ -480,7 +480,7 @@ def _minimum(plan: Plan, best: _Outcome, total: _Total, is_late: bool) -> Minimu
     given = problem.initial.values()
     moved = [name for name, number, x in zip(problem.initial, given, plan.start.tolist(), strict=True) if number != x]
     names = list(problem.initial)
-    met = kkt.final_conditions(search, here) if search.task.constraints or search.task.has_bounds else None
+    met = _final_conditions(search, here) if search.task.constraints or search.task.has_bounds else None
     bound_multipliers = {}
     if met is not None:
         bound_multipliers = {name: float(met.bounds[k]) + 0.0 for k, name in enumerate(names) if name in problem.bounds}
@@ -498,6 +498,14 @@ def _minimum(plan: Plan, best: _Outcome, total: _Total, is_late: bool) -> Minimu
         ended="deadline" if is_late else best.ended,
         trajectory=best.trajectory,
     )
+
+
+def _final_conditions(search: Search, here: Sample) -> kkt.Conditions:
+    """The conditions at the answer, by what is known already if there is no time for second derivatives."""
+    try:
+        return kkt.final_conditions(search, here)
+    except SearchEnded:
+        return kkt.conditions(search, here, scale=search.scale_at(here, is_late=True))
 
 
 def _message(options: MinimizeOptions, best: _Outcome, total: _Total, moved: Sequence[str], is_late: bool) -> str:

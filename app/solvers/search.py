@@ -249,9 +249,12 @@ class Search:
         """The sizes of the variables at a point, of shape (n,)."""
         return sizes_at(x, self.sizes, self._width)
 
-    def scale_at(self, here: Sample) -> Scale:
-        """What counts as large at a point. For an absolute tolerance that is 1, or a larger gradient."""
-        hessian = self.hessian(here.x) if self.dense and not self.is_absolute else None
+    def scale_at(self, here: Sample, is_late: bool = False) -> Scale:
+        """What counts as large at a point. For an absolute tolerance that is 1, or a larger gradient.
+
+        Evaluates nothing if it is late.
+        """
+        hessian = self.hessian(here.x) if self.dense and not self.is_absolute and not is_late else None
         scale = scale_of(here.value, here.gradient, self.sizes_at(here.x), hessian)
         if not self.is_absolute:
             return scale

@@ -479,3 +479,11 @@ def test_only_search_is_not_called_the_best() -> None:
 def test_tolerance_of_ones_own_does_not_make_a_small_limit_active(tolerance: float) -> None:
     found = search("(1e9*x - 3)**2", {"x": 0.0}, {}, {}, {"x": {"upper": 2e-9}}, tolerance=tolerance)
     assert not found.converged or found.point == pytest.approx({"x": 2e-9}, rel=1e-6, abs=0.0), found.message
+
+
+@pytest.mark.parametrize("limits", [{"bounds": {"x": (-9.0, 9.0)}}, {"constraints": {"x + y": {"lower": -9.0}}}])
+@pytest.mark.parametrize("most", [8, 15, 30])
+def test_time_limit_within_limits_returns_the_best_point_so_far(limits: Any, most: int) -> None:
+    calls = iter(range(10**6))
+    found = search(ROSENBROCK, VALLEY, {"c": 100.0}, **limits, out_of_time=lambda: next(calls) > most)
+    assert found.ended == "deadline" and not found.converged and found.value <= 24.2
