@@ -95,7 +95,7 @@ def numbers(value: Any) -> Iterator[float]:
         yield float(value)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(BODIES)
 def test_no_request_makes_the_service_fail(body: dict[str, Any]) -> None:
     """An answer has finite numbers only, and a point within the bounds; everything else is a problem of the request."""
