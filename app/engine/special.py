@@ -12,7 +12,7 @@ import numpy.typing as npt
 from numba import types
 from numba.extending import overload, register_jitable
 
-from app.engine.jit import jit
+from app.engine.jit import inline, jit
 
 Number = Any
 """A float or an array of float64, the two types of argument that a rule is called with."""
@@ -253,7 +253,7 @@ def _polygamma_of_each(orders: npt.NDArray[np.float64], x: npt.NDArray[np.float6
     return values
 
 
-@jit
+@inline
 def _polygamma(order: float, x: float) -> float:
     """Return one value of `polygamma`, which has two orders more, for its derivatives."""
     if not 0.0 <= order <= HIGHEST_ORDER + 2 or order != np.floor(order) or np.isnan(x) or x == -np.inf:
@@ -275,7 +275,7 @@ def _polygamma(order: float, x: float) -> float:
     return (-mirrored if n % 2 else mirrored) - PI * _cotangent_slope(n, x)
 
 
-@jit
+@inline
 def _polygamma_positive(n: int, x: float) -> float:
     """Return the polygamma function of order n > 0 for x > 0: (-1)**(n + 1) * n! * zeta(n + 1, x) (DLMF 5.15.1, 25.11.12).
 
@@ -299,7 +299,7 @@ def _polygamma_positive(n: int, x: float) -> float:
     return factor * total
 
 
-@jit
+@inline
 def _cotangent_slope(n: int, x: float) -> float:
     """Return the derivative of order n of cot(pi x), pi**n times a polynomial of the cotangent, whose terms have one sign.
 
