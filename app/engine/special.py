@@ -254,7 +254,7 @@ def _polygamma_of_each(orders: npt.NDArray[np.float64], x: npt.NDArray[np.float6
 
 
 @inline
-def _polygamma(order: float, x: float) -> float:
+def _polygamma(order: Number, x: Number) -> Number:
     """Return one value of `polygamma`, which has two orders more, for its derivatives."""
     if not 0.0 <= order <= HIGHEST_ORDER + 2 or order != np.floor(order) or np.isnan(x) or x == -np.inf:
         return np.nan

@@ -61,13 +61,16 @@ def curve_of(problem: dict[str, Any]) -> Callable[..., Any]:
 
 
 def by_lmfit(problem: dict[str, Any], start: dict[str, float]) -> dict[str, float]:
-    """The fit of lmfit with its defaults."""
+    """The fit of lmfit with its defaults; the start where it fails."""
     import lmfit
 
     model = lmfit.Model(curve_of(problem))
     with np.errstate(all="ignore"):
         x, y = np.array(problem["data"]["x"]), np.array(problem["target"])
-        return dict(model.fit(y, model.make_params(**start), x=x).best_values)
+        try:
+            return dict(model.fit(y, model.make_params(**start), x=x).best_values)
+        except ValueError:
+            return start
 
 
 def by_curve_fit(problem: dict[str, Any], start: dict[str, float]) -> dict[str, float]:
