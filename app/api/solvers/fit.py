@@ -194,25 +194,29 @@ class FitPredictions(ResponseModel):
 class FitResponse(ResponseModel):
     """A fit. Numbers that do not exist are null, and `message` says why."""
 
-    parameters: dict[str, float]
-    standard_errors: dict[str, NumberOrNull]
-    intervals: SkipValidation[dict[str, Interval]] = ABSENT
-    covariance: SkipValidation[dict[str, dict[str, NumberOrNull]]]
-    correlation: SkipValidation[dict[str, dict[str, NumberOrNull]]]
+    parameters: dict[str, float] = Field(description="The fitted numbers")
+    standard_errors: dict[str, NumberOrNull] = Field(description="Square roots of the variances in `covariance`")
+    intervals: SkipValidation[dict[str, Interval]] = Field(
+        ABSENT, description="Confidence intervals of the parameters at `level`"
+    )
+    covariance: SkipValidation[dict[str, dict[str, NumberOrNull]]] = Field(description="The covariance of each two parameters")
+    correlation: SkipValidation[dict[str, dict[str, NumberOrNull]]] = Field(
+        description="The correlation of each two parameters"
+    )
     residual_sum_of_squares: float = Field(description="Weighted")
     residual_standard_deviation: NumberOrNull
-    degrees_of_freedom: int
-    r_squared: NumberOrNull
+    degrees_of_freedom: int = Field(description="Rows with a weight minus parameters that the data determine")
+    r_squared: NumberOrNull = Field(description="1 minus the sum of squares over that around the weighted mean of the target")
     aic: NumberOrNull = Field(description="As R has it: of the Gaussian likelihood, with the variance as one more parameter")
     bic: NumberOrNull = Field(description="As `aic`")
     residuals: SkipValidation[list[float]] = Field(description="Observed minus fitted, unweighted")
     derived: SkipValidation[dict[str, DerivedQuantity]] = ABSENT
     predictions: FitPredictions = ABSENT
     influence: SkipValidation[dict[str, list[NumberOrNull]]] = ABSENT
-    iterations: int
+    iterations: int = Field(description="Iterations of the search that found the minimum")
     evaluations: int = Field(description="How often the curve and its Jacobian were evaluated")
-    converged: bool
-    message: str
+    converged: bool = Field(description="Whether the search reached a minimum, from all starts")
+    message: str = Field(description="How the search ended, and why numbers are null")
 
 
 class FitProgress(ResponseModel):
