@@ -61,7 +61,7 @@ class Curve:
         if self._last is None or self._last[0] != key:
             self.checkpoint()
             self.evaluations += 1
-            inputs = {**self._walked, **dict(zip(self.names, point.tolist(), strict=True))}
+            inputs = self._inputs(self._walked, point)
             found = transforms.backward(self.graph, inputs, self.names, checkpoint=self.checkpoint)
             jacobian = np.empty((self.rows, len(self.names)))
             for k, name in enumerate(self.names):
@@ -71,7 +71,7 @@ class Curve:
 
     def residuals(self, point: Floats, target: Floats) -> Floats:
         """Return target - f, shape (rows,), with the difference taken in double-double arithmetic and then rounded."""
-        inputs, found = self._inputs(point), np.empty(self.rows)
+        inputs, found = self._inputs(self.columns, point), np.empty(self.rows)
         for low in range(0, self.rows, BLOCK_POINTS):  # which takes less memory, and is faster
             self.checkpoint()
             rows = slice(low, low + BLOCK_POINTS)
@@ -87,8 +87,7 @@ class Curve:
         factor, product = _unused(self.graph, "factor"), _unused(self.graph, "product")
         nodes = (*self.graph.nodes, Node(factor, LEAF), Node(product, "mul", (factor, self.graph.output)))
         missing = max((len(c) for c in self._walked.values() if isinstance(c, np.ndarray)), default=self.rows) - self.rows
-        numbers = dict(zip(self.names, point.tolist(), strict=True))
-        inputs = {**self._walked, **numbers, factor: np.pad(factors, (0, missing))}
+        inputs = {**self._inputs(self._walked, point), factor: np.pad(factors, (0, missing))}
         found = transforms.hessian(
             Graph(nodes, (product,)), inputs, self.names, reduce="sum", checkpoint=self.checkpoint
         ).hessian
@@ -98,8 +97,8 @@ class Curve:
         """A number or a column that was walked, as one number per row."""
         return column[: self.rows] if isinstance(column, np.ndarray) else np.full(self.rows, column)
 
-    def _inputs(self, point: Floats) -> dict[str, Column]:
-        return {**self.columns, **dict(zip(self.names, point.tolist(), strict=True))}
+    def _inputs(self, columns: Mapping[str, Column], point: Floats) -> dict[str, Column]:
+        return {**columns, **dict(zip(self.names, point.tolist(), strict=True))}
 
 
 def _unused(graph: Graph, name: str) -> str:

@@ -116,12 +116,12 @@ def _best(given: FitProblem, problem: LeastSquares, free: list[str], watch: Watc
     best = least_squares(problem, start, given.max_iterations, watch)
     for k, other in enumerate(_further_starts(given, problem, start), 1):
         if watch.out_of_time():
-            return Search(best, given.starts - k, best.stopped)
+            return Search(best, given.starts - k)
         problem.curve.checkpoint()
         if _is_start(problem, other):
             found = least_squares(problem, other, given.max_iterations, watch)
             best = found if (found.cost, not found.converged) < (best.cost, not best.converged) else best
-    return Search(best, 0, best.stopped)
+    return Search(best, 0)
 
 
 def _is_start(problem: LeastSquares, point: Floats) -> bool:
@@ -143,8 +143,8 @@ def _further_starts(given: FitProblem, problem: LeastSquares, start: Floats) -> 
 def _check_start(given: FitProblem, problem: LeastSquares, start: Floats) -> None:
     """Raise NonFinite if the curve, or a derivative of it, is not finite at the start."""
     if _is_start(problem, start):
-        pull = column_norms((problem.target - problem.curve.at(start)[0])[:, None])[0]
-        if pull > 0.0 and cost_of(problem, problem.target - problem.curve.at(start)[0]) < SMALLEST_SUM:
+        residuals = problem.target - problem.curve.at(start)[0]
+        if residuals[problem.weights > 0.0].any() and cost_of(problem, residuals) < SMALLEST_SUM:
             raise NonFinite("the squares of the residuals are too small for a double; scale the data", ("data",))
         return
     curve = problem.curve

@@ -13,11 +13,10 @@ from app.solvers.statistics import Spread
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """The best point of all starts, how many starts there was no time for, and whether its own search was ended early."""
+    """The best point of all starts, and how many starts there was no time for."""
 
     best: Solution
     skipped: int
-    stopped: bool
 
     @property
     def converged(self) -> bool:
@@ -41,7 +40,7 @@ def _ended(given: FitProblem, search: Search, is_late: bool) -> str:
         return f"The {what} is at a minimum."
     if search.best.is_saddle:
         return f"The derivatives of the {what} are 0, but it is not at a minimum; try another start."
-    if search.stopped:
+    if search.best.stopped:
         limit = "time limit" if is_late else "limit on iterations"
         return f"The search ended at the {limit}, before a minimum was reached; this is the best point so far."
     return "The search ended before a minimum was reached: no step makes the sum smaller; this is the best point so far."

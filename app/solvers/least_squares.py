@@ -274,8 +274,7 @@ def _on_bounds(problem: LeastSquares, point: Floats) -> Floats:
         if abs(cosine) > 100.0 * STATIONARY and close:
             at[k] = bound
     moved = problem.curve.at(at)
-    point = at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
-    return point
+    return at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
 
 
 def _finished(problem: LeastSquares, best: Solution, watch: Watch) -> Solution:

@@ -1,16 +1,13 @@
 """What the Jacobian at a fit says of its parameters: covariance, intervals, bands, and how the residuals are spread."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from app.solvers.curve import Floats
-from app.solvers.least_squares import RANK_TOLERANCE, Bools, LeastSquares, Solution, column_norms, half_hessian, rho
-
-EPSILON = float(np.finfo(np.float64).eps)
+from app.solvers.least_squares import EPSILON, RANK_TOLERANCE, Bools, LeastSquares, Solution, column_norms, half_hessian, rho
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +154,3 @@ def influence(problem: LeastSquares, minimum: Solution) -> Floats:
     except np.linalg.LinAlgError:
         found[free] = np.nan
     return found
-
-
-def named(names: Sequence[str], numbers: Floats) -> dict[str, float]:
-    """Numbers by name."""
-    return dict(zip(names, numbers.tolist(), strict=True))

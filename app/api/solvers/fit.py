@@ -51,11 +51,11 @@ EVALUATIONS = 100
 SECONDS_PER_FIT = 5e-3
 """The least that a fit takes."""
 SECONDS_TO_ANSWER = 0.05
-"""What a search leaves of its time for its answer, and"""
+"""What a search leaves of its time for its answer, besides the precise evaluations."""
+SECONDS_PER_PRECISE_INSTRUCTION = 4e-7
+"""One node at one row in all evaluations with twice the digits at the end of a search."""
 GRACE_SECONDS = 0.3
 """How long an answer may take after the time limit."""
-SECONDS_PER_PRECISE_INSTRUCTION = 4e-7
-"""besides, for each node and row, which are evaluated with twice the digits some times at the end."""
 BYTES_PER_ENTRY = 100
 """One entry of the Jacobian, with the copies that a step needs."""
 

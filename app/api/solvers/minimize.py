@@ -3,20 +3,20 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, SkipValidation
+from pydantic import Field, SkipValidation
 
 from app.api.errors import KIND_OF, OF_THE_EXPRESSION, problem_for
 from app.api.expressions import work
 from app.api.expressions.expression import Expression, ExpressionGraph, graph_of
 from app.api.expressions.models import Bindings
-from app.api.solvers.fit import Bounds
+from app.api.solvers.fit import Bounds, Starts
 from app.engine.errors import EngineError, NonFinite, UnboundInput
 from app.engine.graph import Graph
 from app.service.execution import Job
-from app.service.models import ABSENT, Items, NamedItems, PositiveInteger, RequestModel, ResponseModel, Seed, whole
+from app.service.models import ABSENT, Items, NamedItems, PositiveInteger, RequestModel, ResponseModel, Seed
 from app.service.problems import FieldError, Problem, problem_at, too_large
 from app.solvers.methods import Method
 from app.solvers.minimize import (
@@ -48,9 +48,6 @@ SAMPLES_PER_SEARCH = 30
 """How many vectors per function a search remembers, and its methods with it."""
 BYTES_PER_VALUE = 40
 """One number of a trajectory, as text and in a table."""
-
-Starts = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)]
-"""How many searches to do; it may be written 5 or 5.0."""
 
 
 class MinimizeConstraint(RequestModel):
