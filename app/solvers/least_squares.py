@@ -95,6 +95,13 @@ def cost_of(problem: LeastSquares, residuals: Floats) -> float:
     return float(problem.scale**2 * np.sum(rho(problem.loss, z)[0]))
 
 
+def loss_weights(problem: LeastSquares, residuals: Floats) -> tuple[Floats, Floats]:
+    """What each row weighs in the first derivatives of half the sum, and in the second ones."""
+    z = problem.weights * residuals**2 / problem.scale**2
+    _, first, second = rho(problem.loss, z)
+    return problem.weights * first, problem.weights * (first + 2.0 * z * second)
+
+
 def column_norms(matrix: Floats) -> Floats:
     """The Euclidean norm of each column, also where squares overflow or underflow."""
     largest = np.abs(matrix).max(axis=0, initial=0.0)
@@ -140,14 +147,9 @@ def least_squares(
 
 def half_hessian(problem: LeastSquares, found: Solution) -> Floats:
     """The second derivatives of half the sum by all parameters: J'WJ minus the curvature, with the weights of the loss."""
-    z = problem.weights * found.residuals**2 / problem.scale**2
-    _, first, second = rho(problem.loss, z)
+    first, second = loss_weights(problem, found.residuals)
     jacobian = problem.curve.at(found.point)[1]
-    pull = problem.weights * (first + 2.0 * z * second)
-    return np.asarray(
-        jacobian.T @ (pull[:, None] * jacobian)
-        - problem.curve.curvature(found.point, problem.weights * first * found.residuals)
-    )
+    return np.asarray(jacobian.T @ (second[:, None] * jacobian) - problem.curve.curvature(found.point, first * found.residuals))
 
 
 def _downhill(problem: LeastSquares, found: Solution) -> Floats | None:
@@ -246,16 +248,14 @@ class _Search:
         problem = self.problem
         values, jacobian = problem.curve.at(point)  # which has just been evaluated
         residuals = problem.target - values
-        slope = rho(problem.loss, problem.weights * residuals**2 / problem.scale**2)[1]
-        gradient = 2.0 * (problem.weights * slope * residuals) @ jacobian
+        gradient = 2.0 * (loss_weights(problem, residuals)[0] * residuals) @ jacobian
         return cost_of(problem, residuals), float(np.linalg.norm(gradient))
 
 
 def _cosines(problem: LeastSquares, point: Floats, residuals: Floats) -> Floats:
     """The cosine between the weighted residuals and each column of the Jacobian; positive where a parameter would grow."""
     jacobian = problem.curve.at(point)[1]
-    z = problem.weights * residuals**2 / problem.scale**2
-    root = np.sqrt(problem.weights * rho(problem.loss, z)[1])
+    root = np.sqrt(loss_weights(problem, residuals)[0])
     pull, columns = (root * residuals)[:, None], root[:, None] * jacobian
     sizes = column_norms(columns)
     units = columns / np.where(sizes > 0.0, sizes, 1.0)

@@ -7,7 +7,16 @@ import numpy as np
 from scipy import stats
 
 from app.solvers.curve import Floats
-from app.solvers.least_squares import EPSILON, RANK_TOLERANCE, Bools, LeastSquares, Solution, column_norms, half_hessian, rho
+from app.solvers.least_squares import (
+    EPSILON,
+    RANK_TOLERANCE,
+    Bools,
+    LeastSquares,
+    Solution,
+    column_norms,
+    half_hessian,
+    loss_weights,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +72,7 @@ def spread(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread:
     For a robust loss, J'WJ is the approximation of the second derivatives that SciPy's `least_squares` uses, and the variance
     is that of the minimised sum, as in SciPy's `curve_fit`.
     """
-    z = problem.weights * minimum.residuals**2 / problem.scale**2
-    _, first, second = rho(problem.loss, z)
-    root = np.sqrt(problem.weights * np.maximum(first + 2.0 * z * second, EPSILON))
+    root = np.sqrt(np.maximum(loss_weights(problem, minimum.residuals)[1], problem.weights * EPSILON))
     columns = root[:, None] * problem.curve.at(minimum.point)[1][:, minimum.free]
     sizes = column_norms(columns)
     sizes = np.where(sizes > 0.0, sizes, 1.0)
@@ -136,14 +143,11 @@ def influence(problem: LeastSquares, minimum: Solution) -> Floats:
     At a minimum the gradient by the free parameters is 0, and stays so: H dp = J' W dy with the Hessian H of half the sum,
     which includes the curvature of f. NaN if H is singular; 0 for parameters at a bound.
     """
-    free, residuals = minimum.free, minimum.residuals
-    z = problem.weights * residuals**2 / problem.scale**2
-    _, first, second = rho(problem.loss, z)
-    pull = problem.weights * (first + 2.0 * z * second)
+    free, pull = minimum.free, loss_weights(problem, minimum.residuals)[1]
     jacobian = problem.curve.at(minimum.point)[1][:, free]
     hessian = half_hessian(problem, minimum)[np.ix_(free, free)]
     sizes = np.sqrt(np.abs(np.diag(hessian)))
-    found = np.zeros((len(minimum.point), len(residuals)))
+    found = np.zeros((len(minimum.point), problem.curve.rows))
     try:
         if not sizes.all():
             raise np.linalg.LinAlgError
