@@ -61,6 +61,7 @@ class BatchWalk:
         checkpoint: Checkpoint = never,
     ) -> None:
         self.tape = tape
+        self.leaves = tape.leaves
         self.towards = towards
         self.careful = careful
         self.checkpoint = checkpoint
@@ -162,7 +163,7 @@ class BatchWalk:
         if self.partials is not None and (k, i) in self.partials:
             return self.partials[k, i]
         row, slots = self.arguments[k]
-        partial: Column = row.d[i](*[self.values[slot] for slot in slots], self.values[self.tape.leaves + k])
+        partial: Column = row.d[i](*[self._values[slot] for slot in slots], self._values[self.leaves + k])
         if self.partials is not None:
             self.partials[k, i] = partial
         return partial

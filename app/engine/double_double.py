@@ -140,11 +140,17 @@ def _less(x: DoubleDouble, y: DoubleDouble) -> Any:
     return (x.hi < y.hi) | ((x.hi == y.hi) & (x.lo < y.lo))
 
 
-def _series(x: DoubleDouble, first: int, step: int, last: int, sign: float) -> DoubleDouble:
-    """The sum over k = first, first + step, ..., last of (+-1) x**(k - first) / k!, by Horner's scheme."""
+def _series(x: DoubleDouble, first: int, step: int, precise: int, last: int, sign: float) -> DoubleDouble:
+    """The sum over k = first, first + step, ..., last of (+-1) x**(k - first) / k!, by Horner's scheme.
+
+    Terms beyond `precise` are computed with doubles: they must be less than a double's rounding of the sum.
+    """
     power = x if step == 1 else multiply(x, x)
-    total = INVERSE_FACTORIALS[last]
-    for k in range(last - step, first - 1, -step):
+    tail = INVERSE_FACTORIALS[last].hi
+    for k in range(last - step, precise, -step):
+        tail = INVERSE_FACTORIALS[k].hi + sign * (tail * power.hi)
+    total = exact(tail)
+    for k in range(precise, first - 1, -step):
         total = add(INVERSE_FACTORIALS[k], scale(multiply(total, power), sign))
     return total
 
@@ -156,7 +162,7 @@ def _expm1_reduced(x: DoubleDouble) -> tuple[DoubleDouble, Any]:
     """(exp(r) - 1, k) with x = k log(2) + r."""
     k = np.rint(x.hi / LN2.hi)
     r = scale(subtract(x, multiply(LN2, exact(k))), 2.0**-8)
-    e = multiply(r, _series(r, 1, 1, 11, 1.0))
+    e = multiply(r, _series(r, 1, 1, 5, 11, 1.0))
     for _ in range(8):
         e = add(scale(e, 2.0), multiply(e, e))
     return e, k
@@ -193,7 +199,7 @@ def sin_cos(x: DoubleDouble) -> tuple[DoubleDouble, DoubleDouble]:
     r = x
     for part in HALF_PI:
         r = subtract(r, _two_product(k, np.float64(part)))
-    sine, cosine = multiply(r, _series(r, 1, 2, 29, -1.0)), _series(r, 0, 2, 30, -1.0)
+    sine, cosine = multiply(r, _series(r, 1, 2, 15, 29, -1.0)), _series(r, 0, 2, 16, 30, -1.0)
     quarter = np.mod(k, 4.0)
     odd = (quarter == 1.0) | (quarter == 3.0)
     s, c = _choose(odd, cosine, sine), _choose(odd, sine, cosine)

@@ -28,8 +28,8 @@ class Curve:
     """The model f(row; parameters).
 
     `columns` gives a number, or an array of shape (rows,), to each name that is not one of the `names` of parameters. Points
-    are vectors of parameters in that order. The last point is remembered, so that a value and its derivatives are one
-    evaluation; `evaluations` counts them.
+    are vectors of parameters in that order. What was computed last is remembered, so that a value and its derivatives are one
+    evaluation, which `evaluations` counts, and a minimum that is looked at twice is computed once.
     """
 
     graph: Graph
@@ -39,6 +39,8 @@ class Curve:
     checkpoint: Checkpoint = never
     evaluations: int = 0
     _last: tuple[bytes, Floats, Floats] | None = field(default=None, repr=False)
+    _precise: tuple[bytes, double_double.DoubleDouble] | None = field(default=None, repr=False)
+    _curvature: tuple[bytes, Floats] | None = field(default=None, repr=False)
     _walked: Mapping[str, Column] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,19 +73,32 @@ class Curve:
 
     def residuals(self, point: Floats, target: Floats) -> Floats:
         """Return target - f, shape (rows,), with the difference taken in double-double arithmetic and then rounded."""
-        inputs, found = self._inputs(self.columns, point), np.empty(self.rows)
-        for low in range(0, self.rows, BLOCK_POINTS):  # which takes less memory, and is faster
+        key = point.tobytes()
+        if self._precise is None or self._precise[0] != key:
+            self._precise = key, self._values(point)
+        with np.errstate(all="ignore"):
+            difference = double_double.subtract(double_double.exact(target), self._precise[1])
+            return np.asarray(difference.hi + difference.lo)
+
+    def _values(self, point: Floats) -> double_double.DoubleDouble:
+        """The values in double-double arithmetic, by blocks of rows, which takes less memory, and is faster."""
+        inputs, hi, lo = self._inputs(self.columns, point), np.empty(self.rows), np.empty(self.rows)
+        for low in range(0, self.rows, BLOCK_POINTS):
             self.checkpoint()
             rows = slice(low, low + BLOCK_POINTS)
             block = {name: column[rows] if isinstance(column, np.ndarray) else column for name, column in inputs.items()}
             value = double_double.evaluate(self.graph, block)
-            with np.errstate(all="ignore"):
-                difference = double_double.subtract(double_double.exact(target[rows]), value)
-                found[rows] = difference.hi + difference.lo
-        return found
+            hi[rows], lo[rows] = value.hi, value.lo
+        return double_double.DoubleDouble(hi, lo)
 
     def curvature(self, point: Floats, factors: Floats) -> Floats:
         """Return the sum over the rows of a factor times the Hessian of f, shape (parameters, parameters)."""
+        key = point.tobytes() + factors.tobytes()
+        if self._curvature is None or self._curvature[0] != key:
+            self._curvature = key, self._weighted_hessian(point, factors)
+        return self._curvature[1]
+
+    def _weighted_hessian(self, point: Floats, factors: Floats) -> Floats:
         factor, product = _unused(self.graph, "factor"), _unused(self.graph, "product")
         nodes = (*self.graph.nodes, Node(factor, LEAF), Node(product, "mul", (factor, self.graph.output)))
         missing = max((len(c) for c in self._walked.values() if isinstance(c, np.ndarray)), default=self.rows) - self.rows

@@ -1,8 +1,9 @@
 """Nonlinear least squares, finished to the last digit that doubles can give.
 
-First SciPy's trust-region reflective method with the exact Jacobian, scaled by its columns, so that parameters may be many
-orders of magnitude apart; where it fails, MINPACK's Levenberg-Marquardt method. Then steps of Newton's method by QR, with
-residuals in double-double arithmetic, until a step no longer changes a digit.
+First Levenberg's and Marquardt's method of MINPACK with the exact Jacobian, scaled by its columns, so that parameters may be
+many orders of magnitude apart; where there are bounds, a robust loss or many rows, or where it finds no minimum, SciPy's
+trust-region reflective method. Then steps of Newton's method by QR, with residuals in double-double arithmetic, until a step no
+longer changes a digit.
 """
 
 import math
@@ -25,6 +26,8 @@ Progress = Callable[[int, float, float], None]
 TOLERANCE = 1e-12
 """The relative change of the sum of squares, or of the parameters, at which the first method stops."""
 EVALUATIONS_PER_PARAMETER = 1000
+MOST_FOR_MINPACK = 1_000_000
+"""Rows times squared parameters up to which MINPACK is used: a factorization takes some milliseconds, and holds the GIL."""
 POLISHING_STEPS = 20
 STATIONARY = 1e-6
 """The cosine between the residuals and a column of the Jacobian below which they count as orthogonal."""
@@ -208,7 +211,38 @@ class _Search:
         return np.asarray(self.root[:, None] * self.problem.curve.at(point)[1] / self.unit)
 
     def run(self, start: Floats) -> Floats:
-        """The best point of the trust-region method, or of Levenberg's and Marquardt's where that is better."""
+        """The end of Levenberg's and Marquardt's method where that is a minimum, or else of the trust-region method."""
+        problem = self.problem
+        bounded = np.isfinite([problem.lower, problem.upper]).any()
+        if bounded or problem.loss != "linear" or problem.curve.rows * len(start) ** 2 > MOST_FOR_MINPACK:
+            return self._by_trust_region(start)
+        point = self._by_levenberg_marquardt(start)
+        if self.stopped or self._is_minimum(point):
+            return point
+        other = self._by_trust_region(start)
+        return other if self._cost(other) < self._cost(point) else point
+
+    def _by_levenberg_marquardt(self, start: Floats) -> Floats:
+        """MINPACK's method, which has no callback: it asks for the Jacobian after each iteration, and first at the start."""
+        first = True
+
+        def jacobian(point: Floats) -> Floats:
+            nonlocal first
+            if not first:
+                self._after_iteration(optimize.OptimizeResult(x=point))
+            first = False
+            return self.jacobian(point)
+
+        try:
+            found = optimize.least_squares(
+                self.residuals, start, jacobian, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE, gtol=EPSILON
+            )
+            return np.asarray(found.x, np.float64)
+        except (StopIteration, ValueError):  # ValueError: of numbers that are not finite
+            return self.best[1]
+
+    def _by_trust_region(self, start: Floats) -> Floats:
+        """SciPy's trust-region reflective method."""
         problem = self.problem
         try:
             found = optimize.least_squares(
@@ -226,14 +260,17 @@ class _Search:
                 max_nfev=EVALUATIONS_PER_PARAMETER * (1 + len(start)),
                 callback=self._after_iteration,
             )
-            if found.status == 0 and problem.loss == "linear" and np.isinf([problem.lower, problem.upper]).all():
-                other = optimize.least_squares(
-                    self.residuals, start, self.jacobian, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE
-                )
-                found = other if other.cost < found.cost else found
             return np.asarray(found.x, np.float64)
         except (np.linalg.LinAlgError, ValueError):  # of a factorization, where numbers of all sizes come together
             return self.best[1]
+
+    def _is_minimum(self, point: Floats) -> bool:
+        """Whether the derivatives vanish there, and not because a parameter no longer changes anything."""
+        slopes = self.problem.curve.at(point)[1]
+        return bool(slopes.any(axis=0).all()) and _solution(self.problem, point, self.count, self.stopped).converged
+
+    def _cost(self, point: Floats) -> float:
+        return cost_of(self.problem, self.problem.target - self.problem.curve.at(point)[0])
 
     def _after_iteration(self, intermediate_result: optimize.OptimizeResult) -> None:
         self.count += 1
@@ -338,15 +375,14 @@ def _polished(problem: LeastSquares, start: Solution, watch: Watch) -> Solution:
         if not np.isfinite(pull).all():
             break
         step = scipy.linalg.solve_triangular(r, np.linalg.solve(inner, pull)) / sizes
+        if np.all(np.abs(step) <= EPSILON * np.abs(point[free])):
+            break
         moved = point.copy()
         moved[free] += step
         longer = float(np.linalg.norm(step * sizes)) >= length
         if longer or not np.isfinite(moved).all() or np.any((moved < problem.lower) | (moved > problem.upper)):
             break
-        same, length = bool(np.all(moved == point)), float(np.linalg.norm(step * sizes))
-        point = moved
-        if same:
-            break
+        point, length = moved, float(np.linalg.norm(step * sizes))
     end = _solution(problem, point, start.iterations, start.stopped)
     return end if end.cost <= start.cost * (1.0 + 1e-9) or start.cost == 0.0 else start
 
