@@ -69,8 +69,9 @@ KINDS: dict[str, Kind] = {kind.name: kind for kind in (
          "Give all lists the same length. A plain number holds at every point."),
     Kind("non-finite", 422, "A number is NaN or infinite",
          "A requested value or derivative is not a finite number. `detail` names the node at fault and its arguments' values.",
-         "Move the inputs into the domain, guard the node with where(condition, a, b), ask for fewer derivatives with `wrt`, "
-         "or send \"nonfinite\": \"null\" to get null in such places."),
+         "Move the inputs, or the start of a search, into the domain, or guard the node with where(condition, a, b). Where the "
+         "endpoint has these fields, ask for fewer derivatives with `wrt`, or send \"nonfinite\": \"null\" to get null in "
+         "such places."),
     Kind("not-converged", 422, "The search has no answer",
          "A search for a minimum never got anywhere, or the function is not bounded below: it keeps falling.",
          "Give `bounds` or `constraints` within which the function has a minimum, or start elsewhere."),

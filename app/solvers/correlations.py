@@ -73,7 +73,7 @@ def correlated(
         if a == b:
             raise InvalidArgument(f"{quote(a)} is correlated with itself; name two inputs", ("correlations", k))
         if not -1.0 <= r <= 1.0:
-            detail = f"a coefficient of correlation is between -1 and 1, that of {quote(a)} and {quote(b)} is {r!r}"
+            detail = f"the correlation of {quote(a)} and {quote(b)} must be between -1 and 1, and {r!r} is not"
             raise InvalidArgument(detail, ("correlations", k, 2))
         key = (min(index[a], index[b]), max(index[a], index[b]))
         if key in seen:

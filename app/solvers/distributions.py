@@ -126,8 +126,8 @@ def from_readings(readings: Sequence[float] | Floats) -> Estimate:
     numbers = np.asarray(readings, np.float64)
     n = len(numbers)
     if n < 2:
-        found = "one reading has" if n else "no readings have"
-        detail = f"{found} no standard deviation; give at least 2 readings, or a value and its standard uncertainty u"
+        found = "there is only one reading" if n else "there are no readings"
+        detail = f"{found}; give at least 2, or a value and its standard uncertainty u"
         raise InvalidArgument(detail, ("readings",))
     if not np.isfinite(numbers).all():
         k = int(np.argmin(np.isfinite(numbers)))

@@ -12,9 +12,8 @@ from app.engine.errors import Place, ShapeMismatch, UnknownNode, quote
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint
 from app.engine.primitives import LEAF
-from app.engine.text import CONSTANTS
 from app.solvers.curve import Curve, Floats
-from app.solvers.errors import InvalidArgument, MissingData
+from app.solvers.errors import InvalidArgument, MissingData, check_not_constant
 from app.solvers.least_squares import LeastSquares, Loss
 
 Numbers = float | Sequence[float] | Floats
@@ -87,9 +86,8 @@ def _check_names(given: FitProblem) -> None:
     by_name = [name for name in (given.target, given.sigma, given.weights) if isinstance(name, str)]
     for place, names in (("parameters", given.parameters), ("data", given.data)):
         for name in names:
-            if name in CONSTANTS and name not in graph.index and name not in by_name:
-                detail = f"in a text, {quote(name)} is the constant {CONSTANTS[name]!r}; choose another name"
-                raise InvalidArgument(detail, (place, name))
+            if name not in by_name:
+                check_not_constant(name, graph, (place, name))
     for name in given.data:
         if name in graph.index and graph.nodes[graph.index[name]].op != LEAF:
             raise InvalidArgument(f"{quote(name)} is computed by the expression, so it cannot be a column", ("data", name))

@@ -276,7 +276,7 @@ def _bounds(problem: MinimizeProblem) -> tuple[Floats, Floats]:
         if name not in places:
             if name in problem.inputs:
                 raise InvalidArgument(f"{quote(name)} is fixed by the inputs; only a variable has bounds", ("bounds", name))
-            detail = f"{quote(name)} is no variable; the variables are {', '.join(map(quote, list(places)[:8]))}"
+            detail = f"there is no variable {quote(name)}; the variables are {', '.join(map(quote, list(places)[:8]))}"
             raise UnknownNode(detail, ("bounds", name))
         if low is not None and high is not None and low > high:
             raise InvalidArgument(f"the lower bound {low:g} is above the upper bound {high:g}", ("bounds", name))

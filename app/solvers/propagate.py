@@ -20,7 +20,7 @@ from app.engine.interruption import Checkpoint, never
 from app.engine.tape import Floats
 from app.solvers.correlations import Correlations, Pair, correlated
 from app.solvers.distributions import Estimate
-from app.solvers.errors import InvalidArgument
+from app.solvers.errors import InvalidArgument, check_not_constant
 from app.solvers.monte_carlo import Interval, Sampling, Simulation, intervals_agree, simulate
 
 Inputs = Mapping[str, float | Estimate]
@@ -147,6 +147,8 @@ def propagate(
     options = options or PropagateOptions()
     _check_options(options)
     if graph.source == "text":
+        for name in inputs:
+            check_not_constant(name, graph, ("inputs", name))
         inputs = {name: given for name, given in inputs.items() if isinstance(given, Estimate) or name in graph.index}
     uncertain = {name: given for name, given in inputs.items() if isinstance(given, Estimate)}
     related = correlated(inputs, list(uncertain), correlations, checkpoint)

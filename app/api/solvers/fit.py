@@ -147,7 +147,11 @@ class FitRequest(RequestModel):
     sigma: ColumnOrNumbers | None = Field(
         None, description="The standard deviation of the target, one for all rows or one per row"
     )
-    absolute_sigma: bool = Field(False, description="Whether sigma is known, and not only up to a factor")
+    absolute_sigma: bool = Field(
+        False,
+        description="Whether sigma (or weights = 1/sigma**2) is known, and not only up to a factor; if not, standard errors "
+        "are scaled by the spread of the residuals",
+    )
     weights: ColumnOrNumbers | None = Field(None, description="What the squares of the residuals are multiplied by")
     loss: Loss = Field("linear", description="SciPy's name of a function of the squared residuals, for data with outliers")
     loss_scale: float = Field(1.0, gt=0.0, description="The size of a residual from which the loss grows more slowly")
@@ -179,14 +183,14 @@ NumberOrNull = float | None
 class DerivedQuantity(ResponseModel):
     """A quantity that follows from the parameters."""
 
-    value: float
-    standard_error: NumberOrNull
+    value: float = Field(description="Its value at the fitted parameters")
+    standard_error: NumberOrNull = Field(description="Its standard error by the delta method; null where there is none")
 
 
 class FitPredictions(ResponseModel):
     """The curve at the rows of `predict`, with its bands."""
 
-    value: SkipValidation[list[float]]
+    value: SkipValidation[list[float]] = Field(description="The fitted curve")
     confidence: SkipValidation[list[Interval]] = Field(description="Where the curve is")
     prediction: SkipValidation[list[Interval]] = Field(description="Where a further observation is")
 
@@ -204,15 +208,17 @@ class FitResponse(ResponseModel):
         description="The correlation of each two parameters"
     )
     residual_sum_of_squares: float = Field(description="Weighted")
-    residual_standard_deviation: NumberOrNull
+    residual_standard_deviation: NumberOrNull = Field(description="Weighted; null without degrees of freedom")
     degrees_of_freedom: int = Field(description="Rows with a weight minus parameters that the data determine")
     r_squared: NumberOrNull = Field(description="1 minus the sum of squares over that around the weighted mean of the target")
     aic: NumberOrNull = Field(description="As R has it: of the Gaussian likelihood, with the variance as one more parameter")
     bic: NumberOrNull = Field(description="As `aic`")
     residuals: SkipValidation[list[float]] = Field(description="Observed minus fitted, unweighted")
-    derived: SkipValidation[dict[str, DerivedQuantity]] = ABSENT
-    predictions: FitPredictions = ABSENT
-    influence: SkipValidation[dict[str, list[NumberOrNull]]] = ABSENT
+    derived: SkipValidation[dict[str, DerivedQuantity]] = Field(ABSENT, description="With `derived`")
+    predictions: FitPredictions = Field(ABSENT, description="With `predict`")
+    influence: SkipValidation[dict[str, list[NumberOrNull]]] = Field(
+        ABSENT, description="With `influence`: the derivative of each parameter by each row of the target"
+    )
     iterations: int = Field(description="Iterations of the search that found the minimum")
     evaluations: int = Field(description="How often the curve and its Jacobian were evaluated")
     converged: bool = Field(description="Whether the search reached a minimum, from all starts")
@@ -222,7 +228,7 @@ class FitResponse(ResponseModel):
 class FitProgress(ResponseModel):
     """The progress of a search."""
 
-    iteration: int
+    iteration: int = Field(description="How many iterations are done")
     value: float = Field(description="The sum of squares, or what the loss makes of it")
     gradient_norm: float = Field(description="The Euclidean norm of its gradient by the parameters")
 

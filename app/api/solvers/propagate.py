@@ -192,7 +192,7 @@ Interval = Annotated[list[float], Field(min_length=2, max_length=2, description=
 class BudgetEntry(ResponseModel):
     """One input's part in the uncertainty of an output."""
 
-    input: str
+    input: str = Field(description="The name of the input")
     uncertainty: float = Field(description="Its standard uncertainty")
     sensitivity: float = Field(description="The derivative of the output by it")
     contribution: float = Field(description="|sensitivity| times uncertainty")
@@ -205,15 +205,15 @@ class BudgetEntry(ResponseModel):
 class SecondOrderResult(ResponseModel):
     """The result with terms of second order."""
 
-    value: float
+    value: float = Field(description="The value with the terms of second order")
     standard_uncertainty: float | None = Field(description="Null if the terms of second order make the variance negative")
 
 
 class MonteCarloResult(ResponseModel):
     """The result of Monte Carlo."""
 
-    mean: float
-    standard_uncertainty: float
+    mean: float = Field(description="The mean of the samples")
+    standard_uncertainty: float = Field(description="The standard deviation of the samples")
     interval: Interval = Field(description="The coverage interval with equal tails")
     shortest_interval: Interval = Field(description="The shortest coverage interval")
     agrees: bool = Field(
@@ -225,12 +225,12 @@ class MonteCarloResult(ResponseModel):
 class PropagateResult(ResponseModel):
     """An output's value and uncertainty."""
 
-    value: float
-    standard_uncertainty: float
+    value: float = Field(description="The output at the estimates of the inputs")
+    standard_uncertainty: float = Field(description="The combined standard uncertainty, of first order")
     degrees_of_freedom: float | None = Field(
         description="Effective, not rounded; null for infinitely many, or as `message` says"
     )
-    coverage_factor: float
+    coverage_factor: float = Field(description="Student's t for `coverage` and the degrees of freedom, or the given factor")
     expanded_uncertainty: float = Field(description="The coverage factor times the standard uncertainty")
     interval: Interval = Field(description="The value minus and plus the expanded uncertainty")
     budget: list[BudgetEntry] = Field(description="One entry per input that is not exact")
@@ -240,10 +240,12 @@ class PropagateResult(ResponseModel):
 
 
 class PropagateResponse(ResponseModel):
-    """The result of each output, and the correlation of each two of them, null where one has no uncertainty."""
+    """What became of each output, and how they are correlated."""
 
-    results: SkipValidation[dict[str, PropagateResult]]
-    correlation: SkipValidation[dict[str, dict[str, float | None]]]
+    results: SkipValidation[dict[str, PropagateResult]] = Field(description="The result of each output")
+    correlation: SkipValidation[dict[str, dict[str, float | None]]] = Field(
+        description="The correlation of each two outputs; null where one has no uncertainty"
+    )
 
 
 # --- limits
