@@ -22,6 +22,23 @@ except TypeError:  # on Windows
     _c_library = None
 
 
+MMAP_THRESHOLD, ARENA_MAX = -3, -8
+"""What glibc's `mallopt` can set: from what size a block is a mapping of its own, and how many heaps threads share."""
+LARGE_BLOCK_BYTES = 1 << 20
+HEAPS = 2
+
+
+def keep_heaps_small() -> None:
+    """Let glibc give large blocks back to the system as soon as they are free, and hold few heaps for threads.
+
+    Otherwise the threshold grows with what is freed, and large arrays come to lie in heaps, where a small block that stays
+    keeps what is free below it.
+    """
+    if _c_library is not None and hasattr(_c_library, "mallopt"):
+        _c_library.mallopt(MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+        _c_library.mallopt(ARENA_MAX, HEAPS)
+
+
 def trim_memory() -> None:
     """Give memory that is free back to the system, where the C library is glibc; it keeps hundreds of megabytes otherwise."""
     if _c_library is not None and hasattr(_c_library, "malloc_trim"):

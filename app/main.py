@@ -13,6 +13,7 @@ from app.api.expressions import routes as expressions
 from app.api.networks import datasets
 from app.api.networks import routes as networks
 from app.api.solvers import routes as solvers
+from app.machine import keep_heaps_small
 from app.service import problems
 from app.service.keys import Keys
 from app.service.lifecycle import serving
@@ -63,6 +64,7 @@ def served() -> FastAPI:
     """What the server's processes start: an application with the process's logging."""
     settings = Settings()
     configure_logging(settings.log_level)
+    keep_heaps_small()
     # The longest time that the event loop, which answers small requests, waits for a thread that runs Python code.
     sys.setswitchinterval(0.001)
     # Collecting all garbage stops all threads, for over a second beside the objects of a large response. It is rare now: once

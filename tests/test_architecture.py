@@ -55,7 +55,7 @@ ROOMS = {
     "app.api.operations": room("app settings engine service", "fastapi pydantic"),
     "app.api": room(),
     "app.main": room(
-        "app settings warm service api.errors api.docs api.operations api.expressions api.networks api.solvers",
+        "app machine settings warm service api.errors api.docs api.operations api.expressions api.networks api.solvers",
         "fastapi starlette",
     ),
     "app.__main__": room("settings service", "pydantic uvicorn"),

@@ -229,7 +229,7 @@ class _Search:
         def jacobian(point: Floats) -> Floats:
             nonlocal first
             if not first:
-                self._after_iteration(optimize.OptimizeResult(x=point))
+                self._after_iteration(point)
             first = False
             return self.jacobian(point)
 
@@ -258,7 +258,7 @@ class _Search:
                 loss=problem.loss,
                 f_scale=problem.scale / self.unit,
                 max_nfev=EVALUATIONS_PER_PARAMETER * (1 + len(start)),
-                callback=self._after_iteration,
+                callback=lambda intermediate_result: self._after_iteration(intermediate_result.x),
             )
             return np.asarray(found.x, np.float64)
         except (np.linalg.LinAlgError, ValueError):  # of a factorization, where numbers of all sizes come together
@@ -272,10 +272,11 @@ class _Search:
     def _cost(self, point: Floats) -> float:
         return cost_of(self.problem, self.problem.target - self.problem.curve.at(point)[0])
 
-    def _after_iteration(self, intermediate_result: optimize.OptimizeResult) -> None:
+    def _after_iteration(self, point: Floats) -> None:
+        """Count it, tell of it, and raise StopIteration where the search must end."""
         self.count += 1
         if self.watch.progress is not None:
-            self.watch.progress(self.count, *self._state(intermediate_result.x))
+            self.watch.progress(self.count, *self._state(point))
         if (self.last is not None and self.count >= self.last) or self.watch.out_of_time():
             self.stopped = True
             raise StopIteration

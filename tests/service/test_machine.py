@@ -1,6 +1,9 @@
 """What the machine or the container has."""
 
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,3 +87,28 @@ def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyP
 
 def test_memory_is_given_back_where_the_c_library_can() -> None:
     machine.trim_memory()
+
+
+BLOCKS = """
+import numpy, sys
+from app import machine
+machine.keep_heaps_small()
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 >> 20
+numpy.ones(2 << 20)  # 16 MB, after which glibc alone would put such arrays into its heap
+before, large, small = resident(), [], []
+for _ in range(50):
+    large.append(numpy.ones(1 << 19))  # 4 MB
+    small.append(numpy.ones(1 << 13))  # 64 KB, which stay
+most = resident()
+large.clear()
+print(before, most, resident())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_freed_arrays_leave_no_holes() -> None:
+    found = subprocess.run([sys.executable, "-c", BLOCKS], capture_output=True, text=True, check=True)
+    before, most, after = map(int, found.stdout.split())
+    assert most > before + 200 and after < before + 20
