@@ -268,6 +268,21 @@ def test_address_has_a_limited_number_of_connections(
     on_server(clock, monkeypatch, test, max_connections_per_client=2, trusted_proxies=proxies)
 
 
+@pytest.mark.parametrize(("proxies", "ended"), [("192.0.2.1", "closed"), ("*", None)])
+def test_connection_without_an_address_is_a_proxy_only_if_all_are(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, proxies: str, ended: str | None
+) -> None:
+    """Connections over a socket in the file system have no address, and count together."""
+
+    async def test(server: Server) -> None:
+        server.connect(address="")
+        _, second = server.connect(address="")
+        assert second.ended == ended
+        await settle()
+
+    on_server(clock, monkeypatch, test, max_connections_per_client=1, trusted_proxies=proxies)
+
+
 def test_response_goes_on_when_its_reader_does(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(server: Server) -> None:
         connection, _ = server.connect(SMALL)
