@@ -21,6 +21,7 @@ from app.api.networks import routes
 from app.main import create_app
 from app.nn import MLP, losses, optimizers, training
 from app.service import bodies
+from app.service import execution as execution_module
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
@@ -687,6 +688,30 @@ def test_short_shutdown_ends_work_at_its_next_check(clock: Clock, seconds: float
         execution.finish(job)
 
     run_with_execution(clock, Settings(max_concurrency=1, shutdown_s=seconds), test)
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_job_that_ends_after_the_pool_is_closed_gives_its_memory_back(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, is_closed: bool
+) -> None:
+    """A large one also has the process give memory back to the system, in a thread of the pool while there is one."""
+    trims: list[str] = []
+    monkeypatch.setattr(execution_module, "trim_memory", lambda: trims.append(threading.current_thread().name))
+
+    async def main() -> None:
+        execution = Execution(Settings(memory_bytes=1 << 30))
+        job = job_of(clock, execution)
+        await execution.admit(job, Client().request())
+        job.reserve(1 << 28)
+        execution.release(job)
+        if is_closed:
+            execution.close()
+        execution.finish(job)
+        assert execution.budget.used == 0 and not execution.in_flight
+        execution.close()
+        assert [name.startswith("compute") for name in trims] == ([] if is_closed else [True])
+
+    run_on(clock, main())
 
 
 def test_close_cancels_what_runs_and_waits_for_its_threads(clock: Clock) -> None:

@@ -14,7 +14,7 @@ from app.service.memory import Budget, Share, State
 from app.service.problems import Problem
 from app.service.routing import ParsedRequest
 from app.settings import Settings
-from tests.service.inprocess import send
+from tests.service.inprocess import job_with, send
 
 
 def go_on() -> None:
@@ -154,6 +154,18 @@ def test_upload_is_refused_where_computations_hold_too_much() -> None:
     running(budget, 95)
     with pytest.raises(Problem, match="AUTODIFF_MEMORY_BYTES"):
         Share(budget).receive(6)
+
+
+def test_response_takes_the_place_of_what_its_computation_held() -> None:
+    """Besides the request, which is held until the end."""
+    budget = Budget(1000)
+    job = job_with()
+    job.share, job.body_bytes = Share(budget), 100
+    job.share.receive(100)
+    job.reserve(700)
+    assert budget.used == 800
+    job.keep(50)
+    assert budget.used == 150
 
 
 # --- what is left of a request

@@ -365,7 +365,12 @@ def test_grid_that_overflows_is_too_large(body: dict[str, Any]) -> None:
 def test_memory_of_a_model_grows_with_its_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[float] = []
     monkeypatch.setattr(Job, "reserve", lambda job, size: held.append(size))
-    work.check_spec(job_with(), NetworkSpec(inputs=9, layers=[100]))
+    spec = NetworkSpec(inputs=9, layers=[100])
+    work.check_spec(job_with(), spec)
+    assert held == [BYTES_PER_NUMBER * 1000]
+    model = translation.model_of(spec, job_with())
+    held.clear()
+    work.check_model(job_with(), model)
     assert held == [BYTES_PER_NUMBER * 1000]
 
 
