@@ -1,9 +1,12 @@
 """The log as other libraries write it."""
 
+import asyncio
+import io
 import json
 import subprocess
 import sys
 
+from app.service.logs import BufferedLines
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -21,3 +24,35 @@ def test_every_line_is_json() -> None:
     warning, other = [json.loads(line) for line in run.stdout.splitlines()]
     assert "of a library" in warning["event"] and warning["level"] == "warning"
     assert other["event"] == "of uvicorn" and run.stderr == ""
+
+
+class File(io.BytesIO):
+    """A file that counts how often it is flushed."""
+
+    flushes = 0
+
+    def flush(self) -> None:
+        self.flushes += 1
+
+
+def test_lines_of_one_turn_of_the_event_loop_are_written_together() -> None:
+    file = File()
+    lines = BufferedLines(file)
+
+    async def log() -> None:
+        lines.msg(b"first")
+        assert file.getvalue() == b""
+        await asyncio.sleep(0)
+        assert (file.getvalue(), file.flushes) == (b"first\n", 1)
+        lines.info(b"second")
+        lines.error(b"third")
+        await asyncio.sleep(0)
+        assert (file.getvalue(), file.flushes) == (b"first\nsecond\nthird\n", 2)
+
+    asyncio.run(log())
+
+
+def test_line_is_written_at_once_where_no_event_loop_runs() -> None:
+    file = File()
+    BufferedLines(file).msg(b"line")
+    assert (file.getvalue(), file.flushes) == (b"line\n", 1)

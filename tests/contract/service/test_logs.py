@@ -1,16 +1,19 @@
 """The log: one JSON line per request, and never a body."""
 
 import json
+from typing import Any
 
 import httpx
 import pytest
 
 from tests.conftest import Server
 from tests.contract import client as http
-from tests.contract.service.processes import wait_until
+from tests.contract.service.processes import SMALL_REQUEST, wait_until
 from tests.contract.wire import LOCAL
 
 pytestmark = pytest.mark.skipif(not LOCAL, reason="reads the log of a server of its own")
+
+FIT = {"expression": "a*x", "data": {"x": [1, 2, 3]}, "target": [1, 2, 4], "parameters": {"a": 1}}
 
 
 def test_log_has_a_line_per_request_and_no_body(server: Server) -> None:
@@ -24,3 +27,16 @@ def test_log_has_a_line_per_request_and_no_body(server: Server) -> None:
     assert line["nodes"] == 2 and line["points"] == 3
     assert line["bytes_in"] == len(httpx.Request("POST", "http://x", json=body).content)
     assert "secret_" not in text
+
+
+@pytest.mark.parametrize(("path", "body"), [("backward", SMALL_REQUEST), ("check", SMALL_REQUEST), ("fit/stream", FIT)])
+def test_log_counts_the_bytes_of_a_response(server: Server, path: str, body: dict[str, Any]) -> None:
+    """However many parts it is sent in."""
+    identity = f"bytes-of-{path}"
+    headers = {"X-Request-ID": identity, "Accept-Encoding": "identity"}
+    response = http.post(f"{server.url}/v1/{path}", json=body, headers=headers)
+    assert response.status_code == 200
+    wait_until(lambda: identity in server.log.read_text(), 2)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    line = next(line for line in lines if line.get("request_id") == identity)
+    assert line["bytes_out"] == len(response.content)

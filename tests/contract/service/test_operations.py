@@ -13,8 +13,9 @@ def test_health_is_200_with_an_object(client: httpx.Client, path: str) -> None:
     assert isinstance(json_of(client.get(path)), dict)
 
 
-def test_info_lists_version_limits_and_features(client: httpx.Client) -> None:
+def test_info_lists_name_version_limits_and_features(client: httpx.Client) -> None:
     found = strict(client.get("/v1/info").content)
+    assert found["name"] == "autodiff-http"
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", found["version"])
     assert isinstance(found["limits"], dict)
     assert set(found["features"]) >= {*POSTS, "many-points", "reduce", "fit"}
