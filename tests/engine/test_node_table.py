@@ -124,6 +124,17 @@ def test_a_changed_text_is_refused_or_read_as_json_reads_it(changes: list[tuple[
         assert_same(table, expected)
 
 
+@pytest.mark.parametrize("size", [1, 7, 1 << 21])
+@pytest.mark.parametrize("last", ['{"id":"n1","op":"value"}', '{"id":"y","op":"neg","args":["n3"]}'], ids=["shared", "unknown"])
+def test_name_of_two_nodes_or_of_none_is_refused(monkeypatch: pytest.MonkeyPatch, last: str, size: int) -> None:
+    """However often the reading pauses."""
+    monkeypatch.setattr(node_reader, "BYTES_PER_CHECK", size)
+    monkeypatch.setattr(node_reader, "NAMES_PER_CHECK", size)
+    leaves = ",".join(f'{{"id":"n{k}","op":"value"}}' for k in range(3))
+    assert read_nodes(f"[{leaves}]".encode()) is not None
+    assert read_nodes(f"[{leaves},{last}]".encode()) is None
+
+
 def test_every_beginning_of_a_text_is_refused() -> None:
     assert read_nodes(FULL) is not None
     assert [k for k in range(len(FULL)) if read_nodes(FULL[:k]) is not None] == []

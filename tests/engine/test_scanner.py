@@ -209,6 +209,12 @@ class TestBrokenLists:
         assert result.bulk[0].place == (2, MIN_BROKEN)  # type: ignore[union-attr]
         assert bytes(result.skeleton).decode() == f'"{TOKEN}0"'
 
+    def test_a_row_behind_other_bulk(self, element: str, found: str) -> None:
+        """The place is counted from the beginning of the list, whatever was read before it."""
+        row = list_text(element, numbers=MIN_BROKEN)
+        result = scanned(f"[{list_text(numbers=20)}, [[1, 2], {list_text(numbers=20)}], [[1, 2], [3], {row}]]")
+        assert result.bulk[-1] == BrokenList(2, found, MIN_BROKEN, rows=True)
+
     def test_something_in_place_of_a_row(self, element: str, found: str) -> None:
         row = f"[{list_text(numbers=MIN_BROKEN)}, [], {element}, [1]]"
         kind = {"number out of range": "number"}.get(found, found)
