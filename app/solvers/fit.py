@@ -18,7 +18,7 @@ from app.engine.interruption import Checkpoint, never
 from app.solvers.curve import Floats
 from app.solvers.fit_message import Search, message_of
 from app.solvers.fit_problem import FitProblem, problem_of
-from app.solvers.least_squares import LeastSquares, Watch, column_norms, cost_of, least_squares
+from app.solvers.least_squares import LeastSquares, Watch, column_norms, cost_of, finish, least_squares
 from app.solvers.predictions import Derived, Predictions, derived_quantities, predictions
 from app.solvers.profile import profile_interval
 from app.solvers.statistics import Quality, Spread, influence, quality, quantile, spread
@@ -113,15 +113,15 @@ def _best(given: FitProblem, problem: LeastSquares, free: list[str], watch: Watc
     """The best of the minima from all starts."""
     start = np.array([given.parameters[name].start for name in free])
     _check_start(given, problem, start)
-    best = least_squares(problem, start, given.max_iterations, watch)
+    best = least_squares(problem, start, given.max_iterations, watch, polish=given.starts == 1)
     for k, other in enumerate(_further_starts(given, problem, start), 1):
         if watch.out_of_time():
             return Search(best, given.starts - k)
         problem.curve.checkpoint()
         if _is_start(problem, other):
-            found = least_squares(problem, other, given.max_iterations, watch)
+            found = least_squares(problem, other, given.max_iterations, watch, polish=False)
             best = found if (found.cost, not found.converged) < (best.cost, not best.converged) else best
-    return Search(best, 0)
+    return Search(finish(problem, best, watch) if given.starts > 1 else best, 0)
 
 
 def _is_start(problem: LeastSquares, point: Floats) -> bool:

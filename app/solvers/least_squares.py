@@ -132,7 +132,8 @@ def least_squares(
 ) -> Solution:
     """Return the least squares from one start, at which values, derivatives and the sum must be finite.
 
-    The start must lie within the bounds. With `max_iterations`, the best point so far is returned after as many.
+    The start must lie within the bounds. With `max_iterations`, the best point so far is returned after as many. Without
+    `polish`, the last digits are left to `finish`.
     """
     search = _Search(problem, start, max_iterations, watch or Watch())
     with np.errstate(all="ignore"):
@@ -145,7 +146,7 @@ def least_squares(
             start = further
         else:
             return replace(best, converged=False, is_saddle=True)
-        return _finished(problem, best, search.watch) if polish and problem.loss == "linear" and not search.stopped else best
+    return finish(problem, best, search.watch) if polish else best
 
 
 def half_hessian(problem: LeastSquares, found: Solution) -> Floats:
@@ -315,8 +316,18 @@ def _on_bounds(problem: LeastSquares, point: Floats) -> Floats:
     return at if np.isfinite(moved[0]).all() and np.isfinite(moved[1]).all() else point
 
 
+def finish(problem: LeastSquares, best: Solution, watch: Watch) -> Solution:
+    """The minimum after the last steps; what a search ended at otherwise is returned as it is.
+
+    A minimum just before a bound ends there, if that is no worse: searches stay inside.
+    """
+    if problem.loss != "linear" or best.stopped or best.is_saddle or watch.out_of_time():
+        return best
+    with np.errstate(all="ignore"):
+        return _finished(problem, best, watch)
+
+
 def _finished(problem: LeastSquares, best: Solution, watch: Watch) -> Solution:
-    """The minimum after the last steps. One just before a bound ends there, if that is no worse: searches stay inside."""
     found = _polished(problem, best, watch)
     sizes = column_norms(problem.curve.at(found.point)[1])
     room = max(CLOSE * column_norms(found.residuals[:, None])[0], 1e-8 * column_norms(problem.target[:, None])[0])

@@ -166,6 +166,7 @@ SLOW: dict[str, Any] = {
 """Minutes of work."""
 
 
+@pytest.mark.alone
 def test_deadline_gives_the_best_point_so_far() -> None:
     app = service(router, settings=Settings(compute_timeout_s=1.5))
     response = send(app, "POST", "/v1/minimize", json=SLOW)
