@@ -59,6 +59,8 @@ ROOMS = {
         "fastapi starlette",
     ),
     "app.__main__": room("settings service", "pydantic uvicorn"),
+    "app.deploy": room("engine warm", "numpy pyarrow ray tqdm"),
+    "app.deploy.ray_serve": room("settings service warm main", "fastapi ray uvicorn"),
 }
 """From bottom to top: a room may import only rooms above it in this table, and only those that its row names."""
 

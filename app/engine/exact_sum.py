@@ -77,17 +77,28 @@ class ExactSums:
         """The mean of each row, correctly rounded: the exact sum is divided, and only the quotient rounded."""
         return self._rounded(self._count)
 
-    def _rounded(self, count: int) -> Floats:
+    def totals(self) -> list[int]:
+        """The exact sum of the finite numbers of each row, in units of the smallest double: sums that can be added up."""
         _carry(self._words)
         digits = self._words[:, :-1].astype(np.uint32)
+        tops = self._words[:, -1].tolist()
+        return [
+            int.from_bytes(row.tobytes(), "little") + (top << 32 * (WORDS - 1)) for row, top in zip(digits, tops, strict=True)
+        ]
+
+    def _rounded(self, count: int) -> Floats:
         out = self._infinite.copy()
-        for row in np.flatnonzero(out == 0.0).tolist():
-            top = int(self._words[row, -1])
-            total = int.from_bytes(digits[row].tobytes(), "little") + (top << 32 * (WORDS - 1))
-            try:
-                out[row] = total / (count * UNITS_PER_ONE)  # Python rounds a quotient of integers correctly
-            except OverflowError:
-                out[row] = math.inf if total > 0 else -math.inf
-            except ZeroDivisionError:
-                out[row] = math.nan
+        for row, total in enumerate(self.totals()):
+            if out[row] == 0.0:
+                out[row] = rounded(total, count)
         return out
+
+
+def rounded(total: int, count: int = 1) -> float:
+    """A total in units of the smallest double, divided by `count` and rounded once; infinite if too large, NaN for 0 / 0."""
+    try:
+        return total / (count * UNITS_PER_ONE)  # Python rounds a quotient of integers correctly
+    except OverflowError:
+        return math.inf if total > 0 else -math.inf
+    except ZeroDivisionError:
+        return math.nan
