@@ -67,6 +67,8 @@ def run(flags: argparse.Namespace) -> None:
     numbered = list(enumerate(files.blocks(found)))
     there = files.begin(job.output, _manifest(flags, job, found))
     left = [(k, block) for k, block in numbered if job.part(k).name not in there]
+    if flags.ray:
+        workers.join_ray()
     began, done = time.perf_counter(), blocks.Done(0, 0)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     on_machine = workers.on_this_machine(job, left, min(flags.workers or cores, max(len(left), 1)))

@@ -63,6 +63,7 @@ def app(autoscaling: dict[str, Any]) -> serve.Application:
         ray_actor_options={"num_cpus": 1},
         max_ongoing_requests=settings.max_concurrency + settings.max_queue,
         health_check_period_s=5,
+        logging_config={"enable_access_log": False},  # the service logs each request itself
         graceful_shutdown_timeout_s=max(settings.shutdown_s, settings.compute_timeout_s) + ENDING_S,
     )
     application: serve.Application = deployment(serve.ingress(build)(Replica)).bind()

@@ -45,14 +45,21 @@ def _end_after(parent: Any) -> None:
     os._exit(1)
 
 
+def join_ray() -> None:
+    """Connect to the cluster that RAY_ADDRESS names, or start one on this machine."""
+    import ray
+
+    ray.init(ignore_reinit_error=True)
+
+
 def on_ray(job: Job, blocks: Sequence[Numbered], workers: int | None) -> Iterator[Done]:
-    """Compute blocks on the cores of a cluster, at most `workers` at once: RAY_ADDRESS names it, else it is this machine.
+    """Compute blocks on the cores of the cluster, at most `workers` at once; call `join_ray` first.
 
     Ray repeats a block whose worker or node has failed. Raises BulkError where a block itself fails.
     """
     import ray
 
-    ray.init(ignore_reinit_error=True)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
     tasks = ray.data.range(len(blocks), override_num_blocks=len(blocks))
     for row in tasks.map(partial(_work_on_row, job, blocks), concurrency=workers).iter_rows():
         if row["error"]:

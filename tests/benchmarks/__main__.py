@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from app.warm import warm
-from tests.benchmarks import expressions, networks, service, solvers
+from tests.benchmarks import bulk, expressions, networks, service, solvers
 from tests.benchmarks.measure import Row, table
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -23,6 +23,8 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "service": lambda: service.service(100_000),
     "solvers": solvers.solvers,
 }
+LARGE: dict[str, Callable[[], Iterator[Row]]] = {"bulk": lambda: bulk.bulk(200_000_000)}
+"""Parts that run only if they are named: this one needs 60 GB of disk, Ray and some minutes."""
 CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "tapes": lambda: expressions.tapes((1_000, 20_000)),
     "service": lambda: service.service(20_000),
@@ -34,15 +36,15 @@ ALL = os.sched_getaffinity(0)
 def main() -> int:
     """Runs the parts and prints the table as it grows."""
     parser = argparse.ArgumentParser("python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"all, or some of {', '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", help=f"all, or some of {', '.join(PARTS)}; or {', '.join(LARGE)}")
     parser.add_argument("--check", action="store_true", help="a small part, against bounds ten times as wide")
     flags = parser.parse_args()
-    parts = CHECKED if flags.check else PARTS
+    parts = CHECKED if flags.check else PARTS | LARGE
     warm()
     rows: list[Row] = []
-    for name in flags.parts or parts:
+    for name in flags.parts or (CHECKED if flags.check else PARTS):
         # One processor for all contestants; but the service and those who ask it are processes of their own.
-        os.sched_setaffinity(0, ALL if name in ("service", "solvers") else {max(ALL)})
+        os.sched_setaffinity(0, ALL if name in ("service", "solvers", "bulk") else {max(ALL)})
         for row in parts[name]():
             if flags.check:
                 row.targets = {peer: GENEROUS * most for peer, most in row.targets.items()}

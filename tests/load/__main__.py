@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import Server
+from tests.load.cluster import CLUSTER
 from tests.load.hostile import HOSTILE
 from tests.load.scenarios import SCENARIOS
 
@@ -21,12 +22,12 @@ ALL = SCENARIOS | HOSTILE
 def main() -> int:
     """Run the scenarios, each on a server of its own. Return the exit code."""
     parser = argparse.ArgumentParser("python -m tests.load", description=__doc__)
-    parser.add_argument("scenarios", nargs="*", default=[*ALL], help=", ".join(ALL))
+    parser.add_argument("scenarios", nargs="*", default=[*ALL], help=f"{', '.join(ALL)} (default: all of these), ray")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long the soak lasts (default: 60)")
     flags = parser.parse_args()
     passed = True
     for name in flags.scenarios:
-        scenario = ALL[name]
+        scenario = (ALL | CLUSTER)[name]
         with tempfile.TemporaryDirectory() as folder:
             server = Server(Path(folder) / "log", *scenario.flags, environment=scenario.settings)
             server.wait_until_ready()

@@ -1,0 +1,170 @@
+"""Files of points: the bulk command with one and two processes, with and without Ray, beside JAX on the same files."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from app.engine import transforms
+from app.engine.text import parse
+from tests.benchmarks.measure import OURS, Row
+
+EXPRESSION = "h = tanh(a*b + c); u = sin(h*d) + exp(-e2*e2); where(u > 0, log(1 + u*u), h - u) + sqrt(1 + a*a)*d"
+NAMES = ("a", "b", "c", "d", "e2")
+FILE_ROWS = 10_000_000
+BATCH_ROWS = 1 << 17
+SAMPLE_S = 0.1
+
+
+def write_points(folder: Path, rows: int) -> None:
+    """Parquet files of points, as PyArrow writes them by default."""
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    rng = np.random.default_rng(0)
+    for k, start in enumerate(range(0, rows, FILE_ROWS)):
+        count = min(FILE_ROWS, rows - start)
+        pq.write_table(pa.table({name: rng.uniform(-1.0, 1.0, count) for name in NAMES}), folder / f"points-{k:03}.parquet")
+
+
+class Command:
+    """A run of the bulk command, whose processes' memory is watched."""
+
+    def __init__(self, source: Path, output: Path, *flags: str, cores: int = 2) -> None:
+        command = [sys.executable, "-m", "app.deploy.bulk", EXPRESSION, "--input", source, "--output", output, *flags]
+        allowed = sorted(psutil.Process().cpu_affinity())[-cores:]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, allowed)
+        )
+        self.resident: list[int] = []
+        self.watch = threading.Thread(target=self._watch, daemon=True)
+        self.watch.start()
+
+    def _watch(self) -> None:
+        while self.process.poll() is None:
+            total = 0
+            for process in [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]:
+                try:
+                    total += process.memory_info().rss
+                except psutil.Error:
+                    continue
+            self.resident.append(total)
+            time.sleep(SAMPLE_S)
+
+    def seconds(self) -> float:
+        """Wait for the end, and return the time that the command says it took, without its start and Ray's."""
+        printed, _ = self.process.communicate()
+        self.watch.join()
+        found = re.search(r"rows in ([0-9.]+) s", printed)
+        assert self.process.returncode == 0 and found, printed
+        return float(found[1])
+
+    def memory(self) -> str:
+        """The largest resident memory of all processes in the second and in the last quarter of the run."""
+        quarter = len(self.resident) // 4
+        second, last = max(self.resident[quarter : 2 * quarter]), max(self.resident[-quarter:])
+        return f"{second >> 20} MB in the second quarter, {last >> 20} in the last"
+
+
+def jax_seconds(source: Path, output: Path) -> float:
+    """The time of JAX's compiled vmap over the same files in this process, with results written the same way."""
+    import jax
+    import jax.numpy as jnp
+    import pyarrow as pa
+    from pyarrow import parquet as pq
+
+    def f(a: Any, b: Any, c: Any, d: Any, e: Any) -> Any:
+        h = jnp.tanh(a * b + c)
+        u = jnp.sin(h * d) + jnp.exp(-e * e)
+        return jnp.where(u > 0, jnp.log(1 + u * u), h - u) + jnp.sqrt(1 + a * a) * d
+
+    compiled: Callable[..., Any] = jax.jit(jax.vmap(jax.value_and_grad(f, argnums=(0, 1, 2, 3, 4))))
+    jax.block_until_ready(compiled(*[jnp.zeros(BATCH_ROWS)] * len(NAMES)))
+    schema = pa.schema([(name, pa.float64()) for name in ("value", *(f"d_{name}" for name in NAMES))])
+    pa.set_cpu_count(1)
+    output.mkdir()
+    began = time.perf_counter()
+    for file in sorted(source.iterdir()):
+        with pq.ParquetWriter(output / file.name, schema, use_dictionary=False, compression="NONE") as writer:
+            for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, use_threads=False):
+                value, gradients = compiled(*[jnp.asarray(batch.column(name).to_numpy()) for name in NAMES])
+                columns = [np.asarray(column) for column in (value, *gradients)]
+                writer.write_batch(pa.record_batch([pa.array(column) for column in columns], schema))
+    return time.perf_counter() - began
+
+
+def digests(folder: Path) -> list[bytes]:
+    """The hash of each part."""
+    return [hashlib.file_digest(part.open("rb"), "sha256").digest() for part in sorted(folder.glob("part-*"))]
+
+
+def check_equal(source: Path, output: Path) -> None:
+    """Compare all parts with the engine, called on whole files, to the last bit."""
+    from pyarrow import parquet as pq
+
+    graph, parts = parse(EXPRESSION), sorted(output.glob("part-*"))
+    for file in sorted(source.iterdir()):
+        table = pq.read_table(file)
+        expected = transforms.backward(graph, {name: table[name].to_numpy() for name in NAMES}, NAMES)
+        groups = pq.read_metadata(file).num_row_groups
+        found = pq.read_table(parts[:groups])
+        parts = parts[groups:]
+        for name, column in {"value": expected.value, **{f"d_{name}": expected.gradients[name] for name in NAMES}}.items():
+            assert found[name].to_numpy().tobytes() == np.ascontiguousarray(column).tobytes(), f"{file}: {name}"
+    assert not parts
+
+
+def bulk(rows: int) -> Iterator[Row]:
+    """All runs, in a folder below TMPDIR that takes 300 bytes per row."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _bulk(rows, Path(folder))
+
+
+def _bulk(rows: int, folder: Path) -> Iterator[Row]:
+    source = folder / "points"
+    source.mkdir()
+    write_points(source, rows)
+    title, reference = f"{rows:,} rows of Parquet, 5 gradients", folder / "1"
+    one = Command(source, reference, "--workers", "1", cores=1)
+    alone = one.seconds()
+    affinity = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(affinity)})
+    theirs = jax_seconds(source, folder / "jax")
+    os.sched_setaffinity(0, affinity)
+    subprocess.run(["rm", "-r", folder / "jax"], check=True)
+    yield Row(f"{title}, one core", {OURS: alone, "jax vmap, compiled": theirs}, {"jax vmap, compiled": 1.2}, note=one.memory())
+    check_equal(source, reference)
+    expected = digests(reference)
+
+    two = Command(source, folder / "2", "--workers", "2")
+    yield Row(f"{title}, 2 processes", {OURS: two.seconds(), "1 process": alone}, {"1 process": 1 / 1.5}, note=two.memory())
+    assert digests(folder / "2") == expected
+    subprocess.run(["rm", "-r", folder / "2"], check=True)
+
+    ray = {}
+    for workers in ("1", "2"):
+        ray[workers] = Command(source, folder / "ray", "--ray", "--workers", workers).seconds()
+        assert digests(folder / "ray") == expected
+        subprocess.run(["rm", "-r", folder / "ray"], check=True)
+    yield Row(f"{title}, Ray with 2 workers", {OURS: ray["2"], "Ray with 1 worker": ray["1"]}, {"Ray with 1 worker": 1 / 1.5})
+
+    killed = Command(source, folder / "killed", "--workers", "2")
+    while len(list((folder / "killed").glob("part-*"))) < len(expected) // 3:
+        time.sleep(SAMPLE_S)
+    killed.process.kill()
+    killed.process.wait()
+    there = len(list((folder / "killed").glob("part-*")))
+    rest = Command(source, folder / "killed", "--workers", "2").seconds()
+    assert digests(folder / "killed") == expected
+    work = f"{title}, killed with {there} of {len(expected)} parts and started again"
+    yield Row(work, {OURS: rest}, {})
