@@ -5,6 +5,7 @@ Paths are local or URIs: PyArrow opens `s3`, `gs`, `abfs` and `hdfs` itself, and
 """
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,8 @@ BATCH_ROWS = 1 << 17
 """Rows that are held at once: a row group can have any number of rows."""
 COMPRESSED = (".gz", ".bz2", ".zst", ".lz4")
 MANIFEST = "_job.json"
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{32}")
+"""The names of files that are being written, or were when a run was killed."""
 
 
 class BulkError(Exception):
@@ -213,7 +216,8 @@ def begin(output: File, job: dict[str, Any]) -> set[str]:
     Removes what an earlier run has left unfinished. Raises BulkError if the folder belongs to another job.
     """
     output.filesystem.create_dir(output.path, recursive=True)
-    found = {info.base_name for info in output.filesystem.get_file_info(fs.FileSelector(output.path))}
+    names = [info.base_name for info in output.filesystem.get_file_info(fs.FileSelector(output.path))]
+    found = {name for name in names if not name.startswith(".")}
     if MANIFEST in found:
         with output.filesystem.open_input_stream(output.child(MANIFEST).path) as stream:
             before = json.loads(stream.read())
@@ -225,7 +229,7 @@ def begin(output: File, job: dict[str, Any]) -> set[str]:
     else:
         with new_file(output.child(MANIFEST)) as stream:
             stream.write(json.dumps(job).encode())
-    for name in found:
-        if name.startswith("."):
+    for name in names:
+        if UNFINISHED.fullmatch(name):
             output.filesystem.delete_file(output.child(name).path)
-    return {name for name in found if not name.startswith(".")}
+    return found

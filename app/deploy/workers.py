@@ -61,7 +61,7 @@ def on_ray(job: Job, blocks: Sequence[Numbered], workers: int | None) -> Iterato
 
     ray.data.DataContext.get_current().enable_progress_bars = False  # there is one already
     tasks = ray.data.range(len(blocks), override_num_blocks=len(blocks))
-    for row in tasks.map(partial(_work_on_row, job, blocks), concurrency=workers).iter_rows():
+    for row in tasks.map(partial(_work_on_row, job, blocks), compute=ray.data.TaskPoolStrategy(workers)).iter_rows():
         if row["error"]:
             raise BulkError(row["error"])
         yield Done(row["rows"], row["bad"])

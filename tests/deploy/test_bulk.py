@@ -81,7 +81,7 @@ def test_every_input_is_differentiated_by_default(tmp_path: Path) -> None:
 
 def test_a_name_can_be_a_number_for_all_rows(tmp_path: Path) -> None:
     found = run(write(tmp_path / "points.parquet"), tmp_path / "out", "--set", "a=2", "b=-1e-3", "--wrt", "a,b")
-    expected = backward(parse(DECAY), columns() | {"a": 2.0, "b": -1e-3}, ["a", "b"])  # type: ignore[arg-type]  # mixed
+    expected = backward(parse(DECAY), columns() | {"a": 2.0, "b": -1e-3}, ["a", "b"])
     np.testing.assert_array_equal(found["d_b"], expected.gradients["b"])
 
 
@@ -196,10 +196,11 @@ def test_existing_parts_are_skipped(tmp_path: Path, capsys: pytest.CaptureFixtur
     before = digests(output)
     stamps = {part: part.stat().st_mtime_ns for part in output.glob("part-*")}
     (output / "part-00003.parquet").unlink()
-    (output / ".part-00003.parquet.0123").write_bytes(b"half a part")
+    (output / f".part-00003.parquet.{'0a' * 16}").write_bytes(b"half a part")
+    (output / ".keep").touch()
     capsys.readouterr()
     run(source, output)
-    assert digests(output) == before and not list(output.glob(".part*"))
+    assert digests(output) == before and [file.name for file in output.glob(".*")] == [".keep"]
     changed = [part.name for part, stamp in stamps.items() if part.stat().st_mtime_ns != stamp]
     assert changed == ["part-00003.parquet"]
     assert "4 of 5 blocks were there already" in capsys.readouterr().out
@@ -215,8 +216,8 @@ def test_reduced_run_goes_on_too(tmp_path: Path) -> None:
 
 def test_killed_run_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     source, output = write(tmp_path / "points.parquet", rows=60_000, group=100), tmp_path / "out"
-    command = [sys.executable, "-m", "app.deploy.bulk", DECAY, "--input", source, "--output", output, "--workers", "2"]
-    process = subprocess.Popen(command, cwd=ROOT)
+    flags = ("--input", str(source), "--output", str(output), "--workers", "2")
+    process = subprocess.Popen([sys.executable, "-m", "app.deploy.bulk", DECAY, *flags], cwd=ROOT)
     while not list(output.glob("part-*")):
         assert process.poll() is None
         time.sleep(0.01)

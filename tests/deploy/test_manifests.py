@@ -163,7 +163,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 def test_caddy_finds_its_file_valid(proxy: Proxy) -> None:
     config = proxy.config.with_name("with TLS")
     config.write_text(proxy.config.read_text())
-    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", config]
+    command = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(config)]
     found = subprocess.run(command, env=proxy.environment | {"DOMAIN": "a.example"}, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
 

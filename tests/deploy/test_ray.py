@@ -96,7 +96,7 @@ def test_settings_of_the_file_hold(cluster: Cluster) -> None:
 
 def test_metrics_are_those_of_the_service(cluster: Cluster) -> None:
     found = httpx.get(f"{cluster.url}/metrics").text
-    assert 'autodiff_requests_total{route="/v1/hessian",status="200"}' in found
+    assert 'autodiff_requests_total{route="/readyz",status="200"}' in found
 
 
 def test_file_can_be_deployed_again(cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.engine.exact_sum import ExactSums
+from app.engine.exact_sum import ExactSums, rounded
 
 numbers = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40)
 
@@ -90,3 +90,10 @@ def test_a_million_terms() -> None:
     for block in np.split(terms, 50):
         found.add(block[None, :])
     assert found.sums()[0] == math.fsum(terms)
+
+
+@given(numbers, st.integers(0, 40))
+def test_totals_of_blocks_add_up(terms: list[float], cut: int) -> None:
+    parts = [sums(part).totals()[0] for part in (terms[:cut], terms[cut:])]
+    assert rounded(sum(parts)) == sums(terms).sums()[0]
+    assert rounded(sum(parts), len(terms)) == sums(terms).means()[0]
