@@ -67,12 +67,12 @@ def run(flags: argparse.Namespace) -> None:
     numbered = list(enumerate(files.blocks(found)))
     there = files.begin(job.output, _manifest(flags, job, found))
     left = [(k, block) for k, block in numbered if job.part(k).name not in there]
-    if flags.ray:
+    if flags.ray and left:
         workers.join_ray()
+        results = workers.on_ray(job, left, flags.workers)
+    else:
+        results = workers.on_this_machine(job, left, min(flags.workers or _cores(), max(len(left), 1)))
     began, done = time.perf_counter(), blocks.Done(0, 0)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    on_machine = workers.on_this_machine(job, left, min(flags.workers or cores, max(len(left), 1)))
-    results = workers.on_ray(job, left, flags.workers) if flags.ray else on_machine
     with tqdm(total=len(numbered), initial=len(numbered) - len(left), unit="block", disable=None) as bar:
         for one in results:
             done = blocks.Done(done.rows + one.rows, done.bad + one.bad)
@@ -84,6 +84,11 @@ def run(flags: argparse.Namespace) -> None:
     skipped = f", {len(numbered) - len(left)} of {len(numbered)} blocks were there already" if there else ""
     bad = f", {done.bad:,} of them null" if done.bad else ""
     print(f"{done.rows:,} rows in {seconds:.1f} s ({done.rows / seconds:,.0f} per second){bad}{skipped}")
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _job(flags: argparse.Namespace, columns: Sequence[str]) -> "Job":
@@ -102,7 +107,7 @@ def _job(flags: argparse.Namespace, columns: Sequence[str]) -> "Job":
         raise BulkError(f"{missing[0]!r} is no column of the input.{advice}")
     if not read:
         raise BulkError("the expression uses no column of the input, so all rows would be the same")
-    wrt = [name.strip() for name in flags.wrt.split(",")] if flags.wrt else [*graph.leaves]
+    wrt = [*dict.fromkeys(name.strip() for name in flags.wrt.split(","))] if flags.wrt else [*graph.leaves]
     graph.positions(wrt, ("wrt",))
     output, nulls = locate(flags.output), flags.bad_rows == "null"
     job = Job(flags.expression, wrt, flags.order, flags.reduce, read, constants, nulls, output)

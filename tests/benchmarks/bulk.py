@@ -3,13 +3,14 @@
 import hashlib
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ EXPRESSION = "h = tanh(a*b + c); u = sin(h*d) + exp(-e2*e2); where(u > 0, log(1 
 NAMES = ("a", "b", "c", "d", "e2")
 FILE_ROWS = 10_000_000
 BATCH_ROWS = 1 << 17
+JAX = "jax vmap, compiled"
 SAMPLE_S = 0.1
 
 
@@ -38,18 +40,11 @@ def write_points(folder: Path, rows: int) -> None:
         pq.write_table(pa.table({name: rng.uniform(-1.0, 1.0, count) for name in NAMES}), folder / f"points-{k:03}.parquet")
 
 
-def children_seconds() -> float:
-    """The processor time of all processes that this one has started and waited for, and of those they have waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 class Command:
     """A run of the bulk command, whose processes' memory is watched."""
 
     def __init__(self, source: Path, output: Path, *flags: str, cores: int = 2) -> None:
         command = [sys.executable, "-m", "app.deploy.bulk", EXPRESSION, "--input", str(source), "--output", str(output), *flags]
-        self.before = children_seconds()
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         os.sched_setaffinity(self.process.pid, sorted(os.sched_getaffinity(0))[-cores:])
         self.resident: list[int] = []
@@ -73,7 +68,6 @@ class Command:
         self.watch.join()
         found = re.search(r"rows in ([0-9.]+) s", printed)
         assert self.process.returncode == 0 and found, printed
-        self.processor_seconds = children_seconds() - self.before
         return float(found[1])
 
     def memory(self) -> str:
@@ -83,8 +77,8 @@ class Command:
         return f"{second >> 20} MB in the second quarter, {last >> 20} in the last"
 
 
-def jax_seconds(source: Path, output: Path) -> float:
-    """The time of JAX's compiled vmap over the same files in this process, with results written the same way."""
+def jax_writer() -> Callable[[Path, Path], None]:
+    """What JAX does with a file: its compiled vmap on batches of the same size, with results written the same way."""
     import jax
     import jax.numpy as jnp
     import pyarrow as pa
@@ -96,18 +90,57 @@ def jax_seconds(source: Path, output: Path) -> float:
         return jnp.where(u > 0, jnp.log(1 + u * u), h - u) + jnp.sqrt(1 + a * a) * d
 
     compiled: Callable[..., Any] = jax.jit(jax.vmap(jax.value_and_grad(f, argnums=(0, 1, 2, 3, 4))))
-    jax.block_until_ready(compiled(*[jnp.zeros(BATCH_ROWS)] * len(NAMES)))
     schema = pa.schema([(name, pa.float64()) for name in ("value", *(f"d_{name}" for name in NAMES))])
-    pa.set_cpu_count(1)
-    output.mkdir()
-    began = time.perf_counter()
-    for file in sorted(source.iterdir()):
-        with pq.ParquetWriter(output / file.name, schema, use_dictionary=False, compression="NONE") as writer:
+
+    def write(file: Path, output: Path) -> None:
+        with pq.ParquetWriter(output, schema, use_dictionary=False, compression="NONE") as writer:
             for batch in pq.ParquetFile(file).iter_batches(BATCH_ROWS, use_threads=False):
                 value, gradients = compiled(*[jnp.asarray(batch.column(name).to_numpy()) for name in NAMES])
                 columns = [np.asarray(column) for column in (value, *gradients)]
                 writer.write_batch(pa.record_batch([pa.array(column) for column in columns], schema))
-    return time.perf_counter() - began
+
+    return write
+
+
+def beside_jax(source: Path, folder: Path, rows: int) -> Row:
+    """The work of one process on one core, in turns with JAX, file by file, so that both have the same neighbours."""
+    from app.deploy import blocks, files
+
+    job = blocks.Job(EXPRESSION, NAMES, 1, "none", NAMES, {}, False, files.locate(str(folder)))
+    write = jax_writer()
+    times, used = {OURS: 0.0, JAX: 0.0}, {OURS: 0.0, JAX: 0.0}
+    with pinned():
+        for k, path in enumerate(sorted(source.iterdir())):
+            (file,) = files.find([str(path)])
+            part = {OURS: partial(_ours, job, files.blocks([file])), JAX: partial(write, path, folder / "jax.parquet")}
+            for name, work in part.items():
+                if not k:
+                    work()  # compiles
+                began, ran = time.perf_counter(), time.process_time()
+                work()
+                times[name] += time.perf_counter() - began
+                used[name] += time.process_time() - ran
+    note = f"processor time: ours {used[OURS]:.1f} s, JAX {used[JAX]:.1f} s"
+    return Row(f"{rows:,} rows of Parquet, 5 gradients, one core, in turns", times, {JAX: 1.2}, note=note)
+
+
+def _ours(job: Any, blocks: Sequence[Any]) -> None:
+    """Work on the blocks of a file."""
+    from app.deploy.blocks import work_on
+
+    for k, block in enumerate(blocks):
+        work_on(job, k, block)
+
+
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Stay on one core."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def digests(folder: Path) -> list[bytes]:
@@ -138,27 +171,25 @@ def bulk(rows: int) -> Iterator[Row]:
 
 
 def _bulk(rows: int, folder: Path) -> Iterator[Row]:
-    source = folder / "points"
+    source, reference, turns = folder / "points", folder / "1", folder / "turns"
     source.mkdir()
+    turns.mkdir()
     write_points(source, rows)
-    title, reference = f"{rows:,} rows of Parquet, 5 gradients", folder / "1"
+    yield beside_jax(source, turns, rows)
+    title = f"{rows:,} rows of Parquet, 5 gradients"
     one = Command(source, reference, "--workers", "1", cores=1)
     alone = one.seconds()
-    affinity = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(affinity)})
-    began = time.process_time()
-    theirs = jax_seconds(source, folder / "jax")
-    note = (
-        f"processor time: ours {one.processor_seconds:.1f} s, JAX {time.process_time() - began:.1f} s; memory: {one.memory()}"
-    )
-    os.sched_setaffinity(0, affinity)
-    subprocess.run(["rm", "-r", folder / "jax"], check=True)
-    yield Row(f"{title}, one core", {OURS: alone, "jax vmap, compiled": theirs}, {"jax vmap, compiled": 1.2}, note=note)
+    yield Row(f"{title}, 1 process", {OURS: alone}, {}, note=f"memory: {one.memory()}")
     check_equal(source, reference)
     expected = digests(reference)
 
     two = Command(source, folder / "2", "--workers", "2")
-    yield Row(f"{title}, 2 processes", {OURS: two.seconds(), "1 process": alone}, {"1 process": 1 / 1.5}, note=two.memory())
+    yield Row(
+        f"{title}, 2 processes",
+        {OURS: two.seconds(), "1 process": alone},
+        {"1 process": 1 / 1.5},
+        note=f"memory: {two.memory()}",
+    )
     assert digests(folder / "2") == expected
     subprocess.run(["rm", "-r", folder / "2"], check=True)
 

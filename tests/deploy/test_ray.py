@@ -25,6 +25,8 @@ pytestmark = pytest.mark.ray
 
 PROGRAMS = Path(sys.executable).parent
 PATIENCE_S = 180
+RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}
+"""The environment of Ray's processes: no reports, and no token in the user's home folder."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     content["applications"][0]["args"]["min_replicas"] = 1
     config, log = folder / "config.yaml", folder / "log"
     config.write_text(yaml.safe_dump(content))
-    environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | RAY
     with log.open("wb") as output:
         process = subprocess.Popen(
             [PROGRAMS / "serve", "run", config], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
@@ -105,7 +107,9 @@ def test_file_can_be_deployed_again(cluster: Cluster) -> None:
     content = yaml.safe_load(cluster.config.read_text())
     content["applications"][0]["args"] |= {"min_replicas": 2}
     cluster.config.write_text(yaml.safe_dump(content))
-    subprocess.run([PROGRAMS / "serve", "deploy", cluster.config, "-a", dashboard[1]], cwd=ROOT, check=True)
+    subprocess.run(
+        [PROGRAMS / "serve", "deploy", cluster.config, "-a", dashboard[1]], cwd=ROOT, env=os.environ | RAY, check=True
+    )
     until = time.perf_counter() + PATIENCE_S
     while len(cluster.replicas()) < 2 and time.perf_counter() < until:
         time.sleep(0.2)
@@ -128,8 +132,8 @@ def ray_session(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """End the Ray that the command starts in this process."""
     import ray
 
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, value in RAY.items():
+        monkeypatch.setenv(name, value)
     yield
     ray.shutdown()
 
