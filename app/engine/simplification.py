@@ -1,0 +1,654 @@
+"""Derivatives as a person would write them.
+
+Nodes become normal forms, each made once: sums of terms with coefficients, and products of bases with exponents. Coefficients
+and exponents are exact fractions. So like terms and like factors meet, numbers are folded, and fractions cancel. A sum whose
+terms share factors or denominators is written as a product where that is shorter.
+
+Every step keeps the value wherever the expression has one. What it may do is give a value where there was none, as x*(1/x) = 1
+does at 0. It may not lose a case, so (x**2)**0.5 stays as it is.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from app.engine.errors import EngineError
+from app.engine.graph import Graph, Node
+from app.engine.interruption import Checkpoint, checked, never
+from app.engine.primitives import ALIASES, LEAF, OPCODE, PRIMITIVES
+
+Terms = tuple[tuple[int, Fraction], ...]
+"""Of a sum, forms with coefficients; of a product, bases with exponents."""
+
+ONE, MINUS_ONE, HALF = Fraction(1), Fraction(-1), Fraction(1, 2)
+MAX_TERMS = 12
+"""Longer sums are not merged into others, or sums of sums would take quadratic time."""
+MAX_FRACTION = 10**17
+MAX_EXPONENT = 2**53
+TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+NAMED_CONSTANTS = (math.pi, math.e)
+MAX_SIZE = 10**6
+RATIOS = (("sin", "cos", "tan"), ("sinh", "cosh", "tanh"))
+"""Functions, the first over the second being the third."""
+
+
+class _TooManyDigitsError(Exception):
+    """A number that is no double."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A normal form: a number, a sum (`number` plus `terms`), a product (`number` times `terms`), a call or a leaf."""
+
+    kind: str
+    number: Fraction = Fraction(0)
+    terms: Terms = ()
+    op: str = ""
+    args: tuple[int, ...] = ()
+    value: float = 0.0
+
+
+def simplified(graph: Graph, kept: int, *, checkpoint: Checkpoint = never) -> Graph:
+    """Return the graph with all nodes from position `kept` on written as a person would, and the same outputs.
+
+    Where numbers leave the range of doubles, the graph is returned as it is.
+    """
+    try:
+        forms = _Forms()
+        places: dict[str, int] = {}
+        live = graph.wiring.order[: graph.wiring.live].tolist()
+        for position in checked(live, checkpoint):
+            node = graph.nodes[position]
+            places[node.id] = forms.of_node(node, places)
+        return _Writer(graph, kept, forms, places).graph(checkpoint)
+    except (_TooManyDigitsError, OverflowError, EngineError):
+        return graph
+
+
+def exact(number: float) -> Fraction:
+    """Return the number that its shortest decimal digits stand for. Raises OverflowError if it is not finite."""
+    if number.is_integer() and abs(number) < MAX_EXPONENT:
+        return Fraction(int(number))
+    return Fraction(repr(float(number))) if math.isfinite(number) else Fraction(number)
+
+
+def _checked(number: Fraction) -> Fraction:
+    """The number, rounded to a double if it has too many digits. Raises if it is out of range."""
+    if number.denominator == 1 and abs(number.numerator) <= MAX_EXPONENT:
+        return number
+    rounded = float(number)
+    if number and not (1e-290 < abs(rounded) < 1e290):
+        raise _TooManyDigitsError
+    if abs(number.numerator) > MAX_FRACTION or number.denominator > MAX_FRACTION:
+        return exact(rounded)
+    return number
+
+
+class _Forms:
+    """All normal forms by their index. Methods return indices; forms are made from indices of others."""
+
+    def __init__(self) -> None:
+        self.all: list[Form] = []
+        self.index: dict[Form, int] = {}
+        self.sizes: dict[int, int] = {}
+
+    def intern(self, form: Form) -> int:
+        """The index of a form."""
+        found = self.index.get(form)
+        if found is None:
+            found = self.index[form] = len(self.all)
+            self.all.append(form)
+        return found
+
+    def of_node(self, node: Node, places: Mapping[str, int]) -> int:
+        """The form of a node, given those of its arguments."""
+        if node.op == LEAF:
+            return self.intern(Form("leaf", op=node.id))
+        args = [places[a] if isinstance(a, str) else self.constant(float(a)) for a in node.args]
+        return self.apply(ALIASES.get(node.op, node.op), args)
+
+    def constant(self, number: float) -> int:
+        """A number. pi and e stay what they are."""
+        if abs(number) in NAMED_CONSTANTS:
+            name = self.intern(Form("const", value=abs(number)))
+            return name if number > 0 else self.product(MINUS_ONE, [(name, ONE)])
+        return self.number(exact(number))
+
+    def number(self, number: Fraction) -> int:
+        """A rational number."""
+        return self.intern(Form("number", _checked(number)))
+
+    def is_number(self, form: int, number: int) -> bool:
+        """Whether a form is this number."""
+        found = self.all[form]
+        return found.kind == "number" and found.number == number
+
+    def apply(self, op: str, args: Sequence[int]) -> int:
+        """An operation on forms."""
+        if op in ("add", "sum"):
+            return self.sum([(a, ONE) for a in args])
+        if op == "sub":
+            return self.sum([(args[0], ONE), (args[1], MINUS_ONE)])
+        if op == "mean":
+            return self.product(Fraction(1, len(args)), [(self.sum([(a, ONE) for a in args]), ONE)])
+        if op in ("mul", "prod"):
+            return self.product(ONE, [(a, ONE) for a in args])
+        if op == "neg":
+            return self.product(MINUS_ONE, [(args[0], ONE)])
+        if op == "divide" and not self.is_number(args[1], 0):
+            return self.product(ONE, [(args[0], ONE), (args[1], MINUS_ONE)])
+        if op == "reciprocal" and not self.is_number(args[0], 0):
+            return self.product(ONE, [(args[0], MINUS_ONE)])
+        if op == "square":
+            return self.product(ONE, [(args[0], Fraction(2))])
+        if op == "sqrt":
+            return self.power(args[0], HALF)
+        if op == "pow" and self.all[args[1]].kind == "number":
+            return self.power(args[0], self.all[args[1]].number)
+        if op == "where":
+            return self.choice(*args)
+        if op == "ne" and self.is_number(args[1], 0) and self.all[args[0]].op in TRUTHS:
+            return args[0]
+        return self.call(op, args)
+
+    def call(self, op: str, args: Sequence[int]) -> int:
+        """An operation that is neither a sum nor a product."""
+        if op == "log" and self.all[args[0]].value == math.e:
+            return self.number(ONE)
+        if all(self.all[a].kind == "number" for a in args) and (fun := PRIMITIVES[OPCODE[op]].fun) is not None:
+            numbers = [float(self.all[a].number) for a in args]
+            if len(numbers) == len(PRIMITIVES[OPCODE[op]].d):
+                value = _value(fun, numbers)
+                if math.isfinite(value) and len(f"{value:g}") <= 6 and float(f"{value:g}") == value:
+                    return self.number(exact(value))
+        if op in ("min", "max") and len(args) == 1:
+            return args[0]
+        return self.intern(Form("call", op=op, args=tuple(args)))
+
+    def choice(self, condition: int, a: int, b: int) -> int:
+        """A `where`."""
+        form = self.all[condition]
+        if form.kind == "number":
+            return a if form.number else b
+        if a == b:
+            return a
+        if form.op == "ne" and self.is_number(form.args[1], 0):
+            return self.choice(form.args[0], a, b)
+        if form.op in TRUTHS:
+            if self.is_number(a, 1) and self.is_number(b, 0):
+                return condition
+            tie = self.all[a]
+            if tie.op == "where" and form.op in ("le", "ge") and self.is_number(b, 0):
+                equal = self.all[tie.args[0]]
+                halves = self.all[tie.args[1]].number == HALF and self.is_number(tie.args[2], 1)
+                if equal.op == "eq" and set(equal.args) == set(form.args) and halves:  # half of x > y, and half of x >= y
+                    return self._half(form.op, form.args, condition)
+        return self.intern(Form("call", op="where", args=(condition, a, b)))
+
+    def _half(self, op: str, args: tuple[int, ...], condition: int) -> int:
+        """1 where a comparison holds, 0 where it does not, and 1/2 where both sides are equal."""
+        for k in (0, 1):
+            if self.is_number(args[1 - k], 0):
+                sign = ONE if (op == "ge") == (k == 0) else MINUS_ONE
+                return self.product(HALF, [(self.sum([(self.number(ONE), ONE), (self.call("sign", args[k : k + 1]), sign)]), ONE)])
+        strict = self.call("lt" if op == "le" else "gt", args)
+        return self.product(HALF, [(self.sum([(strict, ONE), (condition, ONE)]), ONE)])
+
+    # --- products
+
+    def power(self, base: int, exponent: Fraction) -> int:
+        """A power with a number as exponent."""
+        form = self.all[base]
+        if exponent.denominator == 1 or form.kind != "product":
+            if form.kind == "number" and exponent.denominator != 1:
+                root = _value(lambda x: x ** float(exponent), [float(form.number)]) if form.number > 0 else math.nan
+                if root.is_integer():
+                    return self.number(exact(root))
+                return self.intern(Form("product", ONE, ((base, exponent),)))
+            return self.product(ONE, [(base, exponent)])
+        if form.number == 1 and form.terms == ((form.terms[0][0], MINUS_ONE),):
+            return self.product(ONE, [(form.terms[0][0], -exponent)])
+        return self.intern(Form("product", ONE, ((base, exponent),)))
+
+    def product(self, number: Fraction, factors: Iterable[tuple[int, Fraction]]) -> int:
+        """A number times powers of forms."""
+        number, powers = self._collected(number, factors)
+        if number == 0:
+            return self.number(number)
+        powers = self._merged(powers)
+        plain = self._finished(number, powers)
+        cleared = self._cleared(number, powers)
+        return plain if cleared is None or self.size(cleared) >= self.size(plain) else cleared
+
+    def _collected(self, number: Fraction, factors: Iterable[tuple[int, Fraction]]) -> tuple[Fraction, dict[int, Fraction]]:
+        """The same with one power for each base, and no number or product among the bases."""
+        powers: dict[int, Fraction] = {}
+        waiting = list(factors)[::-1]
+        while waiting:
+            base, exponent = waiting.pop()
+            form = self.all[base]
+            if form.kind == "number" and exponent.denominator == 1 and (form.number or exponent > 0):
+                if abs(exponent) * max(1.0, math.log2(max(abs(form.number.numerator), form.number.denominator))) > 1000:
+                    raise _TooManyDigitsError
+                number = _checked(number * form.number**exponent.numerator)
+            elif form.kind == "product" and exponent.denominator == 1:
+                waiting.append((self.number(form.number), exponent))
+                waiting.extend((inner, inner_exponent * exponent) for inner, inner_exponent in reversed(form.terms))
+            else:
+                if form.kind == "sum" and exponent.denominator == 1:
+                    content = self._content(form)
+                    if content != 1:
+                        number = _checked(number * content**exponent.numerator)
+                        base = self._scaled(form, 1 / content)
+                if abs(exponent) >= MAX_EXPONENT:
+                    raise _TooManyDigitsError
+                powers[base] = _checked(powers.get(base, Fraction(0)) + exponent)
+        return number, {base: exponent for base, exponent in powers.items() if exponent}
+
+    def _content(self, form: Form) -> Fraction:
+        """The largest number by which a sum can be divided without making a coefficient a fraction; 1 if it has fractions."""
+        numbers = [c for _, c in form.terms] + ([form.number] if form.number else [])
+        if any(c.denominator != 1 for c in numbers):
+            return ONE
+        return Fraction(math.gcd(*(c.numerator for c in numbers)))
+
+    def _scaled(self, form: Form, factor: Fraction) -> int:
+        """A sum times a number, term by term."""
+        return self.intern(Form("sum", form.number * factor, tuple((t, c * factor) for t, c in form.terms)))
+
+    def _merged(self, powers: dict[int, Fraction]) -> dict[int, Fraction]:
+        """Powers without sin/cos and sinh/cosh, and with x**n*x as x**(n + 1)."""
+        by_call = {(self.all[b].op, self.all[b].args): b for b in powers if self.all[b].kind == "call"}
+        for (op, args), base in list(by_call.items()):
+            for upper, lower, ratio in RATIOS:
+                below = by_call.get((lower, args))
+                if op == upper and below is not None and powers.get(base) in (1, -1):
+                    sign = powers[base]
+                    if powers.get(below, Fraction(0)) * sign <= -1:
+                        del powers[base]
+                        powers[below] += sign
+                        quotient = self.call(ratio, args)
+                        powers[quotient] = powers.get(quotient, Fraction(0)) + sign
+            if op == "pow" and powers.get(base) == 1 and args[0] in powers and powers[args[0]].denominator == 1:
+                exponent = self.sum([(args[1], ONE), (self.number(powers.pop(args[0])), ONE)])
+                del powers[base]
+                merged = self.apply("pow", (args[0], exponent))
+                powers[merged] = powers.get(merged, Fraction(0)) + 1
+        return {base: exponent for base, exponent in powers.items() if exponent}
+
+    def _finished(self, number: Fraction, powers: Mapping[int, Fraction]) -> int:
+        """The form of a product whose factors are merged."""
+        if not powers:
+            return self.number(number)
+        if len(powers) == 1:
+            ((base, exponent),) = powers.items()
+            if exponent == 1:
+                form = self.all[base]
+                if number == 1:
+                    return base
+                if form.kind == "sum":
+                    scaled = self._scaled(form, number)
+                    whole = self.intern(Form("product", number, ((base, exponent),)))
+                    return scaled if self.size(scaled) < self.size(whole) else whole
+        return self.intern(Form("product", _checked(number), tuple(powers.items())))
+
+    def _cleared(self, number: Fraction, powers: Mapping[int, Fraction]) -> int | None:
+        """The same without denominators within a sum, or None if there are none."""
+        for base, exponent in powers.items():
+            form = self.all[base]
+            if form.kind != "sum" or exponent.denominator != 1 or len(form.terms) > MAX_TERMS:
+                continue
+            lowest: dict[int, Fraction] = {}
+            divisor = 1
+            for term, coefficient in form.terms:
+                divisor = math.lcm(divisor, coefficient.denominator)
+                for inner, inner_exponent in self._factors(term):
+                    if inner_exponent < 0:
+                        lowest[inner] = min(lowest.get(inner, Fraction(0)), inner_exponent)
+            if not lowest or divisor > 1000:
+                continue
+            raised = [(inner, -e) for inner, e in lowest.items()]
+            terms = [(self.product(c * divisor, [(t, ONE), *raised]), ONE) for t, c in form.terms]
+            if form.number:
+                terms.append((self.product(form.number * divisor, raised), ONE))
+            others = [(b, e) for b, e in powers.items() if b != base]
+            others += [(self.sum(terms), exponent), *((inner, e * exponent) for inner, e in lowest.items())]
+            return self.product(number / Fraction(divisor) ** exponent.numerator, others)
+        return None
+
+    def _factors(self, form: int) -> Terms:
+        """A form as a product of powers, apart from its number."""
+        found = self.all[form]
+        return found.terms if found.kind == "product" else ((form, ONE),)
+
+    # --- sums
+
+    def sum(self, terms: Iterable[tuple[int, Fraction]]) -> int:
+        """Forms times coefficients, added."""
+        number, coefficients = self._gathered(terms)
+        coefficients = self._joined(coefficients)
+        if not coefficients:
+            return self.number(number)
+        if len(coefficients) == 1 and not number:
+            ((term, coefficient),) = coefficients.items()
+            return self.product(coefficient, [(term, ONE)])
+        plain = self.intern(Form("sum", number, tuple(coefficients.items())))
+        if len(coefficients) > MAX_TERMS:
+            return plain
+        best = plain
+        for candidate in (self._factored(number, coefficients, False), self._factored(number, coefficients, True)):
+            if candidate is not None and self.size(candidate) < self.size(best):
+                best = candidate
+        return best
+
+    def _gathered(self, terms: Iterable[tuple[int, Fraction]]) -> tuple[Fraction, dict[int, Fraction]]:
+        """A number, and each term once with its coefficient. Sums among the terms are merged."""
+        number = Fraction(0)
+        coefficients: dict[int, Fraction] = {}
+        waiting = list(terms)[::-1]
+        while waiting:
+            term, coefficient = waiting.pop()
+            form = self.all[term]
+            if form.kind == "number":
+                number = _checked(number + coefficient * form.number)
+            elif form.kind == "sum" and len(form.terms) + len(coefficients) <= MAX_TERMS:
+                number = _checked(number + coefficient * form.number)
+                waiting.extend((inner, _checked(c * coefficient)) for inner, c in reversed(form.terms))
+            else:
+                if form.kind == "product" and form.number != 1:
+                    coefficient = _checked(coefficient * form.number)
+                    term = self._finished(ONE, dict(form.terms))
+                    if self.all[term].kind == "sum":
+                        waiting.append((term, coefficient))
+                        continue
+                coefficients[term] = _checked(coefficients.get(term, Fraction(0)) + coefficient)
+        return number, {term: coefficient for term, coefficient in coefficients.items() if coefficient}
+
+    def _joined(self, coefficients: dict[int, Fraction]) -> dict[int, Fraction]:
+        """The same with one choice for each condition, and 0 for what is not chosen."""
+        choices: dict[int, list[tuple[int, Fraction]]] = {}
+        for term, coefficient in coefficients.items():
+            form = self.all[term]
+            if form.op == "where" and self.is_number(form.args[2], 0):
+                choices.setdefault(form.args[0], []).append((term, coefficient))
+        for condition, found in choices.items():
+            if len(found) > 1:
+                for term, _ in found:
+                    del coefficients[term]
+                whole = self.sum([(self.all[term].args[1], coefficient) for term, coefficient in found])
+                joined = self.choice(condition, whole, self.number(Fraction(0)))
+                coefficients[joined] = coefficients.get(joined, Fraction(0)) + 1
+        return {term: coefficient for term, coefficient in coefficients.items() if coefficient}
+
+    def _factored(self, number: Fraction, coefficients: Mapping[int, Fraction], over_one: bool) -> int | None:
+        """A sum as a product: of what all terms share, and, if `over_one`, over one denominator. None if they share nothing."""
+        rows = [(coefficient, dict(self._factors(term))) for term, coefficient in coefficients.items()]
+        if number:
+            rows.append((number, {}))
+        shared: dict[int, Fraction] = {}
+        for base in dict.fromkeys(base for _, powers in rows for base in powers):
+            exponents = [powers.get(base, Fraction(0)) for _, powers in rows]
+            lowest, highest = min(exponents), max(exponents)
+            if any((e - lowest).denominator != 1 for e in exponents):
+                continue
+            if lowest > 0 or (lowest < 0 and (over_one or highest < 0)):
+                shared[base] = lowest
+            elif highest < 0:
+                shared[base] = highest
+        divisor = math.lcm(*(c.denominator for c, _ in rows)) if over_one or not shared else 1
+        if (not shared and divisor == 1) or divisor > 1000:
+            return None
+        inner = []
+        for coefficient, powers in rows:
+            left = {base: e - shared.get(base, Fraction(0)) for base, e in powers.items()}
+            left |= {base: -e for base, e in shared.items() if base not in powers}
+            inner.append((self.product(coefficient * divisor, left.items()), ONE))
+        return self.product(Fraction(1, divisor), [(self._plain_sum(inner), ONE), *shared.items()])
+
+    def _plain_sum(self, terms: Sequence[tuple[int, Fraction]]) -> int:
+        """A sum that is not factored again."""
+        number, coefficients = self._gathered(terms)
+        if not coefficients:
+            return self.number(number)
+        if len(coefficients) == 1 and not number:
+            ((term, coefficient),) = coefficients.items()
+            return self.product(coefficient, [(term, ONE)])
+        return self.intern(Form("sum", number, tuple(coefficients.items())))
+
+    # --- sizes
+
+    def size(self, form: int) -> int:
+        """About how many characters a form takes when it is written."""
+        if form not in self.sizes:
+            pending = [form]
+            while pending:
+                top = pending[-1]
+                found = self.all[top]
+                parts = [*found.args, *(inner for inner, _ in found.terms)]
+                missing = [part for part in parts if part not in self.sizes]
+                if missing:
+                    pending.extend(missing)
+                else:
+                    pending.pop()
+                    self.sizes[top] = min(MAX_SIZE, self._size(found))
+        return self.sizes[form]
+
+    def _size(self, form: Form) -> int:
+        if form.kind == "number":
+            return len(fraction_text(form.number))
+        if form.kind == "const":
+            return 2
+        if form.kind == "leaf":
+            return len(form.op)
+        if form.kind == "call":
+            if form.op in TRUTHS:
+                return 2 + sum(self.sizes[a] for a in form.args)
+            return len(form.op) + 1 + sum(self.sizes[a] + 1 for a in form.args)
+        if form.kind == "sum":
+            size = -1 if all(c > 0 for _, c in form.terms) else 0
+            size += len(fraction_text(abs(form.number))) + 1 if form.number else 0
+            for term, coefficient in form.terms:
+                size += 1 + self.sizes[term] + (len(fraction_text(abs(coefficient))) + 1 if abs(coefficient) != 1 else 0)
+            return size
+        return self._size_of_product(form)
+
+    def _size_of_product(self, form: Form) -> int:
+        above = below = 0
+        count = 0
+        for base, exponent in form.terms:
+            size = self.sizes[base] + (2 if self.all[base].kind in ("sum", "product") else 0)
+            if abs(exponent) == HALF:
+                size = self.sizes[base] + 6
+            elif abs(exponent) != 1:
+                size += 2 + len(fraction_text(abs(exponent)))
+            if exponent > 0:
+                above += size + 1
+            else:
+                below += size + 1
+                count += 1
+        number = abs(form.number)
+        if number.numerator != 1:
+            above += len(str(number.numerator)) + 1
+        if number.denominator != 1:
+            below += len(str(number.denominator)) + 1
+            count += 1
+        return (above or 2) - 1 + (form.number < 0) + (below + (2 if count > 1 else 0) if below else 0)
+
+
+def fraction_text(number: Fraction) -> str:
+    """Return a number as it is written in an expression: an integer, a decimal fraction or a quotient."""
+    if number.denominator == 1:
+        return str(number.numerator)
+    decimal = f"{float(number):.15g}"
+    quotient = f"{number.numerator}/{number.denominator}"
+    return decimal if Fraction(decimal) == number or len(quotient) > 20 else quotient
+
+
+def _value(fun: object, numbers: Sequence[float]) -> float:
+    assert callable(fun)
+    with np.errstate(all="ignore"):
+        return float(fun(*map(np.float64, numbers)))
+
+
+class _Writer:
+    """Writes forms as nodes, in the order in which a person writes them. Nodes of the original serve where they fit."""
+
+    def __init__(self, graph: Graph, kept: int, forms: _Forms, places: Mapping[str, int]) -> None:
+        self.original = graph
+        self.forms = forms
+        self.nodes: list[Node] = list(graph.nodes[:kept])
+        self.taken = {node.id for node in graph.nodes}
+        self.made: dict[int, str | float] = {}
+        self.known: dict[tuple[object, ...], str] = {}
+        self.outputs = {name: places[name] for name in graph.outputs}
+        self.count = 0
+        roots = {node.op for node in self.nodes if node.op == "sqrt" or node.args[1:] == (0.5,)}
+        self.powers = roots == {"pow"}
+        for node in self.nodes:
+            if node.op == LEAF:
+                self.made.setdefault(places.get(node.id, -1), node.id)
+            elif node.id in places:
+                self.known.setdefault((ALIASES.get(node.op, node.op), *node.args), node.id)
+        named = set(graph.names)
+        for node in self.nodes:
+            if node.id in named and node.id in places and node.op not in (LEAF, "sum"):
+                self.made.setdefault(places[node.id], node.id)
+
+    def graph(self, checkpoint: Checkpoint) -> Graph:
+        """The graph with its nodes written anew, and those that nothing needs left out."""
+        kept = len(self.nodes)
+        known = {node.id for node in self.nodes}
+        written = {name: self.write(form, checkpoint) for name, form in self.outputs.items() if name not in known}
+        ids: dict[str, str] = {}
+        for name, operand in written.items():
+            if isinstance(operand, str) and operand not in known:
+                ids.setdefault(operand, name)
+        taken = {*known, *self.original.outputs}
+        numbers = iter(range(1, 2 * len(self.nodes) + len(taken) + 2))
+        nodes = self.nodes[:kept]
+        for node in self.nodes[kept:]:
+            if node.id not in ids:
+                ids[node.id] = next(name for k in numbers if (name := f"%{k}") not in taken)
+            args = tuple([ids.get(a, a) if isinstance(a, str) else a for a in node.args])
+            nodes.append(Node(ids[node.id], node.op, args))
+        own = set(ids.values())
+        for name, operand in written.items():
+            if name not in own:
+                nodes.append(Node(name, "sum", (ids.get(operand, operand) if isinstance(operand, str) else operand,)))
+        graph = self.original
+        names = () if graph.every_node_named else graph.names
+        return Graph(nodes, graph.outputs, names, graph.source)
+
+    def write(self, form: int, checkpoint: Checkpoint) -> str | float:
+        """The operand of a form: the id of a node, or a number."""
+        pending = [form]
+        while pending:
+            checkpoint()
+            top = pending[-1]
+            found = self.forms.all[top]
+            missing = [part for part in (*found.args, *(inner for inner, _ in found.terms)) if part not in self.made]
+            if top in self.made:
+                pending.pop()
+            elif missing:
+                pending.extend(reversed(missing))
+            else:
+                self.made[top] = self._operand(found)
+                pending.pop()
+        return self.made[form]
+
+    def _operand(self, form: Form) -> str | float:
+        if form.kind == "number":
+            return self._number(form.number)
+        if form.kind == "const":
+            return form.value
+        if form.kind == "call":
+            return self._node(form.op, *[self.made[a] for a in form.args])
+        return self._sum(form) if form.kind == "sum" else self._product(form.number, form.terms)
+
+    def _number(self, number: Fraction) -> str | float:
+        text = fraction_text(number)
+        if "/" not in text:
+            return float(text)
+        return self._node("divide", float(number.numerator), float(number.denominator))
+
+    def _sum(self, form: Form) -> str | float:
+        """Positive terms first, in their order, and the number last unless all others are negative."""
+        terms = sorted(form.terms, key=lambda term: term[1] < 0)
+        total: str | float | None = None
+        if form.number > 0 and terms[0][1] < 0:
+            total = self._number(form.number)
+        for term, coefficient in terms:
+            found = self.forms.all[term]
+            size = abs(coefficient)
+            positive = self._product(size, found.terms) if found.kind == "product" else self._product(size, ((term, ONE),))
+            if total is None:
+                total = positive if coefficient > 0 else self._negative(coefficient, found, term)
+            else:
+                total = self._node("add" if coefficient > 0 else "sub", total, positive)
+        assert total is not None
+        if form.number and not (form.number > 0 and terms[0][1] < 0):
+            total = self._node("add" if form.number > 0 else "sub", total, self._number(abs(form.number)))
+        return total
+
+    def _negative(self, coefficient: Fraction, form: Form, term: int) -> str | float:
+        return self._product(coefficient, form.terms if form.kind == "product" else ((term, ONE),))
+
+    def _product(self, number: Fraction, terms: Terms) -> str | float:
+        """A number, then powers: those of leaves, sums, functions. Negative exponents make a denominator."""
+        above: list[str | float] = []
+        below: list[str | float] = []
+        for base, exponent in sorted(terms, key=lambda term: self._rank(term[0])):
+            (above if exponent > 0 else below).append(self._power(self.made[base], abs(exponent)))
+        upper, lower, negative = self._parts(number, bool(above))
+        if upper != 1 or not above:
+            above.insert(0, float(upper))
+            if negative and (upper != 1 or lower == 1):
+                above[0], negative = -float(upper), False
+        if lower != 1:
+            below.insert(0, float(lower))
+        top = self._chain(above)
+        if below:
+            top = self._node("divide", top, self._chain(below))
+        return self._node("neg", top) if negative else top
+
+    def _parts(self, number: Fraction, any_above: bool) -> tuple[Fraction, Fraction, bool]:
+        """A number as numerator and denominator; a decimal fraction has the denominator 1."""
+        size = abs(number)
+        if size.denominator > 1 and not (size.numerator == 1 and size.denominator < 10):
+            text = fraction_text(size)
+            if "/" not in text and (size.numerator != 1 or any_above):
+                return Fraction(text), ONE, number < 0
+        return Fraction(size.numerator), Fraction(size.denominator), number < 0
+
+    def _chain(self, factors: Sequence[str | float]) -> str | float:
+        product = factors[0]
+        for factor in factors[1:]:
+            product = self._node("mul", product, factor)
+        return product
+
+    def _power(self, base: str | float, exponent: Fraction) -> str | float:
+        if exponent == 1:
+            return base
+        if exponent == HALF and not self.powers:
+            return self._node("sqrt", base)
+        if exponent == 2 and (square := self.known.get(("square", base))):
+            return square
+        return self._node("pow", base, self._number(exponent))
+
+    def _rank(self, base: int) -> tuple[int, int]:
+        form = self.forms.all[base]
+        return {"number": 0, "const": 0, "leaf": 1, "product": 1, "sum": 2}.get(form.kind, 3), base
+
+    def _node(self, op: str, *args: str | float) -> str:
+        key = (op, *args)
+        found = self.known.get(key)
+        if found is None and op in ("add", "mul"):
+            found = self.known.get((op, *reversed(args)))
+        if found is None:
+            self.count += 1
+            found = self.known[key] = f"\0{self.count}"
+            self.nodes.append(Node(found, op, args))
+        return found

@@ -1,0 +1,1 @@
+"""Expressions in other notations: text, LaTeX, MathML and the source code of programs."""

@@ -1,0 +1,184 @@
+"""How a graph is written out: what is written in place, what becomes a definition, and where parentheses stand.
+
+A notation is a record of templates. `write` turns the nodes of one or several outputs into definitions and texts: a node that
+is used once, or is short, stands where it is used, and a long node that is used again gets a name.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from app.engine.graph import Graph, Node
+from app.engine.interruption import Checkpoint, checked, never
+from app.engine.primitives import ALIASES, LEAF
+
+CHOICE, COMPARISON, SUM, NEGATION, PRODUCT, FACTOR, POWER, ATOM = range(8)
+"""How tightly what is written holds together. A part that holds less than its place needs gets parentheses."""
+
+WORTHWHILE = 12
+"""A definition must save more than so many characters."""
+NAME_LENGTH = 2
+
+
+class Template(NamedTuple):
+    """How an operation is written: a format string, how tightly the result holds, and what its arguments need."""
+
+    text: str
+    level: int = ATOM
+    needs: tuple[int, ...] = (CHOICE, CHOICE, CHOICE)
+
+
+class Written(NamedTuple):
+    """What stands for a node: a text, how tightly it holds, and, for a comparison, the text of its condition."""
+
+    text: str
+    level: int = ATOM
+    condition: str = ""
+
+
+@dataclass(frozen=True)
+class Notation:
+    """A way of writing expressions.
+
+    Attributes:
+        templates: how operations are written; others are calls.
+        call: writes the call of an operation.
+        number: writes a number.
+        condition: writes what is not a comparison as a condition.
+        truth: writes a condition as the number 1 or 0; "" if conditions are numbers.
+        grouped: what stands around a part that needs parentheses.
+        special: writes an operation whose form depends on its arguments, or returns None.
+    """
+
+    templates: Mapping[str, Template]
+    call: Callable[[str, Sequence[str]], str]
+    number: Callable[[float], Written]
+    condition: str = "{0}"
+    truth: str = ""
+    grouped: str = "({0})"
+    special: Callable[[str, Sequence[Written]], Written | None] = field(default=lambda op, args: None)
+
+    def operation(self, op: str, args: Sequence[Written]) -> Written:
+        """An operation on what was written for its arguments."""
+        found = self.special(op, args)
+        if found is not None:
+            return found
+        template = self.templates.get(op)
+        if template is None:
+            return Written(self.call(op, [a.text for a in args]))
+        parts = []
+        for k, argument in enumerate(args):
+            if op == "where" and k == 0:
+                parts.append(argument.condition or self.condition.format(self.at(argument, SUM)))
+            else:
+                parts.append(self.at(argument, template.needs[min(k, len(template.needs) - 1)]))
+        text = template.text.format(*parts)
+        if template.level == COMPARISON and self.truth:
+            return Written(self.truth.format(text), ATOM, text)
+        return Written(text, template.level, text if template.level == COMPARISON else "")
+
+    def at(self, written: Written, level: int) -> str:
+        """A part where something must hold as tightly as `level`."""
+        return written.text if written.level >= level else self.grouped.format(written.text)
+
+
+class Plan(NamedTuple):
+    """What is written: the nodes that the outputs need, arguments first, and which of them are definitions."""
+
+    nodes: Sequence[Node]
+    defined: frozenset[str]
+    outputs: Sequence[str]
+
+
+def plan(graph: Graph, outputs: Sequence[str], measure: Notation, worthwhile: int, *, checkpoint: Checkpoint = never) -> Plan:
+    """Decide what becomes a definition, by the lengths that a notation gives.
+
+    Args:
+        graph: holds the nodes.
+        outputs: the ids of what is to be written.
+        measure: the notation in which lengths are counted, without spaces.
+        worthwhile: a definition saves more characters than this.
+        checkpoint: is called from time to time.
+    """
+    nodes = needed(graph, outputs)
+    uses: dict[str, int] = dict.fromkeys((node.id for node in nodes), 0)
+    for node in nodes:
+        for argument in node.args:
+            if isinstance(argument, str):
+                uses[argument] += 1
+    for output in outputs:
+        uses[output] += len(outputs) > 1
+    written: dict[str, Written] = {}
+    defined = set()
+    for node in checked(nodes, checkpoint):
+        if node.op == LEAF:
+            written[node.id] = Written(node.id)
+            if node.data is not None and graph.source == "text":
+                defined.add(node.id)
+            continue
+        found = _operation(measure, node, written)
+        length = len(found.text.replace(" ", ""))
+        saved = (uses[node.id] - 1) * (length - NAME_LENGTH) - NAME_LENGTH - 2
+        if uses[node.id] > 1 and saved > worthwhile:
+            defined.add(node.id)
+            found = Written("t" * NAME_LENGTH)
+        written[node.id] = found
+    return Plan(nodes, frozenset(defined), outputs)
+
+
+def needed(graph: Graph, outputs: Iterable[str]) -> list[Node]:
+    """Return the nodes that the outputs need, arguments first."""
+    wanted = set(outputs)
+    nodes = []
+    for position in reversed(graph.wiring.order[: graph.wiring.live].tolist()):
+        node = graph.nodes[position]
+        if node.id in wanted:
+            nodes.append(node)
+            wanted.update([argument for argument in node.args if isinstance(argument, str)])
+    return nodes[::-1]
+
+
+def write(notation: Notation, planned: Plan, names: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[Written]]:
+    """Return the definitions, each a name and a text, and what stands for each output.
+
+    Args:
+        notation: how to write.
+        planned: what to write.
+        names: the names of leaves and definitions, as they are written.
+    """
+    written: dict[str, Written] = {}
+    definitions = []
+    for node in planned.nodes:
+        if node.op == LEAF:
+            found = Written(names[node.id])
+            if node.id in planned.defined:
+                definitions.append((names[node.id], notation.number(node.data or 0.0).text))
+        else:
+            found = _operation(notation, node, written)
+            if node.id in planned.defined:
+                definitions.append((names[node.id], found.text))
+                found = Written(names[node.id])
+        written[node.id] = found
+    return definitions, [written[output] for output in planned.outputs]
+
+
+def _operation(notation: Notation, node: Node, written: Mapping[str, Written]) -> Written:
+    args = [written[a] if isinstance(a, str) else notation.number(float(a)) for a in node.args]
+    op = ALIASES.get(node.op, node.op)
+    if op in ("sum", "prod", "mean"):
+        total = args[0]
+        for argument in args[1:]:
+            total = notation.operation("mul" if op == "prod" else "add", [total, argument])
+        if op == "mean" and len(args) > 1:
+            return notation.operation("divide", [total, notation.number(float(len(args)))])
+        return total
+    return notation.operation(op, args)
+
+
+def short_number(number: float) -> str:
+    """Return a number as a person writes it: without a decimal point if it is an integer."""
+    text = repr(float(number))
+    if text.endswith(".0"):
+        text = text[:-2]
+    mantissa, e, exponent = text.partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else text
