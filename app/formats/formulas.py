@@ -22,11 +22,11 @@ from app.formats.notation import (
     POWER,
     PRODUCT,
     SUM,
-    WORTHWHILE,
     Notation,
     Plan,
     Template,
     Written,
+    needed,
     plan,
     short_number,
     write,
@@ -80,7 +80,10 @@ def formulas(
         names: the names of the leaves.
         checkpoint: is called from time to time.
     """
-    planned = plan(graph, [output], TEXT, WORTHWHILE, checkpoint=checkpoint)
+    nodes = needed(graph, [output])
+    if graph.source == "nodes":  # there, a leaf's number is a default for an input
+        nodes = [node._replace(data=None) for node in nodes]
+    planned = plan(nodes, [output], TEXT, checkpoint=checkpoint)
     taken = dict.fromkeys([*CONSTANTS, *names.values()])
     known = set(graph.names) if not graph.every_node_named else set(graph.index)
     full = dict(names)

@@ -90,17 +90,25 @@ class Plan(NamedTuple):
     outputs: Sequence[str]
 
 
-def plan(graph: Graph, outputs: Sequence[str], measure: Notation, worthwhile: int, *, checkpoint: Checkpoint = never) -> Plan:
+def plan(
+    nodes: Sequence[Node],
+    outputs: Sequence[str],
+    measure: Notation,
+    *,
+    worthwhile: int = WORTHWHILE,
+    longest: int | None = None,
+    checkpoint: Checkpoint = never,
+) -> Plan:
     """Decide what becomes a definition, by the lengths that a notation gives.
 
     Args:
-        graph: holds the nodes.
+        nodes: what the outputs need, arguments first. A leaf with a number is a definition.
         outputs: the ids of what is to be written.
         measure: the notation in which lengths are counted, without spaces.
-        worthwhile: a definition saves more characters than this.
+        worthwhile: a definition of what is used again saves more characters than this.
+        longest: what is longer is a definition in any case.
         checkpoint: is called from time to time.
     """
-    nodes = needed(graph, outputs)
     uses: dict[str, int] = dict.fromkeys((node.id for node in nodes), 0)
     for node in nodes:
         for argument in node.args:
@@ -113,13 +121,13 @@ def plan(graph: Graph, outputs: Sequence[str], measure: Notation, worthwhile: in
     for node in checked(nodes, checkpoint):
         if node.op == LEAF:
             written[node.id] = Written(node.id)
-            if node.data is not None and graph.source == "text":
+            if node.data is not None:
                 defined.add(node.id)
             continue
-        found = _operation(measure, node, written)
+        found = operation(measure, node, written)
         length = len(found.text.replace(" ", ""))
         saved = (uses[node.id] - 1) * (length - NAME_LENGTH) - NAME_LENGTH - 2
-        if uses[node.id] > 1 and saved > worthwhile:
+        if (uses[node.id] > 1 and saved > worthwhile) or (longest is not None and length > longest and node.args[1:]):
             defined.add(node.id)
             found = Written("t" * NAME_LENGTH)
         written[node.id] = found
@@ -154,7 +162,7 @@ def write(notation: Notation, planned: Plan, names: Mapping[str, str]) -> tuple[
             if node.id in planned.defined:
                 definitions.append((names[node.id], notation.number(node.data or 0.0).text))
         else:
-            found = _operation(notation, node, written)
+            found = operation(notation, node, written)
             if node.id in planned.defined:
                 definitions.append((names[node.id], found.text))
                 found = Written(names[node.id])
@@ -162,7 +170,8 @@ def write(notation: Notation, planned: Plan, names: Mapping[str, str]) -> tuple[
     return definitions, [written[output] for output in planned.outputs]
 
 
-def _operation(notation: Notation, node: Node, written: Mapping[str, Written]) -> Written:
+def operation(notation: Notation, node: Node, written: Mapping[str, Written]) -> Written:
+    """Write a node, given what stands for its arguments."""
     args = [written[a] if isinstance(a, str) else notation.number(float(a)) for a in node.args]
     op = ALIASES.get(node.op, node.op)
     if op in ("sum", "prod", "mean"):
