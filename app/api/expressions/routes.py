@@ -7,6 +7,17 @@ from fastapi import APIRouter
 
 from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS
 from app.api.expressions import work
+from app.api.expressions.derivatives import (
+    CodeRequest,
+    CodeResponse,
+    DerivativeRequest,
+    DerivativeResponse,
+    estimate_code,
+    estimate_derivative,
+    respond_code,
+    respond_derivative,
+    to_source,
+)
 from app.api.expressions.drawn import drawn_edges, drawn_nodes, to_dot
 from app.api.expressions.expression import graph_object, graph_of, with_outputs
 from app.api.expressions.models import (
@@ -41,6 +52,7 @@ from app.service.routing import ComputationRoute, computation
 
 PROBLEMS = (*BODY_PROBLEMS, *EXPRESSION_PROBLEMS, *NUMBER_PROBLEMS)
 DOT = "text/vnd.graphviz"
+PLAIN_TEXT = "text/plain"
 
 router = APIRouter(prefix="/v1", tags=["expressions"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS))
 
@@ -225,3 +237,27 @@ def graph(request: GraphRequest, job: Job) -> GraphResponse:
     nodes: Any = drawn_nodes(numbers, node_rows, edge_rows, request.gradients)
     edges: Any = drawn_edges(numbers, edge_rows, request.gradients)
     return GraphResponse(nodes=nodes, edges=edges, **numbers.fields)
+
+
+@router.post("/derivative", summary="Derivatives as expressions")
+@computation(estimate_seconds=estimate_derivative)
+def derivative(request: DerivativeRequest, job: Job) -> DerivativeResponse:
+    """Each derivative as a text, as LaTeX and as MathML, and all of them as one graph.
+
+    They are simplified as a person would write them, and parts that are used again are definitions. Texts and the graph are
+    expressions of this service, so they can be evaluated, drawn and differentiated again. Conventions at kinks are kept, as
+    with `x**y*log(x) if x else 0`.
+    """
+    return respond_derivative(request, job)
+
+
+@router.post("/code", summary="Value and derivatives as source code")
+@computation(estimate_seconds=estimate_code, renderings={PLAIN_TEXT: to_source})
+def code(request: CodeRequest, job: Job) -> CodeResponse:
+    """A function to take away, without any dependency: NumPy for Python, the standard library for the others.
+
+    It computes the value, the gradient and the Hessian in one pass, in which shared parts are computed once. The inputs are the
+    leaves; a name to which a text assigns a number stays that number unless it is in `wrt`. Special functions that the language
+    lacks come along. With `Accept: text/plain` the response is the source alone.
+    """
+    return respond_code(request, job)
