@@ -171,6 +171,8 @@ def _lowered(graph: Graph, inputs: set[str], checkpoint: Checkpoint) -> list[Nod
             if float(args[0]) not in range(HIGHEST_ORDER + 1):
                 raise InvalidNode(f"there is no polygamma function of order {args[0]:g} in code")
             nodes.append(Node(node.id, f"polygamma_{int(args[0])}", (args[1],)))
+        elif op == "square":
+            nodes.append(Node(node.id, "pow", (args[0], 2.0)))
         else:
             nodes.append(node._replace(op=op))
     return nodes
@@ -206,8 +208,7 @@ def notation_of(language: Language, prefix: str) -> Notation:
         return native.format(*args) if native else f"{prefix}_{op}({', '.join(args)})"
 
     def special(op: str, args: Sequence[Written]) -> Written | None:
-        short = args and re.fullmatch(r"\w+", args[0].text)
-        if short and (op == "square" or (op == "pow" and args[1].text == language.number("2.0"))):
+        if op == "pow" and args[1].text == language.number("2.0") and re.fullmatch(r"\w+", args[0].text):
             return notation.operation("mul", [args[0], args[0]])
         return None
 

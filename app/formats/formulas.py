@@ -321,11 +321,13 @@ MATHML = Notation(
 
 def _mathml(planned: Plan, names: Mapping[str, str]) -> str:
     definitions, (result,) = write(MATHML, planned, {name: mathml_name(shown) for name, shown in names.items()})
-    if not definitions:
-        return f"<math><mrow>{result.text}</mrow></math>"
     rows = [f"<mtr><mtd>{name}<mo>=</mo>{text}</mtd></mtr>" for name, text in definitions]
-    return f"<math><mtable>{''.join(rows)}<mtr><mtd>{result.text}</mtd></mtr></mtable></math>"
+    body = f"<mtable>{''.join(rows)}<mtr><mtd>{result.text}</mtd></mtr></mtable>" if rows else f"<mrow>{result.text}</mrow>"
+    return f"<math>{re.sub(LONE, LONE_ALONE, body)}</math>"
 
+
+LONE, LONE_ALONE = re.compile("<mrow><m([in])>([^<]*)</m[in]></mrow>"), r"<m\1>\2</m\1>"
+"""A name or number that stands alone in a row, and the same without the row."""
 
 WRITERS = {"text": _text, "latex": _latex, "mathml": _mathml}
 """How to write each form."""

@@ -142,27 +142,32 @@ def _lgamma_positive() -> str:
     return f"w = 1/(x*x) if x > 7.5 else 0; y = x - ({shift}); p = {product}; {far} if x >= 7.5 else {near}"
 
 
+def _alternating(coefficients: Sequence[float]) -> str:
+    """The text of c0 - w*(c1 - w*(c2 - ...)), as `app.engine.special` has its series."""
+    text = repr(coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        text = f"{coefficient!r} - w*({text})"
+    return text
+
+
 def _digamma_positive() -> str:
-    series = horner([1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12, -3617 / 8160], "w")
+    """In the order of `app.engine.special`, so that both are rounded alike."""
+    series = _alternating([1 / 12, 1 / 120, 1 / 252, 1 / 240, 1 / 132, 691 / 32760, 1 / 12, 3617 / 8160])
     total = f"log(y) - 0.5/y - w*({series})" + "".join(f" - 1/(x + {k})" if k else " - 1/x" for k in range(SHIFT))
     near = f"h*({horner(TAYLOR, 'h')})"
     return f"y = x + {SHIFT}; w = 1/(y*y); h = (x - {ROOT!r}) - {ROOT_REST!r}; {near} if abs(h) < 0.35 else {total}"
 
 
-HALF_TURNS = "n = floor(x + 0.5); r = x - n; s = 1 - 2*abs(n - 2*floor(0.5*n))"
-"""The remainder of x, and the sign of half turns, as of `app.engine.special`."""
-
 FUNCTIONS: dict[str, tuple[str, str]] = {
     "sign": ("x", "x if x != x else (x > 0) - (x < 0)"),
     "max": ("a b", "a if a != a else a if a >= b else b"),
     "min": ("a b", "a if a != a else a if a <= b else b"),
-    "square": ("x", "x*x"),
     "hypot": (
         "x y",
         "a = abs(x); b = abs(y); m = a if a > b else b; n = b if a > b else a; r = n/m if m > 0 else m; m*sqrt(1 + r*r)",
     ),
     "log1p": ("x", "u = 1 + x; x if u == 1 else log(u)*x/(u - 1)"),  # Kahan's
-    "expm1": ("x", "u = exp(x); x if u == 1 else (u - 1 if u < 1e-17 or u > 1e17 else (u - 1)*x/log(u))"),
+    "expm1": ("x", "u = exp(x); x if u == 1 else u - 1 if u < 1e-17 else u - 1 if u > 1e17 else (u - 1)*x/log(u)"),
     "sigmoid": ("x", "e = exp(-abs(x)); (1 if x >= 0 else e)/(1 + e)"),
     "softplus": ("x", "(x if x > 0 else 0) + log1p(exp(-abs(x)))"),
     "logaddexp": ("a b", "(a if a > b else b) + log1p(exp(-abs(a - b)))"),
@@ -195,7 +200,7 @@ FUNCTIONS: dict[str, tuple[str, str]] = {
     "digamma_positive": ("x", _digamma_positive()),
     "digamma": (
         "x",
-        f"{HALF_TURNS}; m = 1 - x; e = ((1 - m) - x)*((1 + 0.5/m)/m) if x < 0.5 else 0; digamma_positive(x) if x >= 0.5 else "
+        f"r = x - floor(x + 0.5); m = 1 - x; e = ((1 - m) - x)*((1 + 0.5/m)/m) if x < 0.5 else 0; digamma_positive(x) if x >= 0.5 else "
         f"digamma_positive(m) + e - {math.pi!r}*sin({math.pi!r}*(0.5 - abs(r)))/sin({math.pi!r}*r)",
     ),
 }
@@ -221,31 +226,38 @@ def _polygamma(order: int) -> str:
     """As `app.engine.special` has it, with the loops written out."""
     if order == 0:
         return "digamma(x)"
-    positive = _polygamma_positive(str(order), order, "z")
-    sign = "-" if order % 2 else ""
-    slope = _cotangent_slope(order)
-    turn = f"cos({math.pi!r}*r)/sin({math.pi!r}*r)"
-    return (
-        f"r = x - floor(x + 0.5); z = x if x > 0 else 1 - x; v = {positive}; "
-        f"v if x > 0 else {sign}v - {math.pi ** (order + 1)!r}*({slope.replace('c', f'({turn})')})"
-    )
+    turns = f"r = x - floor(x + 0.5); s = sin({math.pi!r}*r)"
+    if order == 1:
+        coefficients = [1 / 6, 1 / 30, 1 / 42, 1 / 30, 5 / 66, 691 / 2730, 7 / 6, 3617 / 510]
+        steps = "".join(f" + 1/((z + {k})*(z + {k}))" if k else " + 1/(z*z)" for k in range(SHIFT))
+        total = f"1/y + 0.5*w + w/y*({_alternating(coefficients)}){steps}"
+        mirrored = f"{math.pi!r}/s*({math.pi!r}/s) - v"
+    elif order == 2:
+        coefficients = [1 / 2, 1 / 6, 1 / 6, 3 / 10, 5 / 6, 691 / 210, 35 / 2, 3617 / 30]
+        steps = "".join(f" + 2/((z + {k})*(z + {k})*(z + {k}))" if k else " + 2/(z*z*z)" for k in range(SHIFT))
+        total = f"-(w + w/y + w*w*({_alternating(coefficients)}){steps})"
+        cosine = f"sin({math.pi!r}*(0.5 - abs(r)))"
+        mirrored = f"v - 2*({math.pi!r}/s)*({math.pi!r}/s)*({math.pi!r}*{cosine}/s)"
+    else:
+        slope = _cotangent_slope(order).replace("c", f"(sin({math.pi!r}*(0.5 - abs(r)))/s)")
+        mirrored = f"{'-' if order % 2 else ''}v - {math.pi ** (order + 1)!r}*({slope})"
+        statements, total = _polygamma_positive(order)
+        return f"{turns}; z = x if x > 0 else 1 - x; {statements}; v = {total}; v if x > 0 else {mirrored}"
+    shifted = f"z = x if x >= 0.5 else 1 - x; y = z + {SHIFT}; w = 1/(y*y); v = {total}"
+    return f"{turns}; {shifted}; v if x >= 0.5 else {mirrored}"
 
 
-def _polygamma_positive(order: str, number: int, x: str) -> str:
-    """(-1)**(n + 1) * n! * zeta(n + 1, x) by Euler's and Maclaurin's formula."""
-    terms = " + ".join(f"({x}/({x} + {k}))**{number + 1}" for k in range(1, EULER_TERMS))
-    y = f"({x} + {EULER_TERMS})"
-    rest, factor = f"{y}/{order} + 0.5", f"{number + 1}/{y}"
-    parts = [rest]
-    rising = float(number + 1)
+def _polygamma_positive(n: int) -> tuple[str, str]:
+    """Assignments and a text: (-1)**(n + 1) * n! * zeta(n + 1, z) by Euler's and Maclaurin's formula."""
+    s = n + 1
+    terms = " + ".join(f"(z/(z + {k}))**{s}" for k in range(1, EULER_TERMS))
+    statements, rest = [f"y = z + {EULER_TERMS}", f"e0 = {s}/y"], f"y/{n} + 0.5"
     for k, bernoulli in enumerate(BERNOULLI):
-        parts.append(f"{bernoulli * rising!r}/{y}**{2 * k + 1}")
-        rising *= (number + 2 + 2 * k) * (number + 3 + 2 * k)
-    del factor
-    scale = math.factorial(number)
-    sign = "" if number % 2 else "-"
-    total = f"1 + {terms} + ({x}/{y})**{number + 1}*({' + '.join(parts)})"
-    return f"{sign}{float(scale)!r}/{x}**{number + 1}*({total})"
+        rest += f" + {bernoulli!r}*e{k}"
+        if k + 1 < len(BERNOULLI):
+            statements.append(f"e{k + 1} = e{k}*({s + 2 * k + 1}/y*({s + 2 * k + 2}/y))")
+    factor = ("1/z" if n % 2 else "-1/z") + "".join(f"*({k}/z)" for k in range(1, n + 1))
+    return "; ".join(statements), f"{factor}*(1 + {terms} + (z/y)**{s}*({rest}))"
 
 
 def _cotangent_slope(order: int) -> str:

@@ -1,0 +1,138 @@
+"""Compile and run generated source code: many functions in one program per language."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from app.formats.code import Code, generate
+from app.formats.languages import LANGUAGES
+from app.engine.graph import Graph
+
+PROGRAMS = {"c": "gcc", "javascript": "node", "python": sys.executable, "r": "Rscript", "elixir": "elixir"}
+"""What compiles or runs each language."""
+
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize=float-divide-by-zero"]
+STRICT = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror"]
+
+
+class Task(NamedTuple):
+    """A function and the numbers of its inputs, by the ids of the leaves."""
+
+    graph: Graph
+    inputs: Mapping[str, float]
+    wrt: Sequence[str]
+    derivatives: str = "hessian"
+
+
+def needs(language: str) -> None:
+    """Skip a test where a language is not installed."""
+    if shutil.which(PROGRAMS[language]) is None:
+        pytest.skip(f"{PROGRAMS[language]} is not installed")
+
+
+def run(language: str, tasks: Sequence[Task], folder: Path, flags: Sequence[str] = ()) -> list[list[float]]:
+    """Return the value, the gradient and the Hessian's entries of each task, as the language's program computes them."""
+    codes = [
+        generate(t.graph, LANGUAGES[language], wrt=t.wrt, derivatives=t.derivatives, name=f"f{k}") for k, t in enumerate(tasks)
+    ]
+    arguments = []
+    for code, task in zip(codes, tasks, strict=True):
+        ids = {code.renamed.get(name, name): number for name, number in task.inputs.items()}
+        arguments.append([float(ids[name]) for name in code.inputs])
+    output = RUNNERS[language](codes, tasks, arguments, folder, flags)
+    rows = [line for line in output.splitlines() if line.strip()]
+    assert len(rows) == len(tasks), output[-2000:]
+    return [[float(word) for word in row.split()] for row in rows]
+
+
+def _c(codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]) -> str:
+    lines = ["#include <stdio.h>", *(code.source for code in codes), "int main(void)\n{"]
+    for k, (task, given) in enumerate(zip(tasks, arguments, strict=True)):
+        n = len(task.wrt)
+        counts = {"none": [], "gradient": [n], "hessian": [n, n * n]}[task.derivatives]
+        names = ["g", "h"][: len(counts)]
+        lines.append("    {")
+        lines += [f"        double {name}[{max(count, 1)}];" for name, count in zip(names, counts, strict=True)]
+        call = ", ".join([*map(literal, given), *names])
+        lines.append(f'        printf("%.17g", f{k}({call}));')
+        for name, count in zip(names, counts, strict=True):
+            lines.append(f'        for (int k = 0; k < {count}; k++) printf(" %.17g", {name}[k]);')
+        lines.append('        printf("\\n");\n    }')
+    (folder / "main.c").write_text("\n".join([*lines, "    return 0;\n}", ""]))
+    program = folder / "main"
+    _call(["gcc", *STRICT, *flags, "-o", str(program), str(folder / "main.c"), "-lm"])
+    return _call([str(program)])
+
+
+def _javascript(
+    codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
+) -> str:
+    lines = [code.source for code in codes]
+    lines.append("const show = (r) => (typeof r === 'number' ? [r] : [r.value, ...r.gradient, ...(r.hessian ?? []).flat()]).join(' ');")
+    lines += [f"console.log(show(f{k}({', '.join(map(literal, given))})));" for k, given in enumerate(arguments)]
+    (folder / "main.mjs").write_text("\n".join(lines))
+    return _call(["node", str(folder / "main.mjs")])
+
+
+def _python(
+    codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
+) -> str:
+    lines = [code.source for code in codes]
+    lines.append("def show(r):\n    flat = [r] if not isinstance(r, tuple) else [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]")
+    lines.append("    print(*(repr(float(x)) for x in flat))")
+    lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
+    (folder / "main.py").write_text("\n".join(lines))
+    return _call([sys.executable, "-W", "error", str(folder / "main.py")])
+
+
+def _r(codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]) -> str:
+    lines = ["options(warn = -1)", *(code.source for code in codes)]
+    lines.append('show <- function(r) cat(sprintf("%.17g", c(if (is.list(r)) c(r$value, r$gradient, t(r$hessian)) else r)), "\\n")')
+    lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
+    (folder / "main.R").write_text("\n".join(lines))
+    return _call(["Rscript", "--vanilla", str(folder / "main.R")])
+
+
+def _elixir(
+    codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
+) -> str:
+    lines = [code.source for code in codes]
+    lines.append("show = fn\n  {v, g, h} -> [v, g, h]\n  {v, g} -> [v, g]\n  v -> [v]\nend")
+    lines.append('print = fn r -> IO.puts(Enum.join(Enum.map(List.flatten(show.(r)), &to_string/1), " ")) end')
+    for k, given in enumerate(arguments):
+        call = f"F{k}.f{k}({', '.join(map(elixir_literal, given))})"
+        lines.append(f'try do\n  print.({call})\nrescue\n  ArithmeticError -> IO.puts("nan")\nend')
+    (folder / "main.exs").write_text("\n".join(lines))
+    return _call(["elixir", str(folder / "main.exs")])
+
+
+RUNNERS = {"c": _c, "javascript": _javascript, "python": _python, "r": _r, "elixir": _elixir}
+
+
+def literal(number: float) -> str:
+    """A number as all languages but Elixir read it."""
+    return f"({number!r})" if math.isfinite(number) else "nan"
+
+
+def elixir_literal(number: float) -> str:
+    """A number as Elixir reads it."""
+    mantissa, e, exponent = repr(float(number)).partition("e")
+    return f"{mantissa}{'' if '.' in mantissa else '.0'}{e}{exponent}"
+
+
+def _call(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and not done.stderr.strip(), f"{command[0]}: {done.stderr[:3000]}"
+    return done.stdout
+
+
+def json_text(value: object) -> str:
+    """JSON in one line."""
+    return json.dumps(value, separators=(",", ":"))
