@@ -16,6 +16,7 @@ the rest, where a graph is small enough to be read.
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import count as count_from
 from typing import NamedTuple
 
 from app.engine.errors import InvalidNode, quote
@@ -120,21 +121,23 @@ def _accumulate(made: NewNodes, output: Operand, targets: set[int], checkpoint: 
 
 def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterator[tuple[int, _Adjoint]]:
     """What an operation passes on to each of its active arguments."""
-    arguments = made.args[place]
-    row = _row(made.ops[place], arguments)
-    if row.fun is not None and not row.symbolic:
-        detail = f"node {quote(made.name(place))}: the derivative of {row.name} is no expression of the operations that there are"
+    arguments, active = made.args[place], made.active
+    row, rules = _rules(made.ops[place], type(arguments[-1]) is float)
+    if row.fun is not None and not rules:
+        detail = (
+            f"node {quote(made.name(place))}: the derivative of {row.name} is no expression of the operations that there are"
+        )
         raise InvalidNode(detail, ("nodes", made.position(place)))
     if row.fold is None or (row.fun is not None and len(arguments) == 2):
         slots: list[Operand] = [0.0, 0.0, 0.0, place, 0.0]
         slots[: len(arguments)] = arguments
-        for k, argument in enumerate(arguments):
-            if isinstance(argument, int) and made.active[argument]:
-                part = _passed(made, _rule(row.symbolic[k], row.selects), slots, adjoint)
+        for argument, rule in zip(arguments, rules, strict=False):
+            if type(argument) is int and active[argument]:
+                part = _passed(made, rule, slots, adjoint)
                 if part is not None:
                     yield argument, part
-    elif row.fun is None and row.symbolic:
-        rule = _rule(row.symbolic[0], row.selects)
+    elif row.fun is None and rules:
+        rule = rules[0]
         for argument in arguments:
             if isinstance(argument, int) and made.active[argument]:
                 part = _passed(made, rule, [argument, 0.0, 0.0, place, float(len(arguments))], adjoint)
@@ -152,52 +155,59 @@ def _along_chain(made: NewNodes, op: str, place: int, adjoint: _Adjoint) -> Iter
     for argument in arguments[1:]:
         prefix = made.make(op, *links[-1]) if links else prefix
         links.append((prefix, argument))
-    row = _row(op, ())
-    left, right = (_rule(text, row.selects) for text in row.symbolic)
-    here: _Adjoint | None = adjoint
+    _, (left, right) = _rules(op, False)
+    here = adjoint
     value: Operand = place
     for link, argument in reversed(links):
         slots: list[Operand] = [link, argument, 0.0, value, 0.0]
         part = _passed(made, right, slots, here)
         if part is not None and isinstance(argument, int) and made.active[argument]:
             yield argument, part
-        here = _passed(made, left, slots, here)
-        if here is None:
+        passed = _passed(made, left, slots, here)
+        if passed is None:
             return
-        value = link
+        here, value = passed, link
     first = arguments[0]
     if isinstance(first, int) and made.active[first]:
         yield first, here
 
 
-def _row(op: str, arguments: Sequence[Operand]) -> Primitive:
-    """The row of an operation, or the one that is used in its place if the last argument is a number."""
+@cache
+def _rules(op: str, with_number: bool) -> tuple[Primitive, tuple[_Rule, ...]]:
+    """The row of an operation, or that used in its place if the last argument is a number, and the rules of its partials."""
     row = PRIMITIVES[OPCODE[op]]
-    if row.with_number is not None and arguments and not isinstance(arguments[-1], int):
+    if with_number and row.with_number is not None:
         row = PRIMITIVES[OPCODE[row.with_number]]
-    return row
+    return row, tuple([_rule(text, row.selects) for text in row.symbolic])
 
 
 def _passed(made: NewNodes, rule: _Rule, slots: Sequence[Operand], adjoint: _Adjoint) -> _Adjoint | None:
     """What is passed to an argument by its rule; None for nothing."""
-    filled = list(slots)
-    for op, taken in rule.steps:
-        filled.append(made.make(op, *[filled[slot] if isinstance(slot, int) else slot for slot in taken]))
-    partial = filled[rule.partial] if isinstance(rule.partial, int) else rule.partial
-    live: Operand | None = filled[rule.live] if isinstance(rule.live, int) else rule.live
-    if isinstance(live, float):
-        if not live:
-            return None
-        live = None
-    if isinstance(partial, float):
+    steps, live, partial = rule
+    filled = slots
+    if steps:
+        filled = list(slots)
+        for op, taken in steps:
+            filled.append(made.make(op, *[filled[slot] if type(slot) is int else slot for slot in taken]))
+    if type(partial) is int:
+        partial = filled[partial]
+    if live is not None:
+        if type(live) is int:
+            live = filled[live]
+        if type(live) is float:
+            if not live:
+                return None
+            live = None
+    if type(partial) is float:
         if partial == 0.0:
             return None
         if partial == 1.0 and live is None:
             return adjoint
-    return _Adjoint(made.make("mul", adjoint.term, partial), _both(made, adjoint.live, live))
+    if live is None:
+        return _Adjoint(made.make("mul", adjoint[0], partial), adjoint[1])
+    return _Adjoint(made.make("mul", adjoint[0], partial), _both(made, adjoint[1], live))
 
 
-@cache
 def _rule(text: str, selects: bool) -> _Rule:
     """The steps of a rule of the table."""
     graph = parse(text)
@@ -270,19 +280,19 @@ def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Ope
         if isinstance(operand, int) and operand >= count and operand not in ids:
             ids[operand] = output
     names: list[str] = [graph.nodes[position].id for position in made.place]
-    numbers = iter(range(1, len(graph.nodes) + len(made.ops) + 1))
+    numbers = count_from(1 + sum(name.startswith("%") for name in taken))
     nodes = list(graph.nodes)
     for place in range(count, len(made.ops)):
         if not needed[place]:
             names.append("")
             continue
         name = ids.get(place, "")
-        while not name:
+        if not name:
             name = f"%{next(numbers)}"
-            if name in taken:
-                name = ""
+            while name in taken:
+                name = f"%{next(numbers)}"
         names.append(name)
-        args = tuple([names[argument] if isinstance(argument, int) else argument for argument in made.args[place]])
+        args = tuple([names[argument] if type(argument) is int else argument for argument in made.args[place]])
         nodes.append(Node(name, made.ops[place], args))
     own = set(ids.values())
     for output, (_, operand) in zip(outputs, derivatives, strict=True):
@@ -301,5 +311,3 @@ def free_name(name: str, taken: dict[str, None]) -> str:
         found = name[: ID_LIMIT - len(ending)] + ending
     taken[found] = None
     return found
-
-

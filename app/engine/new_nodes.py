@@ -54,12 +54,17 @@ class NewNodes:
         for position in checked(order, checkpoint):
             node = graph.nodes[position]
             op = ALIASES.get(node.op, node.op)
-            arguments = tuple([places[a] if isinstance(a, str) else float(a) for a in node.args])
+            arguments = tuple([places[a] if type(a) is str else float(a) for a in node.args])
+            depends = position in wanted
             if op != LEAF:
                 self.known.setdefault(_key(op, arguments), len(self.ops))
+                for argument in arguments:
+                    if type(argument) is int and active[argument]:
+                        depends = True
+                        break
             self.ops.append(op)
             self.args.append(arguments)
-            active.append(position in wanted or any([isinstance(a, int) and active[a] for a in arguments]))
+            active.append(depends)
 
     def name(self, place: int) -> str:
         """Return the id of one of the graph's nodes."""

@@ -193,7 +193,9 @@ class _Forms:
         for k in (0, 1):
             if self.is_number(args[1 - k], 0):
                 sign = ONE if (op == "ge") == (k == 0) else MINUS_ONE
-                return self.product(HALF, [(self.sum([(self.number(ONE), ONE), (self.call("sign", args[k : k + 1]), sign)]), ONE)])
+                return self.product(
+                    HALF, [(self.sum([(self.number(ONE), ONE), (self.call("sign", args[k : k + 1]), sign)]), ONE)]
+                )
         strict = self.call("lt" if op == "le" else "gt", args)
         return self.product(HALF, [(self.sum([(strict, ONE), (condition, ONE)]), ONE)])
 
@@ -549,7 +551,7 @@ class _Writer:
             checkpoint()
             top = pending[-1]
             found = self.forms.all[top]
-            missing = [part for part in (*found.args, *(inner for inner, _ in found.terms)) if part not in self.made]
+            missing = [part for part in self._parts_of(found) if part not in self.made]
             if top in self.made:
                 pending.pop()
             elif missing:
@@ -558,6 +560,16 @@ class _Writer:
                 self.made[top] = self._operand(found)
                 pending.pop()
         return self.made[form]
+
+    def _parts_of(self, form: Form) -> Iterable[int]:
+        """The forms that must be written before this one."""
+        yield from form.args
+        for inner, coefficient in form.terms:
+            term = self.forms.all[inner]
+            if form.kind == "sum" and term.kind == "product" and abs(coefficient) != 1:
+                yield from (base for base, _ in term.terms)
+            else:
+                yield inner
 
     def _operand(self, form: Form) -> str | float:
         if form.kind == "number":
@@ -581,20 +593,21 @@ class _Writer:
         if form.number > 0 and terms[0][1] < 0:
             total = self._number(form.number)
         for term, coefficient in terms:
-            found = self.forms.all[term]
             size = abs(coefficient)
-            positive = self._product(size, found.terms) if found.kind == "product" else self._product(size, ((term, ONE),))
+            found = self.forms.all[term]
+            factors = found.terms if found.kind == "product" else ((term, ONE),)
+            if total is None and coefficient < 0:
+                total = self._node("neg", self.made[term]) if size == 1 else self._product(coefficient, factors)
+                continue
+            positive = self.made[term] if size == 1 else self._product(size, factors)
             if total is None:
-                total = positive if coefficient > 0 else self._negative(coefficient, found, term)
+                total = positive
             else:
                 total = self._node("add" if coefficient > 0 else "sub", total, positive)
         assert total is not None
         if form.number and not (form.number > 0 and terms[0][1] < 0):
             total = self._node("add" if form.number > 0 else "sub", total, self._number(abs(form.number)))
         return total
-
-    def _negative(self, coefficient: Fraction, form: Form, term: int) -> str | float:
-        return self._product(coefficient, form.terms if form.kind == "product" else ((term, ONE),))
 
     def _product(self, number: Fraction, terms: Terms) -> str | float:
         """A number, then powers: those of leaves, sums, functions. Negative exponents make a denominator."""

@@ -178,7 +178,9 @@ def _lowered(graph: Graph, inputs: set[str], checkpoint: Checkpoint) -> list[Nod
     return nodes
 
 
-def _chain(op: str, args: Sequence[str | float], nodes: list[Node], numbers: Iterator[int]) -> tuple[str, tuple[str | float, ...]]:
+def _chain(
+    op: str, args: Sequence[str | float], nodes: list[Node], numbers: Iterator[int]
+) -> tuple[str, tuple[str | float, ...]]:
     """An operation on two arguments from left to right: the last one, after making the others."""
     if len(args) == 1:
         return "sum", (args[0],)
@@ -212,7 +214,9 @@ def notation_of(language: Language, prefix: str) -> Notation:
             return notation.operation("mul", [args[0], args[0]])
         return None
 
-    templates = ARITHMETIC | {"reciprocal": Template(f"{language.number('1.0')}/{{0}}", PRODUCT, (FACTOR,))} | language.templates
+    templates = (
+        ARITHMETIC | {"reciprocal": Template(f"{language.number('1.0')}/{{0}}", PRODUCT, (FACTOR,))} | language.templates
+    )
     notation = Notation(templates, call, number, language.condition, language.truth, special=special)
     return notation
 
@@ -248,9 +252,7 @@ class _Program:
     def code(self, checkpoint: Checkpoint) -> Code:
         """The source code."""
         language = self.language
-        planned = plan(
-            self.nodes, self.outputs, self.notation, worthwhile=WORTHWHILE, longest=LONGEST, checkpoint=checkpoint
-        )
+        planned = plan(self.nodes, self.outputs, self.notation, worthwhile=WORTHWHILE, longest=LONGEST, checkpoint=checkpoint)
         names = {name: self._identifier(name) for name in self.inputs}
         names |= {node.id: self._next() for node in self.nodes if node.id in planned.defined}
         shown = names if language.shown is None else {name: language.shown(text) for name, text in names.items()}

@@ -83,14 +83,13 @@ def formulas(
     nodes = needed(graph, [output])
     if graph.source == "nodes":  # there, a leaf's number is a default for an input
         nodes = [node._replace(data=None) for node in nodes]
-    planned = plan(nodes, [output], TEXT, checkpoint=checkpoint)
     taken = dict.fromkeys([*CONSTANTS, *names.values()])
-    known = set(graph.names) if not graph.every_node_named else set(graph.index)
+    known = {name for name in graph.names if is_text_name(name) and name not in taken and not name.startswith("d_")}
+    planned = plan(nodes, [output], TEXT, preferred=known, checkpoint=checkpoint)
     full = dict(names)
     for node in planned.nodes:
         if node.id in planned.defined and node.op != LEAF:
-            own = node.id in known and is_text_name(node.id) and node.id not in taken and not node.id.startswith("d_")
-            full[node.id] = free_name(node.id, taken) if own else _next(taken)
+            full[node.id] = free_name(node.id, taken) if node.id in known else _next(taken)
     written = {form: WRITERS[form](planned, full) for form in WRITERS if form in forms}
     return Formula(written.get("text"), written.get("latex"), written.get("mathml"))
 
@@ -286,10 +285,12 @@ def _mathml_special(op: str, args: Sequence[Written]) -> Written | None:
         return Written(f"<mrow><mo>[</mo>{text}<mo>]</mo></mrow>", ATOM, text)
     if op == "mul":
         left, right = MATHML.at(args[0], NEGATION), MATHML.at(args[1], FACTOR)
-        return Written(f"{left}<mo>{'·' if right.startswith('<mn>') else '&#x2062;'}</mo>{right}", PRODUCT)
+        times = "·" if right.startswith("<mn>") else INVISIBLE_TIMES
+        return Written(f"{left}<mo>{times}</mo>{right}", PRODUCT)
     return None
 
 
+INVISIBLE_TIMES = "\u2062"
 _ROW = "<mrow>{%d}</mrow>"
 MATHML = Notation(
     {
@@ -310,7 +311,7 @@ MATHML = Notation(
         ),
     },
     lambda op, args: (
-        f"<mrow><mi>{escape(op)}</mi><mo>&#x2061;</mo><mrow><mo>(</mo>{'<mo>,</mo>'.join(args)}<mo>)</mo></mrow></mrow>"
+        f"<mrow><mi>{escape(op)}</mi><mo>\u2061</mo><mrow><mo>(</mo>{'<mo>,</mo>'.join(args)}<mo>)</mo></mrow></mrow>"
     ),
     _mathml_number,
     condition="{0}<mo>≠</mo><mn>0</mn>",
@@ -328,6 +329,8 @@ def _mathml(planned: Plan, names: Mapping[str, str]) -> str:
 
 LONE, LONE_ALONE = re.compile("<mrow><m([in])>([^<]*)</m[in]></mrow>"), r"<m\1>\2</m\1>"
 """A name or number that stands alone in a row, and the same without the row."""
+
+FORMS = ("text", "latex", "mathml")
 
 WRITERS = {"text": _text, "latex": _latex, "mathml": _mathml}
 """How to write each form."""

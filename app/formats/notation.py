@@ -4,7 +4,7 @@ A notation is a record of templates. `write` turns the nodes of one or several o
 is used once, or is short, stands where it is used, and a long node that is used again gets a name.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from app.engine.primitives import ALIASES, LEAF
 CHOICE, COMPARISON, SUM, NEGATION, PRODUCT, FACTOR, POWER, ATOM = range(8)
 """How tightly what is written holds together. A part that holds less than its place needs gets parentheses."""
 
-WORTHWHILE = 12
+WORTHWHILE = 9
 """A definition must save more than so many characters."""
 NAME_LENGTH = 2
 
@@ -96,6 +96,7 @@ def plan(
     measure: Notation,
     *,
     worthwhile: int = WORTHWHILE,
+    preferred: Collection[str] = (),
     longest: int | None = None,
     checkpoint: Checkpoint = never,
 ) -> Plan:
@@ -106,6 +107,7 @@ def plan(
         outputs: the ids of what is to be written.
         measure: the notation in which lengths are counted, without spaces.
         worthwhile: a definition of what is used again saves more characters than this.
+        preferred: nodes whose names are known already, so that any saving is worthwhile.
         longest: what is longer is a definition in any case.
         checkpoint: is called from time to time.
     """
@@ -126,8 +128,10 @@ def plan(
             continue
         found = operation(measure, node, written)
         length = len(found.text.replace(" ", ""))
-        saved = (uses[node.id] - 1) * (length - NAME_LENGTH) - NAME_LENGTH - 2
-        if (uses[node.id] > 1 and saved > worthwhile) or (longest is not None and length > longest and node.args[1:]):
+        named = node.id in preferred
+        name = len(node.id) if named else NAME_LENGTH
+        saved = (uses[node.id] - 1) * (length - name) - name - 2
+        if (uses[node.id] > 1 and saved > (0 if named else worthwhile)) or (longest is not None and length > longest and node.args[1:]):
             defined.add(node.id)
             found = Written("t" * NAME_LENGTH)
         written[node.id] = found

@@ -266,7 +266,9 @@ def _cotangent_slope(order: int) -> str:
     for _ in range(order):
         slope = [(j + 1) * p[j + 1] if j + 1 < len(p) else 0 for j in range(len(p))]
         p = [-(slope[j] + (slope[j - 2] if j > 1 else 0)) for j in range(len(p))]
-    terms = [f"{float(coefficient)!r}*c**{j}" if j else repr(float(coefficient)) for j, coefficient in enumerate(p) if coefficient]
+    terms = [
+        f"{float(coefficient)!r}*c**{j}" if j else repr(float(coefficient)) for j, coefficient in enumerate(p) if coefficient
+    ]
     return " + ".join(terms)
 
 

@@ -52,7 +52,9 @@ def run(language: str, tasks: Sequence[Task], folder: Path, flags: Sequence[str]
     return [[float(word) for word in row.split()] for row in rows]
 
 
-def _c(codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]) -> str:
+def _c(
+    codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
+) -> str:
     lines = ["#include <stdio.h>", *(code.source for code in codes), "int main(void)\n{"]
     for k, (task, given) in enumerate(zip(tasks, arguments, strict=True)):
         n = len(task.wrt)
@@ -75,7 +77,9 @@ def _javascript(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
     lines = [code.source for code in codes]
-    lines.append("const show = (r) => (typeof r === 'number' ? [r] : [r.value, ...r.gradient, ...(r.hessian ?? []).flat()]).join(' ');")
+    lines.append(
+        "const show = (r) => (typeof r === 'number' ? [r] : [r.value, ...r.gradient, ...(r.hessian ?? []).flat()]).join(' ');"
+    )
     lines += [f"console.log(show(f{k}({', '.join(map(literal, given))})));" for k, given in enumerate(arguments)]
     (folder / "main.mjs").write_text("\n".join(lines))
     return _call(["node", str(folder / "main.mjs")])
@@ -85,16 +89,22 @@ def _python(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
     lines = [code.source for code in codes]
-    lines.append("def show(r):\n    flat = [r] if not isinstance(r, tuple) else [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]")
+    lines.append(
+        "def show(r):\n    flat = [r] if not isinstance(r, tuple) else [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]"
+    )
     lines.append("    print(*(repr(float(x)) for x in flat))")
     lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
     (folder / "main.py").write_text("\n".join(lines))
     return _call([sys.executable, "-W", "error", str(folder / "main.py")])
 
 
-def _r(codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]) -> str:
+def _r(
+    codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
+) -> str:
     lines = ["options(warn = -1)", *(code.source for code in codes)]
-    lines.append('show <- function(r) cat(sprintf("%.17g", c(if (is.list(r)) c(r$value, r$gradient, t(r$hessian)) else r)), "\\n")')
+    lines.append(
+        'show <- function(r) cat(sprintf("%.17g", c(if (is.list(r)) c(r$value, r$gradient, t(r$hessian)) else r)), "\\n")'
+    )
     lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
     (folder / "main.R").write_text("\n".join(lines))
     return _call(["Rscript", "--vanilla", str(folder / "main.R")])

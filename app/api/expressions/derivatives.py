@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
@@ -30,7 +30,7 @@ MAX_FORMULAS = 2_000_000
 """Nodes of the derivatives times derivatives. Beyond, only the graph comes back."""
 
 Form = Literal["text", "latex", "mathml"]
-FORMS: tuple[Form, ...] = ("text", "latex", "mathml")
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def _known(language: str) -> str:
