@@ -269,7 +269,7 @@ def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Ope
     for place in range(len(made.ops) - 1, count - 1, -1):
         if needed[place]:
             for argument in made.args[place]:
-                if isinstance(argument, int):
+                if type(argument) is int:
                     needed[argument] = 1
     taken = dict.fromkeys(graph.index)
     outputs: list[str] = []

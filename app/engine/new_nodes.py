@@ -104,7 +104,12 @@ class NewNodes:
             self.ops.append(op)
             self.args.append(arguments)
             active = self.active
-            active.append(any([type(argument) is int and active[argument] for argument in arguments]))
+            depends = False
+            for argument in arguments:
+                if type(argument) is int and active[argument]:
+                    depends = True
+                    break
+            active.append(depends)
         return place
 
     def _sum(self, x: Operand, y: Operand) -> Operand | None:

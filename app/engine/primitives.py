@@ -145,7 +145,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
       "x > 0, or any x (not 0 for y < 0) with an integer y; the derivative by y needs x > 0",
       "0**0 is 1 and its derivative by the base is 0; with a number as exponent, no derivative by the exponent is taken",
       (((0.0, 0.0), (0.0, 0.0)), ((0.0, 1.0), (1.0, 0.0)), ((0.0, 2.0), (0.0, 0.0))), with_number="pow_number",
-      symbolic=("where(b != 0, b*a**(b - 1), 0)", "where(a != 0, y*log(a), 0)")),
+      symbolic=("where((a == 0)*(b == 0), 0, b*a**(b - 1))", "where(a != 0, y*log(a), 0)")),
     P("pow_number", lambda x, y: np.power(x, y),
       (lambda x, y, out: where(y == 0.0, 0.0, power_below(y, x, y, 1, out)), zero),
       (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, power_below(y, x, y, 2, out) * (y - 1.0)),

@@ -175,8 +175,8 @@ class _Forms:
             return a if form.number else b
         if a == b:
             return a
-        if form.op == "ne" and self.is_number(form.args[1], 0):
-            return self.choice(form.args[0], a, b)
+        if form.op in ("eq", "ne") and self.is_number(form.args[1], 0) and self.is_number(b if form.op == "ne" else a, 0):
+            return self.choice(form.args[0], *((a, b) if form.op == "ne" else (b, a)))
         if form.op in TRUTHS:
             if self.is_number(a, 1) and self.is_number(b, 0):
                 return condition
@@ -236,6 +236,8 @@ class _Forms:
                 if abs(exponent) * max(1.0, math.log2(max(abs(form.number.numerator), form.number.denominator))) > 1000:
                     raise _TooManyDigitsError
                 number = _checked(number * form.number**exponent.numerator)
+            elif form.op in TRUTHS and exponent > 0:
+                powers[base] = ONE
             elif form.kind == "product" and exponent.denominator == 1:
                 waiting.append((self.number(form.number), exponent))
                 waiting.extend((inner, inner_exponent * exponent) for inner, inner_exponent in reversed(form.terms))
@@ -486,13 +488,31 @@ def fraction_text(number: Fraction) -> str:
         return str(number.numerator)
     decimal = f"{float(number):.15g}"
     quotient = f"{number.numerator}/{number.denominator}"
-    return decimal if Fraction(decimal) == number or len(quotient) > 20 else quotient
+    if Fraction(decimal) == number:
+        return decimal
+    return quotient if len(quotient) <= 20 else repr(float(number))
 
 
 def _value(fun: object, numbers: Sequence[float]) -> float:
     assert callable(fun)
     with np.errstate(all="ignore"):
         return float(fun(*map(np.float64, numbers)))
+
+
+def _sizes(graph: Graph) -> dict[str, int]:
+    """About how many characters each needed node takes when it is written as it stands."""
+    sizes: dict[str, int] = {}
+    for position in graph.wiring.order[: graph.wiring.live].tolist():
+        node = graph.nodes[position]
+        parts = [sizes[a] if isinstance(a, str) else len(f"{a:g}") for a in node.args]
+        if node.op == LEAF:
+            size = len(node.id)
+        elif node.op in ("add", "sub", "mul", "divide", "div", "neg", "pow"):
+            size = sum(parts) + (2 if node.op == "pow" else 1)
+        else:
+            size = len(node.op) + 1 + sum(parts) + len(parts)
+        sizes[node.id] = min(size, MAX_SIZE)
+    return sizes
 
 
 class _Writer:
@@ -515,9 +535,12 @@ class _Writer:
             elif node.id in places:
                 self.known.setdefault((ALIASES.get(node.op, node.op), *node.args), node.id)
         named = set(graph.names)
-        for node in self.nodes:
-            if node.id in named and node.id in places and node.op not in (LEAF, "sum"):
-                self.made.setdefault(places[node.id], node.id)
+        sizes = _sizes(graph)
+        for node in sorted(self.nodes, key=lambda node: node.id not in named):
+            form = places.get(node.id, -1)
+            short = form >= 0 and (node.id in named or sizes[node.id] <= forms.size(form))
+            if short and node.op not in (LEAF, "sum", "mean", "prod") and forms.all[form].kind not in ("number", "const"):
+                self.made.setdefault(form, node.id)
 
     def graph(self, checkpoint: Checkpoint) -> Graph:
         """The graph with its nodes written anew, and those that nothing needs left out."""

@@ -158,6 +158,11 @@ def _lowered(graph: Graph, inputs: set[str], checkpoint: Checkpoint) -> list[Nod
         op, args = ALIASES.get(node.op, node.op), list(node.args)
         if node.op == LEAF:
             nodes.append(node._replace(data=None) if node.id in inputs else node)
+        elif op in ("sum", "prod") and len(args) > 2:
+            nodes.append(Node(node.id, *_chain("mul" if op == "prod" else "add", args, nodes, numbers)))
+        elif op == "mean":
+            total = _made(*_chain("add", args, nodes, numbers), nodes, numbers)
+            nodes.append(Node(node.id, "divide", (total, float(len(args)))))
         elif op in ("min", "max") and len(args) != 2:
             nodes.append(Node(node.id, *_chain(op, args, nodes, numbers)))
         elif op == "logsumexp" and len(args) < 3:

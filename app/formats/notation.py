@@ -131,7 +131,9 @@ def plan(
         named = node.id in preferred
         name = len(node.id) if named else NAME_LENGTH
         saved = (uses[node.id] - 1) * (length - name) - name - 2
-        if (uses[node.id] > 1 and saved > (0 if named else worthwhile)) or (longest is not None and length > longest and node.args[1:]):
+        if (uses[node.id] > 1 and saved > (0 if named else worthwhile)) or (
+            longest is not None and length > longest and node.args[1:]
+        ):
             defined.add(node.id)
             found = Written("t" * NAME_LENGTH)
         written[node.id] = found

@@ -49,7 +49,7 @@ where(x > 0, log(x), 0)|x|1/x if x > 0 else 0
 x**3/3|x|x**2
 2**x|x|2**x*log(2)
 x**y|y|x**y*log(x) if x else 0
-x**y|x|y*x**(y - 1) if y else 0
+x**y|x|0 if (x == 0)*(y == 0) else y*x**(y - 1)
 x**x|x|x**x*(log(x) + 1) if x else 0
 erf(x)|x|2*exp(-x**2)/sqrt(pi)
 log(log(x))|x|1/(x*log(x))

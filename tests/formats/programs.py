@@ -103,7 +103,7 @@ def _r(
 ) -> str:
     lines = ["options(warn = -1)", *(code.source for code in codes)]
     lines.append(
-        'show <- function(r) cat(sprintf("%.17g", c(if (is.list(r)) c(r$value, r$gradient, t(r$hessian)) else r)), "\\n")'
+        'show <- function(r) cat(sprintf("%.17g", c(if (is.list(r)) c(r$value, r$gradient, if (!is.null(r$hessian)) t(r$hessian)) else r)), "\\n")'
     )
     lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
     (folder / "main.R").write_text("\n".join(lines))

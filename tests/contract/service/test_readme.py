@@ -42,7 +42,16 @@ def test_request_gets_the_response_that_is_shown(client: httpx.Client, path: str
 
 
 def test_every_curl_command_is_found() -> None:
-    assert len(REQUESTS) == README.count("curl -s localhost:8000") == 9
+    assert len(REQUESTS) == README.count("curl -s localhost:8000") == 12
+
+
+CODE = re.compile(r"```sh\ncurl -s localhost:8000/v1/code [^\n]*text/plain' -d '\n(.*?)'\n```\n```\w+\n(.*?)```", re.DOTALL)
+
+
+@pytest.mark.parametrize(("body", "shown"), CODE.findall(README), ids=["C", "JavaScript"])
+def test_code_that_is_shown_is_what_the_service_writes(client: httpx.Client, body: str, shown: str) -> None:
+    headers = {"Content-Type": "application/json", "Accept": "text/plain"}
+    assert client.post("/v1/code", content=body, headers=headers).text == shown
 
 
 def test_table_of_primitives_matches_the_code() -> None:
