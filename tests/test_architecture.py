@@ -41,16 +41,19 @@ ROOMS = {
     "app.nn": room("engine", "numpy scipy sklearn"),
     "app.solvers": room("engine", "numpy scipy"),
     "app.formats": room("engine"),
-    "app.warm": room("engine nn", "numpy"),
+    "app.pictures": room("engine", "numpy matplotlib"),
+    "app.warm": room("engine nn pictures", "numpy"),
     "app.service": room(
         "machine settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"
     ),
     "app.service.connections": room("settings service", "uvicorn"),
-    "app.api.errors": room("engine nn solvers service", "fastapi"),
-    "app.api.expressions": room("engine formats service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
-    "app.api.networks": room("engine nn service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"),
+    "app.api.errors": room("engine nn solvers pictures service", "fastapi"),
+    "app.api.expressions": room("engine formats pictures service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
+    "app.api.networks": room(
+        "engine nn pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
+    ),
     "app.api.solvers": room(
-        "engine solvers service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
+        "engine solvers pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
     ),
     "app.api.docs": room("service", "fastapi starlette"),
     "app.api.operations": room("app settings engine service", "fastapi pydantic"),
@@ -165,7 +168,7 @@ def test_module_imports_only_what_its_room_may(module: str) -> None:
             assert top in row.libraries, f"{module} imports {name}"
 
 
-LIBRARIES = ("app.engine", "app.nn", "app.solvers", "app.formats", "app.warm")
+LIBRARIES = ("app.engine", "app.nn", "app.solvers", "app.formats", "app.pictures", "app.warm")
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in LIBRARIES])
