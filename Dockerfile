@@ -9,11 +9,13 @@ RUN $COMPILE -x '/(test|site-packages)/' "$(python -c 'import sysconfig; print(s
 
 # NUMBA_*: compile for any processor of the architecture (x86-64 or arm64), not for the one that builds the image. Empty
 # features mean "none", not "ask the processor". The kernels' folder is named by a hash of these values, so the server must see
-# the values that the build saw. The host is 0.0.0.0 because nothing outside a container can reach its loopback interface.
+# the values that the build saw. Matplotlib needs a folder that it can write to, which /dev/shm is on a read-only file system too.
+# The host is 0.0.0.0 because nothing outside a container can reach its loopback interface.
 ENV NUMBA_CPU_NAME=generic \
     NUMBA_CPU_FEATURES="" \
     AUTODIFF_CACHE_DIR=/srv/kernels \
     AUTODIFF_HOST=0.0.0.0 \
+    MPLCONFIGDIR=/dev/shm/matplotlib \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PATH=/srv/venv/bin:$PATH

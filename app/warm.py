@@ -14,6 +14,7 @@ from app.engine.text import parse
 from app.engine.value import backward, value
 from app.nn import MLP, datasets, evaluation, losses, optimizers, training
 from app.nn.training import TrainingOptions
+from app.pictures import canvas
 
 log = logging.getLogger("autodiff")
 
@@ -66,8 +67,9 @@ def _run_each_kernel() -> None:
 
 
 def preload() -> None:
-    """Load what the first request for a dataset would otherwise wait for."""
+    """Load what the first request for a dataset or a picture would otherwise wait for."""
     datasets.load("moons")
+    canvas.load()
 
 
 if __name__ == "__main__":
