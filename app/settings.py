@@ -45,6 +45,12 @@ class Settings(BaseSettings):
     max_variables: int = Field(
         default=1000, ge=1, description="Maximum number of variables, or of correlated inputs, whose matrix is factorised."
     )
+    max_drawn_nodes: int = Field(
+        default=500, ge=1, description="Maximum number of nodes in a picture of a graph, numbers among the arguments included."
+    )
+    max_drawn_points: int = Field(
+        default=5_000, ge=1, description="Maximum number of points or steps in a picture of data, of a fit or of a history."
+    )
     compute_timeout_s: float = Field(
         default=30.0, gt=0.0, le=86_400.0, description="Maximum run time of a computation in seconds."
     )

@@ -51,6 +51,19 @@ PAGE = """\
 """
 
 START_SCRIPT = """\
+// Swagger UI shows other pictures, but of an SVG only its text.
+const ShowSvg = () => ({
+  wrapComponents: {
+    responseBody: (Original, system) => (props) => {
+      const body = system.React.createElement(Original, props);
+      if (!/svg/.test(props.contentType) || typeof props.content !== "string") return body;
+      const src = "data:image/svg+xml," + encodeURIComponent(props.content);
+      const style = { maxWidth: "100%", background: "white" };
+      const picture = system.React.createElement("img", { src, style, alt: "The picture" });
+      return system.React.createElement("div", null, picture, body);
+    },
+  },
+});
 SwaggerUIBundle({
   url: document.getElementById("swagger-ui").dataset.document,
   dom_id: "#swagger-ui",
@@ -59,6 +72,7 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   tryItOutEnabled: true,
   validatorUrl: null,
+  plugins: [ShowSvg],
 });
 """
 

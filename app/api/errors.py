@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from app.engine import errors
 from app.engine.errors import EngineError, Place
 from app.nn.errors import InvalidNetwork, NetworkMismatch
+from app.pictures.canvas import NotDrawable
 from app.service import problems
 from app.service.problems import Problem, problem_at
 from app.solvers.errors import InvalidArgument, MissingData, NotConverged
@@ -108,6 +109,15 @@ def located(*path: str | int, whole: bool = False) -> Iterator[None]:
         if error.place == ("model",):  # data that do not fit a model say so; every request has it in this field
             place = error.place
         raise problem_at(KIND_OF[type(error)], place, error.detail) from None
+
+
+@contextmanager
+def drawable(*path: str | int) -> Iterator[None]:
+    """Turn NotDrawable into a problem at `path` in the request."""
+    try:
+        yield
+    except NotDrawable as error:
+        raise problem_at("invalid-request", path, str(error)) from None
 
 
 def install(app: FastAPI) -> None:

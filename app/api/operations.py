@@ -18,7 +18,7 @@ from app.settings import Settings
 
 FEATURES = [
     *("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"),
-    *("many-points", "reduce", "minimize", "fit", "propagate"),
+    *("many-points", "reduce", "pictures", "minimize", "fit", "propagate"),
 ]
 LIMITS = (
     "max_body_bytes",
@@ -28,6 +28,8 @@ LIMITS = (
     "max_work",
     "max_numbers",
     "max_variables",
+    "max_drawn_nodes",
+    "max_drawn_points",
     "compute_timeout_s",
     "max_concurrency",
     "max_queue",

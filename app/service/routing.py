@@ -50,6 +50,17 @@ MIN_COMPRESSED_BYTES = 1400
 TAKEN_APART_BYTES = 1 << 20
 """A model from a larger body is taken apart when it has been answered."""
 
+PNG, SVG = "image/png", "image/svg+xml"
+
+DOCUMENTED: dict[str, dict[str, Any]] = {
+    PNG: {"schema": {"type": "string", "format": "binary", "description": "A picture of 1200 by 900 pixels"}},
+    SVG: {
+        "schema": {"type": "string", "description": "A picture as an SVG document"},
+        "example": '<svg xmlns="http://www.w3.org/2000/svg" width="576pt" height="432pt" viewBox="0 0 576 432">...</svg>',
+    },
+}
+"""How the OpenAPI document describes pictures."""
+
 GZIP_RATIO = 32
 """A compressed body counts as so many times its size until it is decompressed."""
 
@@ -73,17 +84,23 @@ class Computation:
         renderings: further media types of the answer, and what writes them.
         streams: the function returns an iterator of (event name, model), sent as server-sent events.
         ends_early: the function ends by itself in time for the deadline, so that what it returns is written even after it.
+        pictures: media types of pictures, and what draws them from the request, in place of the function, in the pool.
     """
 
     estimate_seconds: Callable[[Any], float] = little_work
     renderings: Mapping[str, Callable[[Any], bytes]] = field(default_factory=dict)
     streams: bool = False
     ends_early: bool = False
+    pictures: Mapping[str, Callable[[Any, Job], bytes]] = field(default_factory=dict)
 
     @property
     def media_types(self) -> tuple[str, ...]:
         """The media types that a response can have."""
-        return (streaming.MEDIA_TYPE,) if self.streams else (JSON, *self.renderings)
+        return (streaming.MEDIA_TYPE,) if self.streams else (JSON, *self.renderings, *self.pictures)
+
+    def seconds(self, request: Any, media_type: str) -> float:
+        """The estimated run time in seconds of a response in this media type."""
+        return math.inf if media_type in self.pictures else self.estimate_seconds(request)
 
 
 def computation(
@@ -92,12 +109,13 @@ def computation(
     renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
     streams: bool = False,
     ends_early: bool = False,
+    pictures: Mapping[str, Callable[[Any, Job], bytes]] | None = None,
 ) -> Callable[[Endpoint], Endpoint]:
     """Mark a function as a computation; the arguments are those of `Computation`."""
 
     def mark(function: Endpoint) -> Endpoint:
         estimate = forever if streams else estimate_seconds  # a stream lasts as long as its client reads it
-        vars(function)["computation"] = Computation(estimate, renderings or {}, streams, ends_early)
+        vars(function)["computation"] = Computation(estimate, renderings or {}, streams, ends_early, pictures or {})
         return function
 
     return mark
@@ -192,7 +210,7 @@ class ComputationRoute(APIRoute):
                 if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
                     return await handle(await self._parse_in_pool(request, body, job, negotiated))
                 model = state["model"] = bodies.parse(body, self.body_model)
-                seconds = self.computation.estimate_seconds(model)
+                seconds = self.computation.seconds(model, negotiated.media_type)
                 if seconds > INLINE_SECONDS:
                     await execution.admit(job, request, is_short=seconds <= SHORT_SECONDS)
                 return await handle(ParsedRequest(request, body, model, job, negotiated))
@@ -220,7 +238,7 @@ class ComputationRoute(APIRoute):
         await execution.admit(job, request, is_short=is_short)
         parsed = await execution.run(job, parse)
         request.scope["state"]["model"] = parsed.model
-        if is_short and self.computation.estimate_seconds(parsed.model) > SHORT_SECONDS:
+        if is_short and self.computation.seconds(parsed.model, negotiated.media_type) > SHORT_SECONDS:
             await execution.become_long(job, request)
         return parsed
 
@@ -273,26 +291,40 @@ class ComputationRoute(APIRoute):
         """Run the function, encode the model it returns, and compress it if the client accepts gzip."""
         media_type = request.negotiated.media_type
         began = time.perf_counter()
+        if media_type in self.computation.pictures:
+            picture = self.computation.pictures[media_type](arguments[self.model_name], request.job)
+            COMPUTE.observe(time.perf_counter() - began)
+            return self._written(picture, request)
         answer = endpoint(**arguments)
         computed = time.perf_counter()
         if not isinstance(answer, BaseModel):
             return answer
-        headers = {"Vary": "Accept, Accept-Encoding" if self.computation.renderings else "Accept-Encoding"}
         COMPUTE.observe(computed - began)
         if media_type == JSON and request.job.admitted:
-            response = self._in_pieces(answer, request, headers)
+            response = self._in_pieces(answer, request)
         else:
             content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
-            if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
-                content = bodies.compress(content)
-                headers["Content-Encoding"] = "gzip"
-            response = Response(content, headers=headers, media_type=media_type)
+            response = self._written(content, request)
         ENCODE.observe(time.perf_counter() - computed)
         return response
 
-    def _in_pieces(self, answer: BaseModel, request: ParsedRequest, headers: dict[str, str]) -> Response:
+    def _headers(self) -> dict[str, str]:
+        """The headers of a response that say what it depends on."""
+        return {"Vary": "Accept, Accept-Encoding" if len(self.computation.media_types) > 1 else "Accept-Encoding"}
+
+    def _written(self, content: bytes, request: ParsedRequest) -> Response:
+        """A response with this content, compressed if the client accepts gzip and it is not compressed already."""
+        headers, media_type = self._headers(), request.negotiated.media_type
+        if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES and media_type != PNG:
+            content = bodies.compress(content)
+            headers["Content-Encoding"] = "gzip"
+        if media_type in self.computation.pictures:
+            request.job.keep(len(content))
+        return Response(content, headers=headers, media_type=media_type)
+
+    def _in_pieces(self, answer: BaseModel, request: ParsedRequest) -> Response:
         """The answer of work in the pool, which may be large."""
-        job = request.job
+        job, headers = request.job, self._headers()
         check = job.check_client if self.computation.ends_early else job.check
         content = pieces.pieces(answer, check)
         head = list(itertools.islice(content, 2))
@@ -321,7 +353,8 @@ class ComputationRoute(APIRoute):
 
 def _documented(computation: Computation, options: dict[str, Any]) -> dict[str, Any]:
     """The route's options with the computation's media types for the OpenAPI document."""
-    content = {media: {"schema": {"type": "string"}} for media in computation.media_types if media != JSON}
+    others = [media for media in computation.media_types if media != JSON]
+    content = {media: DOCUMENTED.get(media, {"schema": {"type": "string"}}) for media in others}
     options["responses"] = {200: {"content": content}, **(options.get("responses") or {})}
     if computation.streams:
         options |= {"response_class": streaming.EventStream, "response_model": None}

@@ -35,7 +35,8 @@ class FitProblem:
     `data` has columns by name, lists of one length or numbers that are the same in each row. `target` and `sigma` are the name
     of a column or numbers. `weights` multiply the squares of the residuals; `sigma` is the same as weights 1/sigma**2, and with
     `absolute_sigma` these are known and not only relative. `predict` has the columns of further rows, and `predict_sigma` their
-    sigma. `derived` are expressions of the parameters and of columns that are one number.
+    sigma; with `predict_gaps`, the curve need not be finite there. `derived` are expressions of the parameters and of columns
+    that are one number.
     """
 
     graph: Graph
@@ -52,6 +53,7 @@ class FitProblem:
     derived: Mapping[str, Graph] = field(default_factory=dict)
     predict: Mapping[str, Numbers] | None = None
     predict_sigma: Numbers | None = None
+    predict_gaps: bool = False
     influence: bool = False
     starts: int = 1
     seed: int = 0

@@ -76,7 +76,7 @@ def predictions(given: FitProblem, problem: LeastSquares, minimum: Solution, fou
             raise UnknownNode(f"{quote(name)} {what}", ("predict", name))
     used |= {name: column for name, column in columns.items() if name in given.graph.leaves and name not in curve.names}
     values, slopes = Curve(given.graph, curve.names, used, rows, curve.checkpoint).at(minimum.point)
-    if not np.isfinite(values).all():
+    if not np.isfinite(values).all() and not given.predict_gaps:
         row = int(np.argmin(np.isfinite(values)))
         raise NonFinite(f"the curve is {values[row]} at row {row} (counted from 0)", ("predict",))
     deviation = found.deviation(slopes)

@@ -89,3 +89,20 @@ def test_every_expression_operation_is_rendered(browser: webdriver.Chrome, base_
     shown = {(block.get_attribute("id") or "").split("-")[-1] for block in browser.find_elements(By.CSS_SELECTOR, ".opblock")}
     assert {"forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"} <= shown
     assert browser.find_elements(By.CSS_SELECTOR, ".errors-wrapper") == []
+
+
+@pytest.mark.parametrize("media", ["image/svg+xml", "image/png"])
+def test_a_picture_is_shown_in_its_answer(browser: webdriver.Chrome, base_url: str, media: str) -> None:
+    browser.get(f"{base_url}/docs")
+    operation = "#operations-networks-history"
+    find(browser, f"{operation} button.opblock-summary-control").click()
+    accept = find(browser, f"{operation} .content-type-wrapper select[aria-label='Media Type']")
+    Select(accept).select_by_value(media)
+    find(browser, f"{operation} button.execute").click()
+    picture = find(browser, f"{operation} .live-responses-table img")
+    WebDriverWait(browser, 20).until(lambda _: browser.execute_script("return arguments[0].naturalWidth", picture))
+    assert int(picture.get_property("naturalWidth")) > 500  # type: ignore[arg-type]  # a number
+    if file := os.environ.get("AUTODIFF_TEST_PICTURE"):
+        browser.execute_script("arguments[0].scrollIntoView()", picture)
+        browser.save_screenshot(file)
+    assert [entry for entry in log_of(browser, "browser") if entry["level"] == "SEVERE"] == []

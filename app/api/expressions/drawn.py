@@ -6,13 +6,18 @@ Models of all rows at once would take a kilobyte each, and so long to make that 
 from collections.abc import Iterator
 from typing import Any
 
-from app.api.expressions.models import GraphEdge, GraphNode, GraphResponse
+from app.api.expressions import work
+from app.api.expressions.expression import graph_of
+from app.api.expressions.models import GraphEdge, GraphNode, GraphRequest, GraphResponse
 from app.api.expressions.numbers import ResponseNumbers, Written
 from app.engine import drawing
 from app.engine.drawing import EdgeRow, NodeRow
 from app.engine.errors import quote
 from app.engine.faults import Quantity
+from app.engine.graph import Graph
 from app.engine.interruption import checked
+from app.pictures.graph import graph_svg
+from app.service.execution import Job
 
 
 class DrawnNodes:
@@ -66,6 +71,35 @@ class DrawnEdges:
         if self.local_gradients is None:
             return ends
         return [{**row, "local_gradient": n} for row, n in zip(ends, self.local_gradients[low:high], strict=True)]
+
+
+def drawn_graph(request: GraphRequest, graph: Graph, job: Job) -> GraphResponse:
+    """The nodes and edges of a graph. Raises Problem where a limit is exceeded, and NonFinite as `ResponseNumbers` does."""
+    edge_count = sum(len(node.args) for node in graph.nodes)
+    rows = len(graph.nodes) + 2 * edge_count  # the numbers among the arguments are rows too
+    work.check(job, graph, 3, 2 * len(graph.nodes) + 3 * edge_count, ("inputs", request.inputs), rows=rows)
+    node_rows, edge_rows = drawing.rows(graph, request.inputs, checkpoint=job.check)
+    numbers = ResponseNumbers(request, graph, job.check)
+    nodes: Any = drawn_nodes(numbers, node_rows, edge_rows, request.gradients)
+    edges: Any = drawn_edges(numbers, edge_rows, request.gradients)
+    return GraphResponse(nodes=nodes, edges=edges, **numbers.fields)
+
+
+def draw_graph(request: GraphRequest, job: Job) -> bytes:
+    """The picture of a graph. Raises as `drawn_graph` does, and Problem for a graph that is too large for a picture."""
+    graph = graph_of(request.expression, job)
+    constants = sum(not isinstance(arg, str) for node in graph.nodes for arg in node.args)
+    work.check_picture(job, len(graph.nodes) + constants)
+    response = drawn_graph(request, graph, job)
+    nodes, edges = list(response.nodes), list(response.edges)
+    return graph_svg(
+        nodes,
+        edges,
+        output=graph.output,
+        constants={row.id for row in nodes if row.id not in graph.index},
+        gradients=request.gradients,
+        checkpoint=job.check,
+    )
 
 
 def drawn_nodes(numbers: ResponseNumbers, rows: list[NodeRow], edges: list[EdgeRow], with_gradients: bool) -> DrawnNodes:

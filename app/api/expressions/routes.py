@@ -18,7 +18,7 @@ from app.api.expressions.derivatives import (
     respond_derivative,
     to_source,
 )
-from app.api.expressions.drawn import drawn_edges, drawn_nodes, to_dot
+from app.api.expressions.drawn import draw_graph, drawn_graph, to_dot
 from app.api.expressions.expression import graph_object, graph_of, with_outputs
 from app.api.expressions.models import (
     BackwardRequest,
@@ -42,13 +42,13 @@ from app.api.expressions.models import (
     ParseResponse,
 )
 from app.api.expressions.numbers import ResponseNumbers
-from app.engine import drawing, transforms
+from app.engine import transforms
 from app.engine.binding import points_of
 from app.engine.errors import quote
 from app.engine.faults import Quantity
 from app.service import problems
 from app.service.execution import Job
-from app.service.routing import ComputationRoute, computation
+from app.service.routing import SVG, ComputationRoute, computation
 
 PROBLEMS = (*BODY_PROBLEMS, *EXPRESSION_PROBLEMS, *NUMBER_PROBLEMS)
 DOT = "text/vnd.graphviz"
@@ -221,22 +221,16 @@ def parse(request: ParseRequest, job: Job) -> ParseResponse:
 
 
 @router.post("/graph", summary="Nodes and edges, with values and gradients")
-@computation(estimate_seconds=work.estimate_drawing, renderings={DOT: to_dot})
+@computation(estimate_seconds=work.estimate_drawing, renderings={DOT: to_dot}, pictures={SVG: draw_graph})
 def graph(request: GraphRequest, job: Job) -> GraphResponse:
     """Backpropagation made visible.
 
     A node's `grad` is the sum, over the edges that leave it, of `local_gradient` times the `grad` at the other end. Numbers
-    among the arguments are shown as leaves of their own. With `Accept: text/vnd.graphviz` the response is a text for Graphviz.
+    among the arguments are shown as leaves of their own. With `Accept: text/vnd.graphviz` the response is a text for Graphviz,
+    and with `Accept: image/svg+xml` a picture. In it, `node-3` and `operation-3` are the ids of the elements of the fourth of
+    these nodes, and `edge-5` is that of the sixth edge.
     """
-    graph = graph_of(request.expression, job)
-    edge_count = sum(len(node.args) for node in graph.nodes)
-    rows = len(graph.nodes) + 2 * edge_count  # the numbers among the arguments are rows too
-    work.check(job, graph, 3, 2 * len(graph.nodes) + 3 * edge_count, ("inputs", request.inputs), rows=rows)
-    node_rows, edge_rows = drawing.rows(graph, request.inputs, checkpoint=job.check)
-    numbers = ResponseNumbers(request, graph, job.check)
-    nodes: Any = drawn_nodes(numbers, node_rows, edge_rows, request.gradients)
-    edges: Any = drawn_edges(numbers, edge_rows, request.gradients)
-    return GraphResponse(nodes=nodes, edges=edges, **numbers.fields)
+    return drawn_graph(request, graph_of(request.expression, job), job)
 
 
 @router.post("/derivative", summary="Derivatives as expressions")

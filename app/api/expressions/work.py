@@ -43,6 +43,12 @@ BYTES_PER_SUM = 600
 BYTES_PER_ROW = 600
 """One node or edge of a drawing, as objects and as text."""
 
+BYTES_PER_PICTURE = 60_000_000
+BYTES_PER_DRAWN_NUMBER = 3000
+"""A picture by Matplotlib, and one number that it shows."""
+BYTES_PER_DRAWN_NODE = 30_000
+"""One node of a picture of a graph, with its edges."""
+
 ARGUMENTS_PER_NODE = 4
 """How many arguments nodes may have on average, if there are as many nodes as there can be."""
 
@@ -193,3 +199,23 @@ def check_numbers(job: Job, numbers: float) -> None:
     """Raise Problem where a response or a model would have too many numbers."""
     if numbers > job.settings.max_numbers:
         raise too_large(f"there would be {numbers:.3g} numbers", job.settings.max_numbers, "max_numbers")
+
+
+def check_drawn(job: Job, count: int, what: str, path: Place) -> None:
+    """Raise Problem for a picture with too many points, or what else is counted."""
+    if count > job.settings.max_drawn_points:
+        raise too_large(f"a picture would have {count:,} {what}", job.settings.max_drawn_points, "max_drawn_points", path)
+
+
+def reserve_picture(job: Job, numbers: int) -> None:
+    """Hold memory for a picture that shows so many numbers, besides what was reserved before."""
+    job.reserve_more(BYTES_PER_PICTURE + BYTES_PER_DRAWN_NUMBER * numbers)
+
+
+def check_picture(job: Job, nodes: int) -> None:
+    """Raise Problem for a graph that is too large for a picture, else hold the memory that it takes."""
+    limit = job.settings.max_drawn_nodes
+    if nodes > limit:
+        detail = f"a picture would have {nodes:,} nodes; ask for JSON or DOT instead"
+        raise too_large(detail, limit, "max_drawn_nodes", ("expression",))
+    job.reserve_more(BYTES_PER_DRAWN_NODE * nodes)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS, located
 from app.api.expressions.expression import graph_object
 from app.api.expressions.work import SECONDS_PER_NUMBER, check_nodes, estimate_unknown
-from app.api.networks import translation, work
+from app.api.networks import pictures, translation, work
 from app.api.networks.models import (
     BoundaryRequest,
     BoundaryResponse,
@@ -37,7 +38,7 @@ from app.nn.training import HistoryRow, TrainingOptions, TrainingResult
 from app.service import problems
 from app.service.execution import Job
 from app.service.problems import Problem, problem_at, too_large
-from app.service.routing import ComputationRoute, computation
+from app.service.routing import PNG, SVG, ComputationRoute, computation
 
 Events = Iterator[tuple[str, HistoryRowResponse | TrainResponse]]
 
@@ -210,25 +211,26 @@ def network_as_graph(request: NetworkGraphRequest, job: Job) -> NetworkGraphResp
 
 
 @router.post("/decision-boundary", summary="Scores on a grid")
-@computation(estimate_seconds=estimate_unknown)
+@computation(
+    estimate_seconds=estimate_unknown,
+    pictures={PNG: partial(pictures.draw_boundary, form="png"), SVG: partial(pictures.draw_boundary, form="svg")},
+)
 def decision_boundary(request: BoundaryRequest, job: Job) -> BoundaryResponse:
     """For a model of two inputs. The grid covers the data and `padding` on each side, in steps of `step`.
 
     A score above 0 is one side of the boundary. For a model with several outputs the score is the index of the largest.
+
+    With `Accept: image/png` or `image/svg+xml` the response is a picture of the boundary with the data over it and, if the
+    targets are classes, the accuracy. It covers the same range by a grid of its own, so `step` makes no difference to it.
     """
     model = translation.model_of(request.model, job, "model")
-    if model.inputs != 2:
-        detail = f"a decision boundary needs a model of two inputs, and this one has {model.inputs}"
-        raise problem_at("shape-mismatch", ("model",), detail)
-    inputs = np.array([[-1.0, -1.0], [1.0, 1.0]])
+    translation.check_two_inputs(model)
+    inputs = pictures.DEFAULT_RANGE
     if request.data is not None:
         inputs = translation.inputs_of(request.data, model)
     grid = _grid(inputs, request, job.settings.max_points)
     work.check_scores(job, model, len(grid), ("step",))
-    scores = evaluation.predict(model, grid, checkpoint=job.check)
-    if not np.isfinite(scores).all():
-        detail = "a score on the grid is not finite; check the activations' domains and the size of the numbers"
-        raise Problem("non-finite", detail)
+    scores = translation.check_finite(evaluation.predict(model, grid, checkpoint=job.check))
     shown = scores[:, 0] if model.outputs == 1 else scores.argmax(axis=1).astype(np.float64)
     rows: Any = translation.BoundaryRows(grid, shown)  # a list once it is written
     return BoundaryResponse(points=rows)
@@ -248,13 +250,12 @@ def _grid(inputs: Any, request: BoundaryRequest, limit: int) -> Any:
 
 
 @router.post("/history", summary="A training's history by column")
+@computation(pictures={PNG: partial(pictures.draw_history, form="png"), SVG: partial(pictures.draw_history, form="svg")})
 def history(request: HistoryRequest, job: Job) -> HistoryResponse:
-    """Takes the `history` of `/v1/networks/train` as it is, and returns it by column, ready to be plotted."""
-    rows = request.history
-    if not rows:
-        raise problem_at("shape-mismatch", ("history",), "the history has no rows")
-    columns = {
-        name: [getattr(row, name) for row in rows] for name in ("data_loss", "regularization_loss", "accuracy", "learning_rate")
-    }
-    kept: dict[str, Any] = {name: column for name, column in columns.items() if any(n is not None for n in column)}
-    return HistoryResponse(step=[row.step for row in rows], loss=[row.loss for row in rows], **kept)
+    """Takes the `history` of `/v1/networks/train` as it is, and returns it by column, ready to be plotted.
+
+    With `Accept: image/png` or `image/svg+xml` the response is a picture of the loss, its parts and the accuracy by step.
+    """
+    translation.check_history(request)
+    columns: dict[str, Any] = translation.history_columns(request)
+    return HistoryResponse(step=[row.step for row in request.history], **columns)

@@ -9,6 +9,7 @@ from app.api.expressions.expression import ExpressionGraph, graph_of
 from app.api.networks import work
 from app.api.networks.models import (
     BUFFERS,
+    HistoryRequest,
     HistoryRowResponse,
     LayerNumbers,
     LossExpression,
@@ -28,7 +29,7 @@ from app.nn.model import Floats, Layer, Model
 from app.nn.optimizers import Optimizer
 from app.nn.training import HistoryRow, TrainingState
 from app.service.execution import Job
-from app.service.problems import problem_at
+from app.service.problems import Problem, problem_at
 
 
 def model_of(body: NetworkModel | NetworkSpec, job: Job, *path: str) -> Model:
@@ -67,6 +68,40 @@ def inputs_of(body: NetworkData, model: Model) -> Floats:
     with located(*_place(body), whole=body.dataset is not None):
         check_inputs(model, inputs)
     return inputs
+
+
+def points_of(body: NetworkData, model: Model) -> tuple[Floats, Floats | None]:
+    """Inputs of shape (rows, features), and their targets of shape (rows,); None unless there is one number per row."""
+    inputs, targets = inputs_of(body, model), _data(body)[1]
+    return inputs, targets[:, 0] if targets is not None and targets.shape[1] == 1 else None
+
+
+def check_two_inputs(model: Model) -> None:
+    """Raise Problem for a model that has no decision boundary in a plane."""
+    if model.inputs != 2:
+        detail = f"a decision boundary needs a model of two inputs, and this one has {model.inputs}"
+        raise problem_at("shape-mismatch", ("model",), detail)
+
+
+def check_finite(scores: Floats) -> Floats:
+    """The scores on a grid. Raises Problem where one is not finite."""
+    if not np.isfinite(scores).all():
+        detail = "a score on the grid is not finite; check the activations' domains and the size of the numbers"
+        raise Problem("non-finite", detail)
+    return scores
+
+
+def check_history(request: HistoryRequest) -> None:
+    """Raise Problem for a history without rows."""
+    if not request.history:
+        raise problem_at("shape-mismatch", ("history",), "the history has no rows")
+
+
+def history_columns(request: HistoryRequest) -> dict[str, list[float | None]]:
+    """The columns of a history, without those that no row has."""
+    names = ("loss", "data_loss", "regularization_loss", "accuracy", "learning_rate")
+    columns = {name: [getattr(row, name) for row in request.history] for name in names}
+    return {name: column for name, column in columns.items() if any(number is not None for number in column)}
 
 
 def _place(body: NetworkData) -> tuple[str, ...]:

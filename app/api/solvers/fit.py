@@ -303,7 +303,18 @@ def prepare(request: FitRequest, job: Job) -> FitProblem:
 
 def run(request: FitRequest, given: FitProblem, job: Job, progress: Progress | None = None) -> FitResponse:
     """Do what a request asks for. `progress` is called after each iteration. Raises Problem."""
-    to_answer = SECONDS_TO_ANSWER + SECONDS_PER_PRECISE_INSTRUCTION * len(given.graph.nodes) * _rows(request)
+    return _response(given, solve(request, given, job, progress))
+
+
+def solve(
+    request: FitRequest,
+    given: FitProblem,
+    job: Job,
+    progress: Progress | None = None,
+    seconds_to_answer: float = SECONDS_TO_ANSWER,
+) -> Fit:
+    """The fit of a request, which ends so many seconds before its deadline. Raises Problem."""
+    to_answer = seconds_to_answer + SECONDS_PER_PRECISE_INSTRUCTION * len(given.graph.nodes) * _rows(request)
     watch = Watch(progress, lambda: time.perf_counter() > job.deadline - to_answer)
 
     def check() -> None:
@@ -312,7 +323,7 @@ def run(request: FitRequest, given: FitProblem, job: Job, progress: Progress | N
             raise job.deadline_exceeded()
 
     try:
-        return _response(given, fit(given, watch=watch, checkpoint=check))
+        return fit(given, watch=watch, checkpoint=check)
     except EngineError as error:
         raise problem_for(error, request.expression, nulls_allowed=False) from None
 

@@ -1,6 +1,7 @@
 """The endpoints for answers that need derivatives. What they compute is in `app.solvers`."""
 
 from collections.abc import Callable
+from functools import partial
 
 from fastapi import APIRouter
 
@@ -9,11 +10,12 @@ from app.api.solvers import fit as fits
 from app.api.solvers import minimize as minimization
 from app.api.solvers import propagate as propagation
 from app.api.solvers.fit import FitProgress, FitRequest, FitResponse
+from app.api.solvers.fit_picture import draw_fit
 from app.api.solvers.minimize import MinimizeIteration, MinimizeRequest, MinimizeResponse
 from app.api.solvers.propagate import PropagateRequest, PropagateResponse
 from app.service import problems
 from app.service.execution import Job
-from app.service.routing import ComputationRoute, computation
+from app.service.routing import PNG, SVG, ComputationRoute, computation
 from app.service.streaming import pushed
 from app.solvers.fit import check_fit
 from app.solvers.search import Iteration
@@ -60,7 +62,11 @@ def minimize_stream(request: MinimizeRequest, job: Job) -> minimization.Events:
 
 
 @router.post("/fit", summary="Fit a curve to data")
-@computation(estimate_seconds=fits.estimate_fit, ends_early=True)
+@computation(
+    estimate_seconds=fits.estimate_fit,
+    ends_early=True,
+    pictures={SVG: partial(draw_fit, form="svg"), PNG: partial(draw_fit, form="png")},
+)
 def fit(request: FitRequest, job: Job) -> FitResponse:
     """Nonlinear least squares, or a robust loss, with the exact Jacobian, finished to the last digit that doubles can give.
 
@@ -68,6 +74,10 @@ def fit(request: FitRequest, job: Job) -> FitResponse:
     ones, which need not be symmetric. Bands and the standard errors of `derived` follow by exact gradients (the delta method).
     `influence` is the derivative of each parameter by each row of the target, by implicit differentiation. What the data do
     not determine is null.
+
+    With `Accept: image/svg+xml` or `image/png` the response is a picture of data, curve and bands, with the residuals below;
+    where the expression uses several columns of data, of observed against fitted. `derived`, `intervals` and `influence` make
+    no difference to it.
     """
     return fits.run(request, fits.prepare(request, job), job)
 
