@@ -40,17 +40,17 @@ ROOMS = {
     "app.engine": room("", "numpy numba llvmlite scipy orjson msgspec"),
     "app.nn": room("engine", "numpy scipy sklearn"),
     "app.solvers": room("engine", "numpy scipy"),
-    "app.formats": room("engine"),
+    "app.formats": room("engine nn", "numpy onnx safetensors"),
     "app.pictures": room("engine", "numpy matplotlib"),
     "app.warm": room("engine nn pictures", "numpy"),
     "app.service": room(
         "machine settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"
     ),
     "app.service.connections": room("settings service", "uvicorn"),
-    "app.api.errors": room("engine nn solvers pictures service", "fastapi"),
+    "app.api.errors": room("engine nn solvers formats pictures service", "fastapi"),
     "app.api.expressions": room("engine formats pictures service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
     "app.api.networks": room(
-        "engine nn pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
+        "engine nn formats pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
     ),
     "app.api.solvers": room(
         "engine solvers pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"

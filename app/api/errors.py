@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 from app.engine import errors
 from app.engine.errors import EngineError, Place
+from app.formats.mathjson import MathJSON
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.pictures.canvas import NotDrawable
 from app.service import problems
@@ -71,11 +72,11 @@ OF_THE_EXPRESSION = ("nodes", "output", "outputs")
 def problem_for(
     error: EngineError, expression: object, path: Place = ("expression",), *, nulls_allowed: bool = True
 ) -> Problem:
-    """The problem for an error about an expression that stands at `path` in the request, as text or as a graph.
+    """The problem for an error about an expression that stands at `path` in the request, in any form.
 
     `nulls_allowed` says that the request may ask for null in place of a number that is not finite.
     """
-    is_text = isinstance(expression, str)
+    is_text = isinstance(expression, str | MathJSON)
     place = error.place
     if error.line is not None or (is_text and place[:1] and place[0] in OF_THE_EXPRESSION):
         place = path

@@ -1,1 +1,1 @@
-"""Expressions in other notations: text, LaTeX, MathML and the source code of programs."""
+"""Expressions and models in the formats of other programs."""

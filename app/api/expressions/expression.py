@@ -1,4 +1,4 @@
-"""Expressions on the wire: a text or a graph object, and the engine's graph that it stands for."""
+"""Expressions on the wire: a text, a graph object or a MathJSON array, and the engine's graph that it stands for."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,14 +9,16 @@ import orjson
 from pydantic import ConfigDict, Field, GetPydanticSchema, RootModel, TypeAdapter
 from pydantic_core import PydanticCustomError, core_schema
 
-from app.api.errors import problem_for
+from app.api.errors import KIND_OF, problem_for
 from app.api.expressions import work
 from app.engine.errors import EngineError, Place
 from app.engine.graph import Graph, Node, NodeTable, unknown_node
 from app.engine.large_json import LargeList, LargeObject, decode
 from app.engine.node_table import Nodes, read_nodes
-from app.engine.scanner import NodesText
+from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows
 from app.engine.text import parse
+from app.formats import mathjson
+from app.formats.mathjson import MathJSON
 from app.service.execution import Job
 from app.service.models import FLOAT, Handler, Items, RequestModel, found_text, is_number, validated_pieces
 from app.service.problems import problem_at
@@ -138,11 +140,13 @@ class ExpressionGraph(RequestModel):
     outputs: Items[str] | None = Field(None, description="The ids of several outputs, where an endpoint takes several")
 
 
-def _expression(value: Any, handler: Handler) -> str | ExpressionGraph:
+def _expression(value: Any, handler: Handler) -> str | ExpressionGraph | MathJSON:
     if isinstance(value, str):
         return value
+    if isinstance(value, list | LargeList | NumberList | NumberRows | BrokenList):
+        return mathjson.unread(value)
     if not isinstance(value, dict | LargeObject):
-        detail = "expected an expression as text or as a graph object, found {found}"
+        detail = "expected an expression as text, as a graph object or as a MathJSON array, found {found}"
         raise PydanticCustomError("expression", detail, {"found": found_text(value)})
     graph: ExpressionGraph = handler(value)
     return graph
@@ -154,19 +158,38 @@ class ExpressionText(RootModel[str]):
     model_config = ConfigDict(json_schema_extra={"examples": ["h = tanh(w*x + b); (h - y)**2"]})
 
 
+class ExpressionMathJSON(RootModel[list[Any]]):
+    """An expression as a MathJSON array, as MathLive and the Compute Engine write it: a function and its arguments.
+
+    Arguments are numbers, names and arrays: `["Add", ["Power", "x", 2], 1]`. Names are the inputs; `Pi` and `ExponentialE` are
+    constants. These functions are read: FUNCTION_NAMES. The names of primitives, such as `relu`, are functions too. Any other
+    function is `unknown-primitive`.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"examples": [["Add", ["Power", "x", 2], 1]], "minItems": 1})
+
+
+ExpressionMathJSON.__doc__ = (ExpressionMathJSON.__doc__ or "").replace("FUNCTION_NAMES", ", ".join(mathjson.FUNCTIONS))
+
 EXPRESSION_TEXT = TypeAdapter(ExpressionText)
+EXPRESSION_MATHJSON = TypeAdapter(ExpressionMathJSON)
 
 Expression = Annotated[
-    str | ExpressionGraph,
+    str | ExpressionGraph | MathJSON,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_expression, handler(ExpressionGraph)),
-        lambda schema, handler: {"oneOf": [handler(EXPRESSION_TEXT.core_schema), handler(schema)]},
+        lambda schema, handler: {
+            "oneOf": [handler(EXPRESSION_TEXT.core_schema), handler(schema), handler(EXPRESSION_MATHJSON.core_schema)]
+        },
     ),
     Field(
-        description="Text in Python's arithmetic syntax, or a graph object. If an object has a key twice, the last one counts."
+        description="Text in Python's arithmetic syntax, a graph object, or a MathJSON array. If an object has a key twice, "
+        "the last one counts."
     ),
 ]
-"""An expression: a text or a graph object."""
+"""An expression: a text, a graph object or a MathJSON array."""
+
+AnyExpression = str | ExpressionGraph | MathJSON
 
 
 _parse_short = lru_cache(maxsize=CACHE_ENTRIES)(parse)
@@ -179,7 +202,7 @@ def _connect_short(text: bytes, outputs: tuple[str, ...]) -> Graph:
     return Graph(nodes.nodes, outputs, table=nodes.table)
 
 
-def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expression",), *, several: bool = False) -> Graph:
+def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",), *, several: bool = False) -> Graph:
     """The graph of an expression at `path` in the request, with one output unless it may have `several`.
 
     Raises Problem for everything that can be wrong with an expression, and where it exceeds a limit.
@@ -192,6 +215,8 @@ def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expres
             raise problem_for(error, expression, path) from None
         work.check_nodes(len(graph.nodes), job, path)
         return graph
+    if isinstance(expression, MathJSON):
+        return _graph_of_mathjson(expression, job, path)
     nodes = expression.nodes
     work.check_nodes(len(nodes.nodes), job, (*path, "nodes"))
     if nodes.text is None:  # a short one has few arguments
@@ -211,6 +236,15 @@ def graph_of(expression: str | ExpressionGraph, job: Job, path: Place = ("expres
         if error.place == ("output",) and expression.output is None:
             error.place = ("outputs", 0)
         raise problem_for(error, expression, path) from None
+
+
+def _graph_of_mathjson(expression: MathJSON, job: Job, path: Place) -> Graph:
+    try:
+        graph = mathjson.read(expression.value, grow=lambda entries: work.check_entries(entries, job, path))
+    except EngineError as error:
+        raise problem_at(KIND_OF[type(error)], (*path, *error.place), error.detail) from None
+    work.check_nodes(len(graph.nodes), job, path)
+    return graph
 
 
 def with_outputs(graph: Graph, outputs: Items[str] | None) -> Graph:

@@ -12,15 +12,18 @@ import numpy as np
 
 from app.engine.errors import Place
 from app.engine.graph import Graph
+from app.formats.mathjson import MathJSON
 from app.service.execution import Job
 from app.service.problems import too_large
 
 if TYPE_CHECKING:
-    from app.api.expressions.expression import ExpressionGraph
+    from app.api.expressions.expression import AnyExpression
     from app.api.expressions.models import ExpressionRequest, ReducibleRequest
 
 SECONDS_PER_CHARACTER = 1.5e-6
 """One character of a text, parsed."""
+SECONDS_PER_ENTRY = 3e-6
+"""One entry of a MathJSON array, read."""
 SECONDS_PER_NODE = 0.2e-6
 """One node of a graph, read and recorded."""
 SECONDS_PER_INSTRUCTION = 1e-8
@@ -32,6 +35,8 @@ SECONDS_PER_CHECK = 2e-3
 
 BYTES_PER_CHARACTER = 150
 """One character of a text, parsed."""
+BYTES_PER_ENTRY = 700
+"""One entry of a MathJSON array, read."""
 BYTES_PER_NODE = 400
 """One node of a graph, connected and recorded, with its entries in tables."""
 BYTES_PER_ARGUMENT = 60
@@ -48,6 +53,9 @@ BYTES_PER_DRAWN_NUMBER = 3000
 """A picture by Matplotlib, and one number that it shows."""
 BYTES_PER_DRAWN_NODE = 30_000
 """One node of a picture of a graph, with its edges."""
+
+NODES_PER_ENTRY = 2
+"""How many nodes one entry of a MathJSON array makes: a few functions make four, and names make one for all their places."""
 
 ARGUMENTS_PER_NODE = 4
 """How many arguments nodes may have on average, if there are as many nodes as there can be."""
@@ -96,13 +104,19 @@ def estimate_unknown(request: object) -> float:
     return math.inf
 
 
-def count_nodes(expression: "str | ExpressionGraph") -> int:
-    """An upper bound on the nodes of an expression: every operator of a text takes a character; the output may be one more."""
-    return len(expression) + 1 if isinstance(expression, str) else len(expression.nodes.nodes)
+def count_nodes(expression: "AnyExpression") -> int:
+    """About the most nodes that an expression has: every operator of a text takes a character; the output may be one more."""
+    if isinstance(expression, str):
+        return len(expression) + 1
+    if isinstance(expression, MathJSON):
+        return NODES_PER_ENTRY * expression.entries + 1
+    return len(expression.nodes.nodes)
 
 
-def reading_seconds(expression: "str | ExpressionGraph") -> float:
+def reading_seconds(expression: "AnyExpression") -> float:
     """Estimated time in seconds of reading an expression."""
+    if isinstance(expression, MathJSON):
+        return SECONDS_PER_ENTRY * expression.entries
     return (SECONDS_PER_CHARACTER if isinstance(expression, str) else SECONDS_PER_NODE) * count_nodes(expression)
 
 
@@ -123,6 +137,15 @@ def check_text(text: str, job: Job, path: Place) -> None:
         raise too_large(f"the text has {size:,} bytes", limit, "max_text", path)
     if job.share is not None:
         job.reserve(BYTES_PER_CHARACTER * len(text))
+
+
+def check_entries(count: int, job: Job, path: Place) -> None:
+    """Raise Problem where a MathJSON array has too many entries, or where the work must end. Else hold their memory."""
+    job.check()
+    if count > job.settings.max_nodes:
+        raise too_large(f"the arrays have more than {count:,} entries", job.settings.max_nodes, "max_nodes", path)
+    if job.share is not None:
+        job.reserve(BYTES_PER_ENTRY * count)
 
 
 def check_nodes(count: int, job: Job, path: Place) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from app.api.errors import located
-from app.api.expressions.expression import ExpressionGraph, graph_of
+from app.api.expressions.expression import graph_of
 from app.api.networks import work
 from app.api.networks.models import (
     BUFFERS,
@@ -139,7 +139,7 @@ def loss_of(body: str | LossExpression, job: Job) -> Loss:
 def optimizer_of(body: Any, job: Job) -> Optimizer:
     """An optimizer; its learning rate may be an expression of `step`."""
     rate = body.learning_rate
-    if isinstance(rate, str | ExpressionGraph):
+    if not isinstance(rate, float | None):
         rate = graph_of(rate, job, ("optimizer", "learning_rate"))
     given = body.model_dump(exclude={"name", "learning_rate"}, exclude_unset=True)
     with located("optimizer"):

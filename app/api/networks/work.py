@@ -6,7 +6,6 @@ Work is counted in parameters times rows times steps.
 import math
 from itertools import pairwise
 
-from app.api.expressions.expression import ExpressionGraph
 from app.api.expressions.work import (
     BYTES_PER_NUMBER,
     BYTES_PER_ROW,
@@ -67,7 +66,7 @@ def estimate_training(request: TrainRequest) -> float:
     once = _model_seconds(request.model) + _loss_seconds(request.loss)
     each = _step_seconds(request.model, request.loss, rows)
     rate = request.optimizer.learning_rate
-    if isinstance(rate, str | ExpressionGraph):
+    if not isinstance(rate, float | None):
         once += reading_seconds(rate)
         each += SECONDS_PER_INSTRUCTION * count_nodes(rate)
     return once + request.steps * each

@@ -10,7 +10,7 @@ from pydantic import Field, SkipValidation
 
 from app.api.errors import KIND_OF, OF_THE_EXPRESSION, problem_for
 from app.api.expressions import work
-from app.api.expressions.expression import Expression, ExpressionGraph, graph_of
+from app.api.expressions.expression import AnyExpression, Expression, ExpressionGraph, graph_of
 from app.api.expressions.models import Bindings
 from app.api.solvers.fit import Bounds, Starts
 from app.engine.errors import EngineError, NonFinite, UnboundInput
@@ -233,7 +233,7 @@ def _places(request: MinimizeRequest) -> Iterator[None]:
 
 
 def _problem_of(error: EngineError, request: MinimizeRequest) -> Problem:
-    expression: str | ExpressionGraph = request.expression
+    expression: AnyExpression = request.expression
     path: tuple[str | int, ...] = ("expression",)
     if error.place[:1] == ("constraints",) and len(error.place) > 2:
         k = int(error.place[1])
@@ -243,7 +243,7 @@ def _problem_of(error: EngineError, request: MinimizeRequest) -> Problem:
             return problem_at(KIND_OF[type(error)], path, error.detail)
     if isinstance(error, NonFinite):  # in this answer no number can be null
         place = error.place if error.place[:1] and error.place[0] in OF_THE_EXPRESSION else ()
-        return problem_at("non-finite", path if isinstance(expression, str) else (*path, *place), error.detail)
+        return problem_at("non-finite", (*path, *place) if isinstance(expression, ExpressionGraph) else path, error.detail)
     problem = problem_for(error, expression, path)
     if isinstance(error, UnboundInput):  # the advice of other endpoints is half of what can be done here
         detail = f'{error.detail}; add it to "initial", as a variable, or to "inputs"'

@@ -84,7 +84,11 @@ def test_fault_in_a_node(node: Any, place: str, detail: str, before: int) -> Non
 
 
 OTHER_FAULTS: dict[str, tuple[str, str, str]] = {
-    "expression": ('{"expression": 3}', "/expression", "expected an expression as text or as a graph object, found a number"),
+    "expression": (
+        '{"expression": 3}',
+        "/expression",
+        "expected an expression as text, as a graph object or as a MathJSON array, found a number",
+    ),
     "nodes": ('{"expression": {"nodes": 3}}', "/expression/nodes", "expected a list, found a number"),
     "no nodes": ('{"expression": {"output": "x"}}', "/expression/nodes", "the field 'nodes' is required"),
     "output": ('{"expression": {"nodes": [], "output": 3}}', "/expression/output", "expected a string, found a number"),
