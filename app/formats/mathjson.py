@@ -267,7 +267,7 @@ class _Reader:
         call = _Call("", at, iter(()), items, parent=parent)
         if not items:
             raise InvalidNode(
-                'expected a function and its arguments, such as ["Add", "x", 1], found an empty array', _place(call)
+                'expected a function and its arguments, such as ["Add", "x", 1], found an empty list', _place(call)
             )
         name, _ = _unwrapped(items[0])
         if not isinstance(name, str):
@@ -293,7 +293,7 @@ class _Reader:
                 raise InvalidNode("expected a finite number", (*_place(call), *at))
             return number
         if not isinstance(item, str):
-            detail = f"expected a number, a name or an array, found {_kind(item)}"
+            detail = f"expected a number, a name or a list, found {_kind(item)}"
             raise InvalidNode(detail, (*_place(call), *at))
         if item in self.names:
             return item
@@ -639,7 +639,7 @@ def _name_problem(name: str) -> str:
     if name in NO_NUMBERS:
         return f"{quote(name)} is no finite real number"
     if name[:1] == "'":
-        return "expected a number, a name or an array, found a string in quotes"
+        return "expected a number, a name or a list, found a string in quotes"
     if name in FUNCTIONS:
         return f'{quote(name)} is a function; write ["{name}", ...] with its arguments'
     if not is_id(name) or name.startswith("%"):
@@ -655,4 +655,4 @@ def _kind(value: object) -> str:
         return "a boolean"
     if isinstance(value, int | float):
         return "a number"
-    return "an object" if isinstance(value, dict | LargeObject | NodesText) else "an array"
+    return "an object" if isinstance(value, dict | LargeObject | NodesText) else "a list"

@@ -146,9 +146,9 @@ def test_single_name_and_single_number_are_expressions() -> None:
 
 
 FAULTS: dict[str, tuple[Any, type[EngineError], tuple[str | int, ...], str]] = {
-    "empty": ([], InvalidNode, (), "found an empty array"),
+    "empty": ([], InvalidNode, (), "found an empty list"),
     "number first": ([3, "x"], InvalidNode, (0,), "found a number"),
-    "array first": ([["Sin"], "x"], InvalidNode, (0,), "found an array"),
+    "array first": ([["Sin"], "x"], InvalidNode, (0,), "found a list"),
     "null first": ([None], InvalidNode, (0,), "found null"),
     "unknown": (["Add", 1, ["Sin", ["Floor", "x"]]], UnknownPrimitive, (2, 1, 0), "'Floor'"),
     "nearly": (["Arcsinh", "x"], UnknownPrimitive, (0,), "Did you mean 'Arsinh'?"),

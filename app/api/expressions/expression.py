@@ -146,7 +146,7 @@ def _expression(value: Any, handler: Handler) -> str | ExpressionGraph | MathJSO
     if isinstance(value, list | LargeList | NumberList | NumberRows | BrokenList):
         return mathjson.unread(value)
     if not isinstance(value, dict | LargeObject):
-        detail = "expected an expression as text, as a graph object or as a MathJSON array, found {found}"
+        detail = "expected an expression as text, as a graph object or as a MathJSON list, found {found}"
         raise PydanticCustomError("expression", detail, {"found": found_text(value)})
     graph: ExpressionGraph = handler(value)
     return graph

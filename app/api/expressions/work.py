@@ -143,7 +143,7 @@ def check_entries(count: int, job: Job, path: Place) -> None:
     """Raise Problem where a MathJSON array has too many entries, or where the work must end. Else hold their memory."""
     job.check()
     if count > job.settings.max_nodes:
-        raise too_large(f"the arrays have more than {count:,} entries", job.settings.max_nodes, "max_nodes", path)
+        raise too_large(f"the lists have more than {count:,} entries", job.settings.max_nodes, "max_nodes", path)
     if job.share is not None:
         job.reserve(BYTES_PER_ENTRY * count)
 

@@ -87,7 +87,7 @@ OTHER_FAULTS: dict[str, tuple[str, str, str]] = {
     "expression": (
         '{"expression": 3}',
         "/expression",
-        "expected an expression as text, as a graph object or as a MathJSON array, found a number",
+        "expected an expression as text, as a graph object or as a MathJSON list, found a number",
     ),
     "nodes": ('{"expression": {"nodes": 3}}', "/expression/nodes", "expected a list, found a number"),
     "no nodes": ('{"expression": {"output": "x"}}', "/expression/nodes", "the field 'nodes' is required"),

@@ -65,7 +65,7 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
     ({"expression": ["Add", 1, ["Floor", "x"]]}, "unknown-primitive", "/expression/2/0", "'Floor'"),
     ({"expression": ["Add", 1, ["Sin", "x", "y"]]}, "wrong-arity", "/expression/2", "Sin takes 1 argument, not 2"),
     ({"expression": ["Add", 1, [True]]}, "invalid-request", "/expression/2/0", "a boolean"),
-    ({"expression": []}, "invalid-request", "/expression", "an empty array"),
+    ({"expression": []}, "invalid-request", "/expression", "an empty list"),
     ({"expression": [1, 2, 3]}, "invalid-request", "/expression/0", "a number"),
     ({"expression": ["Add", "x", 1], "inputs": {}}, "unbound-input", "/expression", "'x'"),
     ({"expression": ["Ln", "x"], "inputs": {"x": -1}}, "non-finite", "/expression", "log"),
