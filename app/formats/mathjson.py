@@ -277,6 +277,9 @@ class _Reader:
         if name == "List" and parent is not None and parent.name in OF_LISTS and len(parent.raw) == 2:
             if len(items) == 1:
                 raise WrongArity(f"{parent.name} needs a list with at least one entry", _place(call))
+        elif len(items) == 1 and name not in FUNCTIONS and name not in WIRE:
+            detail = 'expected a function and its arguments, such as ["Add", "x", 1], found a list with one entry'
+            raise InvalidNode(detail, _place(call))
         elif name not in FUNCTIONS and name not in WIRE:
             raise UnknownPrimitive(_unknown(name), (*_place(call), 0))
         else:
@@ -362,7 +365,8 @@ class _Reader:
             self._count(len(value))
             return value
         if not isinstance(value, LargeList):
-            return [[] if isinstance(value, NumberRows) else 0.0]
+            has_rows = isinstance(value, NumberRows) or (isinstance(value, BrokenList) and value.rows)
+            return [[] if has_rows else 0.0]
         entries: list[Any] = []
         for piece in value.pieces():
             self._count(len(piece))

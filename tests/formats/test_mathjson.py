@@ -26,7 +26,7 @@ def value_of(expression: Any, inputs: dict[str, float], moved: float = 0.0) -> f
     graph = mathjson.read(expression)
     given = {name: number * (1.0 + moved) for name, number in inputs.items() if name in graph.index}
     [value] = evaluate(graph, given).values()
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def assert_agree(cases: list[dict[str, Any]], expected: list[float | None]) -> None:
@@ -149,6 +149,7 @@ FAULTS: dict[str, tuple[Any, type[EngineError], tuple[str | int, ...], str]] = {
     "empty": ([], InvalidNode, (), "found an empty list"),
     "number first": ([3, "x"], InvalidNode, (0,), "found a number"),
     "array first": ([["Sin"], "x"], InvalidNode, (0,), "found a list"),
+    "name alone": (["Add", ["x"]], InvalidNode, (1,), "a list with one entry"),
     "null first": ([None], InvalidNode, (0,), "found null"),
     "unknown": (["Add", 1, ["Sin", ["Floor", "x"]]], UnknownPrimitive, (2, 1, 0), "'Floor'"),
     "nearly": (["Arcsinh", "x"], UnknownPrimitive, (0,), "Did you mean 'Arsinh'?"),

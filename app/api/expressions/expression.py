@@ -166,7 +166,7 @@ class ExpressionMathJSON(RootModel[list[Any]]):
     function is `unknown-primitive`.
     """
 
-    model_config = ConfigDict(json_schema_extra={"examples": [["Add", ["Power", "x", 2], 1]], "minItems": 1})
+    model_config = ConfigDict(json_schema_extra={"examples": [["Add", ["Power", "x", 2], 1]], "minItems": 2})
 
 
 ExpressionMathJSON.__doc__ = (ExpressionMathJSON.__doc__ or "").replace("FUNCTION_NAMES", ", ".join(mathjson.FUNCTIONS))

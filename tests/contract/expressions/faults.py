@@ -34,7 +34,7 @@ X, Y = leaf("x", 1.0), leaf("y", 2.0)
 SHAPE = [
     fault("forward", {"expression": 5}, "invalid-request", "/expression", "string|text", "object"),
     fault("forward", {"expression": None}, "invalid-request", "/expression"),
-    fault("forward", {"expression": ["x"]}, "unknown-primitive", "/expression/0", "MathJSON"),
+    fault("forward", {"expression": ["x"]}, "invalid-request", "/expression", "a list with one entry"),
     fault("forward", {"inputs": 5}, "invalid-request", "/inputs", "object"),
     fault("forward", {"inputs": [1]}, "invalid-request", "/inputs", "object"),
     fault("forward", {"inputs": {"x": "3.5"}}, "invalid-request", "/inputs/x", "number"),
