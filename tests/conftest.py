@@ -3,6 +3,7 @@
 Set `AUTODIFF_TEST_URL` to test a server that is already running.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -104,6 +105,18 @@ class Example(NamedTuple):
     operation: str
     name: str
     content: dict[str, Any]
+
+    @property
+    def media_type(self) -> str:
+        """What the body of a POST is: JSON, or a file, which the example has in base64."""
+        return "application/octet-stream" if "file" in self.content else "application/json"
+
+    @property
+    def body(self) -> bytes:
+        """The body of a POST."""
+        if "file" in self.content:
+            return base64.b64decode(self.content["file"])
+        return json.dumps(self.content.get("request", {})).encode()
 
 
 def examples() -> list[Example]:

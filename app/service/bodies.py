@@ -26,6 +26,7 @@ from app.engine.interruption import Checkpoint, never
 from app.engine.large_json import TOKEN, LargeList, LargeObject, LargeString, decode
 from app.engine.scanner import BrokenList, NumberList, NumberRows
 from app.service.metrics import DECODE
+from app.service.models import FileRequest
 from app.service.problems import FieldError, Problem, pointer
 from app.service.validation import invalid_request
 
@@ -131,6 +132,10 @@ def parse(body: Body, model: type[Model], check: Checkpoint = never) -> Model:
 
     Raises Problem: invalid-json, or invalid-request with the places at fault.
     """
+    if issubclass(model, FileRequest):
+        construct: Any = model.model_construct
+        file: Model = construct(content=body)
+        return file
     began = time.perf_counter()
     try:
         if len(body) < SCANNED_BYTES:

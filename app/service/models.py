@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     GetPydanticSchema,
+    SkipValidation,
     ValidationError,
     WrapValidator,
     model_validator,
@@ -78,6 +79,17 @@ class ResponseModel(BaseModel):
         for field in handler.resolve_ref_schema(schema).get("properties", {}).values():
             field.pop("default", None)
         return schema
+
+
+class FileRequest(RequestModel):
+    """Base of requests whose body is a file, and not JSON."""
+
+    content: SkipValidation[bytes] = Field(repr=False)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the file's bytes."""
+        return {"type": "string", "format": "binary", "title": cls.__name__, "description": cls.__doc__}
 
 
 ABSENT: Any = None

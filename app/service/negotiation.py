@@ -9,6 +9,7 @@ from fastapi import Request
 from app.service.problems import Problem
 
 JSON = "application/json"
+FILE = "application/octet-stream"
 GZIP = ("gzip", "x-gzip")
 MAX_DIGITS = 20
 """Digits of a length that are read. More are far beyond any limit, and very many could not be converted."""
@@ -24,10 +25,13 @@ class Negotiated(NamedTuple):
     compress: bool
 
 
-def negotiate(request: Request, offered: Sequence[str]) -> Negotiated:
-    """Read the headers about content. Raises Problem for a body that is not read and for an excluded response."""
+def negotiate(request: Request, offered: Sequence[str], expected: str = JSON) -> Negotiated:
+    """Read the headers about content. `expected` is the media type of the body.
+
+    Raises Problem for a body that is not read and for an excluded response.
+    """
     if request.scope["method"] != "GET":
-        _check_content_type(request)
+        _check_content_type(request, expected)
     coding = (_header(request, b"content-encoding") or "").strip().lower()
     length = _header(request, b"content-length") or ""
     return Negotiated(
@@ -59,14 +63,15 @@ def _header(request: Request, name: bytes) -> str | None:
     return found
 
 
-def _check_content_type(request: Request) -> None:
-    """Raise Problem unless the body is declared as JSON, or not declared at all, and in a content coding that is read."""
+def _check_content_type(request: Request, expected: str) -> None:
+    """Raise Problem unless the body is declared as expected, or not declared at all, and in a content coding that is read."""
     content = _header(request, b"content-type")
-    if content is not None and content != JSON:
+    if content is not None and content != expected:
         media = content.partition(";")[0].strip().lower()
-        if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
-            detail = f"the body is declared as {media[:100] or 'no media type'}; send Content-Type: {JSON}"
-            raise Problem("unsupported-media-type", detail, headers={"Accept-Post": JSON})
+        is_json = media.startswith("application/") and media.endswith("+json")
+        if media != expected and not (is_json and expected == JSON):
+            detail = f"the body is declared as {media[:100] or 'no media type'}; send Content-Type: {expected}"
+            raise Problem("unsupported-media-type", detail, headers={"Accept-Post": expected})
     coding = _header(request, b"content-encoding")
     if coding is not None and coding.strip().lower() not in ("identity", "", *GZIP):
         detail = f"the content coding {coding[:100]} is not supported; send the body as it is, or as gzip"

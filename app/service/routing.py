@@ -1,5 +1,8 @@
 """The route class of computations: plain functions from a request model to a response model, served by FastAPI.
 
+A request that is a file has a model derived from `FileRequest`. A function that responds with a file returns what
+`file_response` makes.
+
 `ComputationRoute` reads and validates the body before FastAPI sees it, and decides where the work runs. FastAPI does the rest:
 it solves the dependencies of the route, the router and the app, calls the function, and describes it in the OpenAPI document.
 An invalid body is answered before any dependency runs. The parameters of a GET are left to FastAPI; it is computed in the pool
@@ -36,8 +39,8 @@ from starlette.types import Message, Receive
 from app.service import bodies, pieces, streaming
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, SHORT_BYTES, SHORT_SECONDS, Execution, Job
 from app.service.metrics import COMPUTE, ENCODE
-from app.service.models import RequestModel, take_apart
-from app.service.negotiation import JSON, Negotiated, negotiate
+from app.service.models import FileRequest, RequestModel, take_apart
+from app.service.negotiation import FILE, JSON, Negotiated, negotiate
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -49,6 +52,9 @@ MIN_COMPRESSED_BYTES = 1400
 
 TAKEN_APART_BYTES = 1 << 20
 """A model from a larger body is taken apart when it has been answered."""
+
+COMPRESSED_AT_ONCE = 1 << 18
+"""Bytes of a file that are compressed between two checks: some milliseconds."""
 
 PNG, SVG = "image/png", "image/svg+xml"
 
@@ -82,6 +88,7 @@ class Computation:
     Attributes:
         estimate_seconds: the estimated run time of a request in seconds.
         renderings: further media types of the answer, and what writes them.
+        file: the function responds with a file, which `file_response` makes, and not with JSON.
         streams: the function returns an iterator of (event name, model), sent as server-sent events.
         ends_early: the function ends by itself in time for the deadline, so that what it returns is written even after it.
         pictures: media types of pictures, and what draws them from the request, in place of the function, in the pool.
@@ -89,6 +96,7 @@ class Computation:
 
     estimate_seconds: Callable[[Any], float] = little_work
     renderings: Mapping[str, Callable[[Any], bytes]] = field(default_factory=dict)
+    file: bool = False
     streams: bool = False
     ends_early: bool = False
     pictures: Mapping[str, Callable[[Any, Job], bytes]] = field(default_factory=dict)
@@ -96,6 +104,8 @@ class Computation:
     @property
     def media_types(self) -> tuple[str, ...]:
         """The media types that a response can have."""
+        if self.file:
+            return (FILE,)
         return (streaming.MEDIA_TYPE,) if self.streams else (JSON, *self.renderings, *self.pictures)
 
     def seconds(self, request: Any, media_type: str) -> float:
@@ -107,6 +117,7 @@ def computation(
     *,
     estimate_seconds: Callable[[Any], float] = little_work,
     renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
+    file: bool = False,
     streams: bool = False,
     ends_early: bool = False,
     pictures: Mapping[str, Callable[[Any, Job], bytes]] | None = None,
@@ -115,10 +126,22 @@ def computation(
 
     def mark(function: Endpoint) -> Endpoint:
         estimate = forever if streams else estimate_seconds  # a stream lasts as long as its client reads it
-        vars(function)["computation"] = Computation(estimate, renderings or {}, streams, ends_early, pictures or {})
+        vars(function)["computation"] = Computation(estimate, renderings or {}, file, streams, ends_early, pictures or {})
         return function
 
     return mark
+
+
+class FileResponse(Response):
+    """A file for the client to save."""
+
+    media_type = FILE
+
+
+def file_response(content: bytes, name: str) -> FileResponse:
+    """A response that the client saves under a name."""
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept-Encoding"}
+    return FileResponse(content, headers=headers)
 
 
 class ParsedRequest(Request):
@@ -147,7 +170,8 @@ class ParsedRequest(Request):
         """The body, decompressed."""
         if self.read_by_fastapi:
             return bytes(self.content)
-        return self.content  # type: ignore[return-value]  # FastAPI only asks whether it is empty, which needs no copy
+        # FastAPI only asks whether it is empty, which needs no copy. An empty file is for the computation to refuse.
+        return self.content or b"\0"  # type: ignore[return-value]
 
     async def json(self) -> Any:
         """The model for FastAPI, then the decoded body."""
@@ -180,6 +204,7 @@ class ComputationRoute(APIRoute):
             raise TypeError(f"{endpoint.__name__} must have one parameter that is a RequestModel, and has {len(models)}")
         self.model_name, self.body_model = next(iter(models.items()))
         self.reads_body = options.get("methods") != ["GET"]
+        self.reads_file = issubclass(self.body_model, FileRequest)
         if inspect.iscoroutinefunction(endpoint):
             raise TypeError(f"{endpoint.__name__} must be a plain function: computations run in threads too")
         self.injected = {name: hint for name, hint in parameters.items() if issubclass(hint, Job | Request | Response)}
@@ -191,7 +216,7 @@ class ComputationRoute(APIRoute):
         media_types = self.computation.media_types
 
         async def handle_computation(request: Request) -> Response:
-            negotiated = negotiate(request, media_types)
+            negotiated = negotiate(request, media_types, FILE if self.reads_file else JSON)
             execution: Execution = request.app.state.execution
             state = request.scope["state"]
             settings = execution.settings
@@ -231,7 +256,7 @@ class ComputationRoute(APIRoute):
                 # Twice, since what grows may have to be copied.
                 job.reserve(2 * min(limit, bodies.MAX_GZIP_RATIO * len(body)))
                 text = bodies.decompress(body, limit, job.check)
-            job.reserve(bodies.DECODED_RATIO * len(text))
+            job.reserve((1 if self.reads_file else bodies.DECODED_RATIO) * len(text))
             return ParsedRequest(request, text, bodies.parse(text, self.body_model, job.check), job, negotiated)
 
         is_short = len(body) * (GZIP_RATIO if negotiated.body_is_gzip else 1) <= SHORT_BYTES
@@ -297,6 +322,8 @@ class ComputationRoute(APIRoute):
             return self._written(picture, request)
         answer = endpoint(**arguments)
         computed = time.perf_counter()
+        if isinstance(answer, FileResponse):
+            return self._file(answer, request)
         if not isinstance(answer, BaseModel):
             return answer
         COMPUTE.observe(computed - began)
@@ -338,6 +365,18 @@ class ComputationRoute(APIRoute):
         headers["Content-Length"] = str(size)
         return StreamingResponse(pieces.released(body), headers=headers, media_type=JSON)
 
+    def _file(self, answer: FileResponse, request: ParsedRequest) -> Response:
+        """The file, compressed if the client accepts gzip."""
+        job, content = request.job, bytes(answer.body)
+        if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
+            parts = (content[low : low + COMPRESSED_AT_ONCE] for low in range(0, len(content), COMPRESSED_AT_ONCE))
+            answer.body = b"".join(pieces.compress(parts, job.check))
+            answer.headers["Content-Encoding"] = "gzip"
+            answer.headers["Content-Length"] = str(len(answer.body))
+        if job.admitted:
+            job.keep(len(answer.body))
+        return answer
+
     async def _stream(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Response:
         """Server-sent events from a thread of the pool. What is wrong with the request is answered as an ordinary problem."""
         execution: Execution = request.app.state.execution
@@ -356,6 +395,9 @@ def _documented(computation: Computation, options: dict[str, Any]) -> dict[str, 
     others = [media for media in computation.media_types if media != JSON]
     content = {media: DOCUMENTED.get(media, {"schema": {"type": "string"}}) for media in others}
     options["responses"] = {200: {"content": content}, **(options.get("responses") or {})}
+    if computation.file:
+        content[FILE]["schema"]["format"] = "binary"
+        options |= {"response_class": FileResponse, "response_model": None}
     if computation.streams:
         options |= {"response_class": streaming.EventStream, "response_model": None}
     return {**options, "strict_content_type": False}  # which has been checked by then, and may be absent

@@ -67,7 +67,7 @@ class Operation(NamedTuple):
     @property
     def headers(self) -> HeaderLines:
         """The headers that describe the body."""
-        return [JSON_BODY] if self.body else []
+        return [("Content-Type", next(iter(self.description["requestBody"]["content"])))] if self.body else []
 
 
 def header_lines(headers: HeaderLines) -> list[tuple[bytes, bytes]]:
@@ -170,8 +170,10 @@ def perform(app: FastAPI, operation: Operation, headers: HeaderLines = (), **opt
 def operations() -> list[Operation]:
     """Every operation of the document, with the smallest of its examples as its request."""
     requests: dict[str, list[Mapping[str, Any]]] = {}
+    bodies: dict[str, list[bytes]] = {}
     for example in examples():
         requests.setdefault(example.operation, []).append(example.content.get("request", {}))
+        bodies.setdefault(example.operation, []).append(example.body)
     found = []
     for path, item in create_app(Settings()).openapi()["paths"].items():
         for method, description in item.items():
@@ -183,7 +185,7 @@ def operations() -> list[Operation]:
                     value = query.pop(name) if name in query else parameter["schema"]["examples"][0]
                     filled = filled.replace(f"{{{name}}}", value)
             has_body = "requestBody" in description
-            body = json.dumps(request).encode() if has_body else b""
+            body = min(bodies[description["operationId"]], key=len) if has_body else b""
             text = "" if has_body else urlencode(query)
             found.append(Operation(description["operationId"], method.upper(), filled, text, body, description))
     return found

@@ -129,8 +129,8 @@ def stream_headers(operation: Operation) -> dict[str, str]:
 
 
 def padded(body: bytes) -> bytes:
-    """The same JSON, too large for the event loop."""
-    return body.ljust(INLINE_BYTES + 1)
+    """The same JSON, too large for the event loop. A file is in the pool in any case."""
+    return body.ljust(INLINE_BYTES + 1) if body.startswith(b"{") else body
 
 
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=label)
@@ -344,7 +344,7 @@ def test_413_after_decompression(operation: Operation) -> None:
 def test_415_of_a_media_type(operation: Operation) -> None:
     """Accept-Post (W3C's Linked Data Platform, 7.1) says which type is read."""
     response = perform(app_with(), operation, [REQUEST_ID, ("Content-Type", "text/plain")])
-    assert_headers(response, 415, optional={"accept-post": "application/json"})
+    assert_headers(response, 415, optional={"accept-post": next(iter(operation.description["requestBody"]["content"]))})
 
 
 @every_post

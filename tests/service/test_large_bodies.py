@@ -18,7 +18,10 @@ from app.api.expressions.expression import NodeList
 from app.api.expressions.models import BackwardRequest, HvpRequest, JacobianRequest
 from app.api.networks.models import HistoryRequest, NetworkSpec, PredictRequest, TrainRequest
 from app.engine import large_json, scanner
+from app.engine.errors import EngineError
 from app.engine.large_json import Sizes
+from app.formats import mathjson
+from app.formats.mathjson import MathJSON
 from app.service import bodies, models
 from app.service.models import RequestModel
 from app.service.problems import Problem
@@ -59,6 +62,11 @@ def as_plain(value: Any) -> Any:
         return {name: as_plain(field) for name, field in value.__dict__.items()}
     if isinstance(value, NodeList):
         return [node._asdict() for node in value.nodes]
+    if isinstance(value, MathJSON):
+        try:
+            return mathjson.read(value.value).nodes
+        except EngineError as error:
+            return (error.detail, error.place)
     if isinstance(value, np.ndarray):
         return value.tolist()
     if isinstance(value, list):

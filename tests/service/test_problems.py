@@ -32,7 +32,7 @@ def test_kinds_are_those_of_the_contract() -> None:
         "non-finite": 422, "not-converged": 422,
         "too-large": 413, "unauthorized": 401, "not-acceptable": 406, "unsupported-media-type": 415,
         "not-found": 404, "method-not-allowed": 405, "overloaded": 503, "deadline-exceeded": 503, "internal": 500,
-        "too-many-requests": 429,
+        "too-many-requests": 429, "not-available": 501,
     }  # fmt: skip
     assert {name: kind.status for name, kind in KINDS.items()} == expected
     assert all(name == kind.name for name, kind in KINDS.items())
