@@ -1,0 +1,317 @@
+"""Write a network as source code with its weights: a function of a row of inputs, or of rows, to scores.
+
+`LANGUAGES` is the table of languages. All numbers are written so that they are read back exactly.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from app.engine.interruption import Checkpoint, never
+from app.formats.special_source import C_SPECIAL, JAVASCRIPT_SPECIAL, NUMPY_SPECIAL
+from app.nn.model import LINEAR, Floats, Layer, Model
+
+NUMBERS_PER_LINE = 8
+MAX_ON_STACK = 4096
+"""The neurons of the largest layer whose values a C function has on its stack."""
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """How a network is written in a language.
+
+    Attributes:
+        suffix: of the file's name.
+        activations: each activation as an expression of `x`.
+        special: functions that the language lacks, by name, with the names of those that they need.
+        write: the lines of the file.
+    """
+
+    suffix: str
+    activations: Mapping[str, str]
+    special: Mapping[str, tuple[str, tuple[str, ...]]]
+    write: "Callable[[Language, Model], Iterator[str]]"
+
+
+def write_source(model: Model, language: str, *, checkpoint: Checkpoint = never) -> bytes:
+    """Return the source code of a network in one of `LANGUAGES`, as UTF-8."""
+    row = LANGUAGES[language]
+    parts = []
+    for line in row.write(row, model):
+        checkpoint()
+        parts.append(line)
+    return ("\n".join(parts) + "\n").encode()
+
+
+def special_functions(language: Language, model: Model) -> list[str]:
+    """The source of the special functions that a model needs, each after those that it needs itself."""
+    found: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        source, needs = language.special[name]
+        for other in needs:
+            add(other)
+        found.setdefault(name, source.strip("\n"))
+
+    for layer in model.layers:
+        for name in language.special:
+            if f"{name}(" in language.activations[layer.activation]:
+                add(name)
+    return list(found.values())
+
+
+def _numbers(numbers: Floats) -> Iterator[str]:
+    """Numbers with as many digits as they need, some in each piece. orjson writes them as Python does, and much faster."""
+    texts = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
+    for low in range(0, len(texts), NUMBERS_PER_LINE):
+        yield ", ".join(texts[low : low + NUMBERS_PER_LINE])
+
+
+def _lists(layer: Layer, indent: str, opening: str, closing: str) -> Iterator[str]:
+    """The lines of a layer's weights, a list of rows."""
+    for weights in layer.weights:
+        yield indent + opening + f",\n{indent} ".join(_numbers(weights)) + closing + ","
+
+
+def _names(model: Model) -> list[str]:
+    """The activations of a model, each once, in order."""
+    return list(dict.fromkeys(layer.activation for layer in model.layers))
+
+
+def _pytorch(language: Language, model: Model) -> Iterator[str]:
+    yield f'"""A network of {model.inputs} inputs and {model.outputs} outputs, in float64: scores = network()(rows)."""'
+    yield ""
+    yield "import torch"
+    yield "from torch import nn"
+    others = [name for name in _names(model) if not language.activations[name].startswith("nn.")]
+    for name in others:
+        yield ""
+        yield ""
+        yield f"class {_class(name)}(nn.Module):"
+        yield f'    """The activation {name}."""'
+        yield ""
+        yield "    def forward(self, x):"
+        yield f"        return {language.activations[name]}"
+    yield ""
+    yield ""
+    yield "LAYERS = ("
+    for layer in model.layers:
+        yield "    ("
+        yield "        ["
+        yield from _lists(layer, " " * 12, "[", "]")
+        yield "        ],"
+        yield "        [" + ",\n         ".join(_numbers(layer.biases)) + "],"
+        given = language.activations[layer.activation]
+        yield f"        {given if layer.activation not in others else _class(layer.activation) + '()'},"
+        yield "    ),"
+    yield ")"
+    yield from PYTORCH_END.strip("\n").split("\n")
+
+
+PYTORCH_END = '''
+
+def network():
+    """Return the network as an nn.Sequential."""
+    parts = []
+    for weights, biases, activation in LAYERS:
+        linear = nn.Linear(len(weights[0]), len(weights), dtype=torch.float64)
+        with torch.no_grad():
+            linear.weight.copy_(torch.tensor(weights, dtype=torch.float64))
+            linear.bias.copy_(torch.tensor(biases, dtype=torch.float64))
+        parts += [linear, activation]
+    return nn.Sequential(*parts)
+'''
+
+
+def _class(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _numpy(language: Language, model: Model) -> Iterator[str]:
+    yield f'"""A network of {model.inputs} inputs and {model.outputs} outputs: scores = predict(rows)."""'
+    yield ""
+    special = special_functions(language, model)
+    if special:
+        yield "import math"
+        yield ""
+    yield "import numpy as np"
+    for source in special:
+        yield ""
+        yield ""
+        yield source
+    yield ""
+    yield ""
+    yield "LAYERS = ("
+    for layer in model.layers:
+        yield "    ("
+        yield "        np.array(["
+        yield from _lists(layer, " " * 12, "[", "]")
+        yield "        ]),"
+        yield "        np.array([" + ",\n         ".join(_numbers(layer.biases)) + "]),"
+        yield f"        lambda x: {language.activations[layer.activation]},"
+        yield "    ),"
+    yield ")"
+    yield from NUMPY_END.strip("\n").split("\n")
+
+
+NUMPY_END = '''
+
+def predict(rows):
+    """Return the scores, of shape (rows, outputs), of an array of shape (rows, inputs)."""
+    x = np.asarray(rows, dtype=np.float64)
+    for weights, biases, activation in LAYERS:
+        x = activation(x @ weights.T + biases)
+    return x
+'''
+
+
+def _c(language: Language, model: Model) -> Iterator[str]:
+    yield f"/* A network of {model.inputs} inputs and {model.outputs} outputs."
+    yield f" * double inputs[{model.inputs}], outputs[{model.outputs}]; predict(inputs, outputs);"
+    yield " * Compile it with -std=c11, and link with -lm. */"
+    yield "#include <math.h>"
+    yield ""
+    yield f"void predict(const double inputs[{model.inputs}], double outputs[{model.outputs}]);"
+    for source in special_functions(language, model):
+        yield ""
+        yield source
+    names = _names(model)
+    for name in names:
+        yield ""
+        yield f"static double activation_{name}(double x) {{"
+        yield f"    return {language.activations[name]};"
+        yield "}"
+    for k, layer in enumerate(model.layers):
+        neurons, inputs = layer.weights.shape
+        yield ""
+        yield f"static const double weights_{k}[{neurons}][{inputs}] = {{"
+        yield from _lists(layer, "    ", "{", "}")
+        yield "};"
+        yield f"static const double biases_{k}[{neurons}] = {{"
+        yield "    " + ",\n    ".join(_numbers(layer.biases))
+        yield "};"
+    yield ""
+    yield f"void predict(const double inputs[{model.inputs}], double outputs[{model.outputs}]) {{"
+    last = len(model.layers) - 1
+    for k, layer in enumerate(model.layers):
+        neurons, inputs = layer.weights.shape
+        source, target = "inputs" if k == 0 else f"values_{k - 1}", "outputs" if k == last else f"values_{k}"
+        if k < last:
+            yield f"    {'static ' if neurons > MAX_ON_STACK else ''}double {target}[{neurons}];"
+        yield f"    for (int i = 0; i < {neurons}; i++) {{"
+        yield f"        double sum = biases_{k}[i];"
+        yield f"        for (int j = 0; j < {inputs}; j++) {{"
+        yield f"            sum += weights_{k}[i][j] * {source}[j];"
+        yield "        }"
+        yield f"        {target}[i] = activation_{layer.activation}(sum);"
+        yield "    }"
+    yield "}"
+
+
+def _javascript(language: Language, model: Model) -> Iterator[str]:
+    yield f"// A network of {model.inputs} inputs and {model.outputs} outputs: scores = predict(row)."
+    for source in special_functions(language, model):
+        yield ""
+        yield source
+    yield ""
+    yield "const layers = ["
+    for layer in model.layers:
+        yield "  {"
+        yield "    weights: ["
+        yield from _lists(layer, "      ", "[", "]")
+        yield "    ],"
+        yield "    biases: [" + ",\n      ".join(_numbers(layer.biases)) + "],"
+        yield f"    activation: (x) => {language.activations[layer.activation]},"
+        yield "  },"
+    yield "];"
+    yield from JAVASCRIPT_END.strip("\n").split("\n")
+
+
+JAVASCRIPT_END = """
+
+/** The scores of a row of inputs, an array of numbers. */
+export function predict(row) {
+  let values = row;
+  for (const { weights, biases, activation } of layers) {
+    const before = values;
+    values = weights.map((w, i) => activation(w.reduce((sum, weight, j) => sum + weight * before[j], biases[i])));
+  }
+  return values;
+}
+"""
+
+SAME = ("exp", "expm1", "log", "log1p", "log2", "log10", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+"""Functions that have the same name everywhere."""
+ARCUS = ("asin", "acos", "atan", "asinh", "acosh", "atanh")
+
+PYTORCH: Mapping[str, str] = {
+    LINEAR: "nn.Identity()",
+    **{name: f"torch.{name}(x)" for name in (*SAME, *ARCUS, "neg", "abs", "sign", "erf", "erfc", "lgamma", "digamma")},
+    "reciprocal": "1.0 / x",
+    "square": "x * x",
+    "sigmoid": "nn.Sigmoid()",
+    "softplus": "torch.relu(x) + torch.log1p(torch.exp(-torch.abs(x)))",  # nn.Softplus is x beyond 20
+    "relu": "nn.ReLU()",
+    "leaky_relu": "nn.LeakyReLU(0.01)",
+    "elu": "nn.ELU()",
+    "gelu": "nn.GELU()",
+    "silu": "nn.SiLU()",
+}
+
+NUMPY: Mapping[str, str] = {
+    LINEAR: "x",
+    **{name: f"np.{name}(x)" for name in (*SAME, "abs", "sign")},
+    **{name: f"np.arc{name[1:]}(x)" for name in ARCUS},
+    "neg": "-x",
+    "reciprocal": "1.0 / x",
+    "square": "x * x",
+    "sigmoid": "np.exp(-np.logaddexp(0.0, -x))",
+    "softplus": "np.logaddexp(0.0, x)",
+    "relu": "np.maximum(x, 0.0)",
+    "leaky_relu": "np.where(x > 0.0, x, 0.01 * x)",
+    "elu": "np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0)))",
+    "gelu": "0.5 * x * erfc(-x / np.sqrt(2.0))",
+    "silu": "x * np.exp(-np.logaddexp(0.0, -x))",
+    **{name: f"{name}(x)" for name in ("erf", "erfc", "lgamma", "digamma")},
+}
+
+C: Mapping[str, str] = {
+    LINEAR: "x",
+    **{name: f"{name}(x)" for name in (*SAME, *ARCUS, "erf", "erfc", "lgamma", "digamma", "sigmoid")},
+    "abs": "fabs(x)",
+    "sign": "(double)((x > 0.0) - (x < 0.0))",
+    "neg": "-x",
+    "reciprocal": "1.0 / x",
+    "square": "x * x",
+    "softplus": "fmax(x, 0.0) + log1p(exp(-fabs(x)))",
+    "relu": "x > 0.0 ? x : 0.0",
+    "leaky_relu": "x > 0.0 ? x : 0.01 * x",
+    "elu": "x > 0.0 ? x : expm1(x)",
+    "gelu": "0.5 * x * erfc(-x * 0.7071067811865476)",
+    "silu": "x * sigmoid(x)",
+}
+
+JAVASCRIPT: Mapping[str, str] = {
+    LINEAR: "x",
+    **{name: f"Math.{name}(x)" for name in (*SAME, *ARCUS, "abs", "sign")},
+    "neg": "-x",
+    "reciprocal": "1 / x",
+    "square": "x * x",
+    "sigmoid": "sigmoid(x)",
+    "softplus": "Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))",
+    "relu": "x > 0 ? x : 0",
+    "leaky_relu": "x > 0 ? x : 0.01 * x",
+    "elu": "x > 0 ? x : Math.expm1(x)",
+    "gelu": "0.5 * x * erfc(-x * Math.SQRT1_2)",
+    "silu": "x * sigmoid(x)",
+    **{name: f"{name}(x)" for name in ("erf", "erfc", "lgamma", "digamma")},
+}
+
+LANGUAGES: Mapping[str, Language] = {
+    "pytorch": Language("py", PYTORCH, {}, _pytorch),
+    "numpy": Language("py", NUMPY, NUMPY_SPECIAL, _numpy),
+    "c": Language("c", C, C_SPECIAL, _c),
+    "javascript": Language("mjs", JAVASCRIPT, JAVASCRIPT_SPECIAL, _javascript),
+}
+"""The languages by the name of their format."""
