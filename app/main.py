@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from app import __version__
 from app.api import docs, errors, operations
 from app.api.expressions import routes as expressions
-from app.api.networks import datasets
+from app.api.networks import datasets, files
 from app.api.networks import routes as networks
 from app.api.solvers import routes as solvers
 from app.machine import keep_heaps_small
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         )
     problems.install(app)
     errors.install(app)
-    computations = (expressions.router, networks.router, datasets.computations, solvers.router)
+    computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)
     for router in (*computations, datasets.router, operations.router, docs.router):
         app.include_router(router)
     docs.extend_openapi(app, keys, settings.root_path)

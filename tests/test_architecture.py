@@ -40,7 +40,7 @@ ROOMS = {
     "app.engine": room("", "numpy numba llvmlite scipy orjson msgspec"),
     "app.nn": room("engine", "numpy scipy sklearn"),
     "app.solvers": room("engine", "numpy scipy"),
-    "app.formats": room("engine nn", "numpy onnx safetensors"),
+    "app.formats": room("engine nn", "numpy orjson"),
     "app.pictures": room("engine", "numpy matplotlib"),
     "app.warm": room("engine nn pictures", "numpy"),
     "app.service": room(

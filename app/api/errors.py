@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 from app.engine import errors
 from app.engine.errors import EngineError, Place
+from app.formats.errors import CannotExport, InvalidFile, MissingLibrary
 from app.formats.mathjson import MathJSON
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.pictures.canvas import NotDrawable
@@ -34,6 +35,9 @@ KIND_OF: dict[type[EngineError], str] = {
     InvalidNetwork: "invalid-request",
     NetworkMismatch: "shape-mismatch",
     NotConverged: "not-converged",
+    InvalidFile: "invalid-request",
+    CannotExport: "invalid-request",
+    MissingLibrary: "not-available",
 }
 """The kind of problem that each error of the libraries is."""
 

@@ -7,6 +7,7 @@ import pytest
 from app.api.errors import KIND_OF, located, problem_for
 from app.engine import errors
 from app.engine.errors import EngineError, Place
+from app.formats.errors import MissingLibrary
 from app.main import create_app
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.service.problems import KINDS, Problem
@@ -39,7 +40,7 @@ def test_every_error_has_a_kind() -> None:
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_is_a_problem_at_its_place(kind: type[EngineError]) -> None:
     problem = problem_for(example(kind), "x")
-    assert problem.kind.name == KIND_OF[kind] and problem.kind.status == 422
+    assert problem.kind.name == KIND_OF[kind] and problem.kind.status == (501 if kind is MissingLibrary else 422)
     assert "what is wrong" in problem.detail
     pointer = "/expression" if kind is errors.ExpressionSyntaxError else "/inputs/a~1b~0c/3"
     assert [error.pointer for error in problem.errors] == [pointer]

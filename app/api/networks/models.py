@@ -19,6 +19,7 @@ from app.nn.training import MAX_STEPS
 from app.service.models import (
     ABSENT,
     NUMBER_SCHEMA,
+    FileRequest,
     Handler,
     Items,
     Numbers,
@@ -37,6 +38,7 @@ from app.service.models import (
     large_fields,
 )
 
+ExportFormat = Literal["onnx", "safetensors", "pytorch", "numpy", "c", "javascript"]
 Init = Literal["uniform", "he", "xavier"]
 L2 = Annotated[float, Field(ge=0.0, description="Adds `l2 * sum(p*p)` over all weights and biases to the loss")]
 Activation = Annotated[str, Field(description="`linear`, or the name of a primitive of one argument", examples=["relu"])]
@@ -292,6 +294,19 @@ class NetworkGraphRequest(RequestModel):
     loss: LossOrName | None = None
 
 
+class NetworkExportRequest(RequestModel):
+    """A model to write in another format."""
+
+    model: ModelOrSpec
+    format: ExportFormat = Field(
+        description="`onnx` and `safetensors` are files of weights; the others are source code with the weights in it"
+    )
+
+
+class NetworkImportRequest(FileRequest):
+    """The bytes of an ONNX or safetensors file."""
+
+
 class BoundaryRequest(RequestModel):
     """A model of two inputs, and the grid to compute it on."""
 
@@ -332,6 +347,15 @@ class NewModelResponse(ResponseModel):
 
     model: NetworkModel
     parameters: int = Field(description="The number of weights and biases")
+
+
+class NetworkImportResponse(NewModelResponse):
+    """A model that was read from a file."""
+
+    removed: list[str] = Field(
+        description="The operators that were left out because they follow the scores: a last Softmax or Sigmoid, and what "
+        "makes labels of it"
+    )
 
 
 class PredictResponse(ResponseModel):

@@ -19,12 +19,15 @@ from app.api.networks.models import (
     LossExpression,
     NetworkBackwardRequest,
     NetworkData,
+    NetworkExportRequest,
+    NetworkImportRequest,
     NetworkModel,
     NetworkSpec,
     PredictRequest,
     TrainRequest,
 )
 from app.engine.errors import Place
+from app.formats.network_source import LANGUAGES
 from app.nn.datasets import SOURCES
 from app.nn.evaluation import block_bytes
 from app.nn.losses import Loss
@@ -36,6 +39,16 @@ SECONDS_PER_PRODUCT = 2e-9
 """One weight and one row, forward and back; activations are counted with the weights that lead to them."""
 SECONDS_PER_LAYER = 2e-6
 """One layer in one step of training, besides its products."""
+SECONDS_PER_WRITTEN = 1e-6
+"""One weight as text in source code."""
+BYTES_PER_WRITTEN = 110
+"""One weight as text in source code, in its line and in the whole."""
+BYTES_PER_STORED = 56
+"""One weight in a file, and in a library's objects."""
+BYTES_PER_BYTE = 3
+"""One byte of a file, and in a library's objects."""
+BYTES_OF_FIELDS = 100_000_000
+"""The most that a library's objects take besides the weights: `onnx_import.LIMITS` bounds how many there are."""
 BYTES_PER_HISTORY_ROW = 400
 """One row of a training's history, as an object and as text."""
 SECONDS_PER_WEIGHT = 5e-7
@@ -45,6 +58,18 @@ SECONDS_PER_WEIGHT = 5e-7
 def estimate_model(request: NetworkSpec) -> float:
     """Estimated run time in seconds of a new model."""
     return _model_seconds(request)
+
+
+def estimate_export(request: NetworkExportRequest) -> float:
+    """Estimated run time in seconds of a model as a file; unknown if a library may have to be loaded first."""
+    if request.format not in LANGUAGES:
+        return math.inf
+    return _model_seconds(request.model) + SECONDS_PER_WRITTEN * _weights(request.model)
+
+
+def estimate_import(request: NetworkImportRequest) -> float:
+    """Estimated run time in seconds of a model from a file: unknown, since a library may have to be loaded first."""
+    return math.inf
 
 
 def estimate_prediction(request: PredictRequest) -> float:
@@ -121,6 +146,18 @@ def check_model(job: Job, model: Model) -> None:
     """Raise Problem for a model of the request with too many weights and biases."""
     check_numbers(job, model.size)
     job.reserve(BYTES_PER_NUMBER * model.size)
+
+
+def check_export(job: Job, model: Model, file_format: str) -> None:
+    """Hold the memory that a model takes as a file."""
+    job.reserve((BYTES_PER_WRITTEN if file_format in LANGUAGES else BYTES_PER_STORED) * model.size)
+
+
+def check_import(job: Job, size: int, numbers: int) -> None:
+    """Raise Problem where a file of `size` bytes has too many numbers. Else hold the memory that they take."""
+    job.check()
+    check_numbers(job, numbers)
+    job.reserve(BYTES_PER_BYTE * size + min(BYTES_OF_FIELDS, 50 * size) + BYTES_PER_STORED * numbers)
 
 
 def check_scores(job: Job, model: Model, rows: int, path: Place) -> None:

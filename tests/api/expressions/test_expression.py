@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.expressions.expression import ExpressionGraph, graph_object, graph_of, with_outputs
+from app.api.expressions.expression import AnyExpression, graph_object, graph_of, with_outputs
 from app.api.expressions.models import BackwardRequest, ExpressionRequest, JacobianRequest
 from app.engine.graph import Node
 from app.service.bodies import EXPLAINED_BYTES, encode, parse
@@ -39,7 +39,7 @@ def refusal(body: str | bytes) -> Problem:
     return caught.value
 
 
-def expression(*nodes: Any, **fields: Any) -> str | ExpressionGraph:
+def expression(*nodes: Any, **fields: Any) -> AnyExpression:
     """A graph object as a request has it."""
     return parse(graph_body(*nodes, **fields).encode(), ExpressionRequest).expression
 

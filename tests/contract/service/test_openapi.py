@@ -65,7 +65,8 @@ def test_every_operation_has_id_summary_description_and_examples(document: dict[
             assert parameter in [row["name"] for row in operation["parameters"]], path
         if method == "post":
             assert operation["requestBody"]["required"] is True, path
-            assert operation["requestBody"]["content"]["application/json"]["examples"], path
+            content = operation["requestBody"]["content"]
+            assert "application/json" not in content or content["application/json"]["examples"], path
             success = operation["responses"]["200"]["content"]
             assert "application/json" not in success or success["application/json"]["examples"], path
 
@@ -75,7 +76,18 @@ def test_document_lists_every_get(document: dict[str, Any], path: str) -> None:
     assert "get" in document["paths"][path]
 
 
-NETWORKS = ("", "/predict", "/backward", "/train", "/train/stream", "/graph", "/decision-boundary", "/history")
+NETWORKS = (
+    "",
+    "/predict",
+    "/backward",
+    "/train",
+    "/train/stream",
+    "/graph",
+    "/decision-boundary",
+    "/history",
+    "/export",
+    "/import",
+)
 
 
 @pytest.mark.parametrize("path", [*(f"/v1/{name}" for name in POSTS), *(f"/v1/networks{name}" for name in NETWORKS)])
@@ -111,7 +123,7 @@ def test_recorded_example_matches_the_schemas(
     operation = document["paths"][path][method.lower()]
     success = operation["responses"]["200"]["content"]["application/json"]["schema"]
     validator(document, success).validate(example.content["answer"])
-    if method == "POST":
+    if "request" in example.content and method == "POST":
         validator(document, request_schema(document, path)).validate(example.content["request"])
 
 
@@ -122,8 +134,8 @@ def test_examples_of_the_document_are_the_files(document: dict[str, Any]) -> Non
         answers = {name: content["answer"] for name, content in files.items() if "answer" in content}
         assert {name: row["value"] for name, row in success.items()} == answers, path
         if method == "post":
-            shown = operation["requestBody"]["content"]["application/json"]["examples"]
-            requests = {name: content["request"] for name, content in files.items()}
+            shown = operation["requestBody"]["content"].get("application/json", {}).get("examples", {})
+            requests = {name: content["request"] for name, content in files.items() if "request" in content}
             assert {name: row["value"] for name, row in shown.items()} == requests, path
             assert all(row["summary"] for row in shown.values()), path
 
