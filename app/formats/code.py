@@ -174,7 +174,8 @@ def _lowered(graph: Graph, inputs: set[str], checkpoint: Checkpoint) -> list[Nod
             nodes.append(Node(node.id, "add", (largest, total)))
         elif op == "polygamma" and not isinstance(args[0], str):
             if float(args[0]) not in range(HIGHEST_ORDER + 1):
-                raise InvalidNode(f"there is no polygamma function of order {args[0]:g} in code")
+                detail = f"there is no polygamma function of order {args[0]:g}; write a whole number from 0 to {HIGHEST_ORDER}"
+                raise InvalidNode(detail, ("nodes", graph.index[node.id]))
             nodes.append(Node(node.id, f"polygamma_{int(args[0])}", (args[1],)))
         elif op == "square":
             nodes.append(Node(node.id, "pow", (args[0], 2.0)))
@@ -219,9 +220,8 @@ def notation_of(language: Language, prefix: str) -> Notation:
             return notation.operation("mul", [args[0], args[0]])
         return None
 
-    templates = (
-        ARITHMETIC | {"reciprocal": Template(f"{language.number('1.0')}/{{0}}", PRODUCT, (FACTOR,))} | language.templates
-    )
+    one = language.number("1.0")
+    templates = {**ARITHMETIC, "reciprocal": Template(f"{one}/{{0}}", PRODUCT, (FACTOR,)), **language.templates}
     notation = Notation(templates, call, number, language.condition, language.truth, special=special)
     return notation
 

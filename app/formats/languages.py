@@ -24,14 +24,16 @@ C_FUNCTIONS = _calls(
     atan2="atan2({0}, {1})",
     hypot="hypot({0}, {1})",
 )
-C_RESERVED = """auto break case char const continue default do double else enum extern float for goto if inline int long register
-restrict return short signed sizeof static struct switch typedef union unsigned void volatile while _Alignas _Alignof _Atomic
-_Bool _Complex _Generic _Imaginary _Noreturn _Static_assert _Thread_local asm typeof bool true false NULL INFINITY NAN HUGE_VAL
-main abs labs div exit abort printf scanf puts malloc free index signgam gamma tgamma y0 y1 yn j0 j1 jn M_PI M_E
-class namespace template new delete this operator private public protected virtual try catch throw using
-gradient hessian inputs value fabs fmax fmin fmod floor ceil round trunc cbrt exp2 ldexp frexp modf logb ilogb nan rint remainder
-acos asin atan atan2 cos sin tan acosh asinh atanh cosh sinh tanh exp expm1 log log10 log1p log2 pow sqrt hypot erf erfc lgamma
-unix linux I complex clog csqrt cexp""".split()
+C_RESERVED = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register restrict
+return short signed sizeof static struct switch typedef union unsigned void volatile while _Alignas _Alignof _Atomic _Bool
+_Complex _Generic _Imaginary _Noreturn _Static_assert _Thread_local asm typeof bool true false NULL INFINITY NAN HUGE_VAL main
+abs labs div exit abort printf scanf puts malloc free index signgam gamma tgamma y0 y1 yn j0 j1 jn M_PI M_E class namespace
+template new delete this operator private public protected virtual try catch throw using gradient hessian inputs value fabs
+fmax fmin fmod floor ceil round trunc cbrt exp2 ldexp frexp modf logb ilogb nan rint remainder acos asin atan atan2 cos sin
+tan acosh asinh atanh cosh sinh tanh exp expm1 log log10 log1p log2 pow sqrt hypot erf erfc lgamma unix linux I complex clog
+csqrt cexp
+""".split()
 
 C = Language(
     "c",
@@ -61,11 +63,13 @@ C = Language(
     hessian=Entry("    hessian[{k}] = {value};\n", "", "{entries}", ""),
 )
 
-JAVASCRIPT_RESERVED = """abstract arguments await boolean break byte case catch char class const continue debugger default delete do
-double else enum eval export extends false final finally float for function goto if implements import in instanceof int interface
-let long native new null package private protected public return short static super switch synchronized this throw throws
-transient true try typeof undefined var void volatile while with yield async of NaN Infinity Math Number Object globalThis
-gradient hessian inputs value""".split()
+JAVASCRIPT_RESERVED = """
+abstract arguments await boolean break byte case catch char class const continue debugger default delete do double else enum
+eval export extends false final finally float for function goto if implements import in instanceof int interface let long
+native new null package private protected public return short static super switch synchronized this throw throws transient
+true try typeof undefined var void volatile while with yield async of NaN Infinity Math Number Object globalThis gradient
+hessian inputs value
+""".split()
 
 JAVASCRIPT = Language(
     "javascript",
@@ -100,9 +104,10 @@ JAVASCRIPT = Language(
     unpacked="  const {name} = inputs[{k}];",
 )
 
-PYTHON_RESERVED = """False None True and as assert async await break class continue def del elif else except finally for from global
-if import in is lambda nonlocal not or pass raise return try while with yield match case type np numpy float gradient hessian
-inputs value""".split()
+PYTHON_RESERVED = """
+False None True and as assert async await break class continue def del elif else except finally for from global if import in
+is lambda nonlocal not or pass raise return try while with yield match case type np numpy float gradient hessian inputs value
+""".split()
 
 PYTHON = Language(
     "python",
@@ -141,15 +146,18 @@ PYTHON = Language(
     unpacked="    {name} = inputs[{k}]",
 )
 
-R_RESERVED = """if else repeat while function for next break TRUE FALSE NULL Inf NaN NA NA_integer_ NA_real_ NA_character_ in T F c t
-list matrix ifelse abs sign sqrt exp log sin cos tan pi pmax pmin floor return gradient hessian inputs value""".split()
+R_RESERVED = """
+if else repeat while function for next break TRUE FALSE NULL Inf NaN NA NA_integer_ NA_real_ NA_character_ in T F c t list
+matrix ifelse abs sign sqrt exp log sin cos tan pi pmax pmin floor return gradient hessian inputs value
+""".split()
 
 R = Language(
     "r",
     "R",
     {
         "none": "{helpers}{name} <- function({parameters}) {{\n{definitions}  {value}\n}}\n",
-        "gradient": "{helpers}{name} <- function({parameters}) {{\n{definitions}  list(value = {value}, gradient = c({gradient}))\n}}\n",
+        "gradient": "{helpers}{name} <- function({parameters}) {{\n{definitions}"
+        "  list(value = {value}, gradient = c({gradient}))\n}}\n",
         "hessian": "{helpers}{name} <- function({parameters}) {{\n{definitions}  list(\n    value = {value},\n"
         "    gradient = c({gradient}),\n    hessian = matrix(c({hessian}), {count}, {count}, byrow = TRUE)\n  )\n}}\n",
     },
@@ -185,8 +193,10 @@ def _elixir_number(digits: str) -> str:
     return re.sub(r"^(-?\d+)e", r"\1.0e", digits)
 
 
-ELIXIR_RESERVED = """true false nil when and or not in fn do end catch rescue after else if unless case cond for with def defp
-defmodule import alias require use quote unquote receive try raise throw gradient hessian inputs value abs max min elem""".split()
+ELIXIR_RESERVED = """
+true false nil when and or not in fn do end catch rescue after else if unless case cond for with def defp defmodule import
+alias require use quote unquote receive try raise throw gradient hessian inputs value abs max min elem
+""".split()
 
 ELIXIR = Language(
     "elixir",

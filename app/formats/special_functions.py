@@ -13,8 +13,18 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from app.engine.special import BERNOULLI, EULER_TERMS, HIGHEST_ORDER, ROOT, ROOT_REST, SPLITTER, SQRT_HALF, TAYLOR
-from app.engine.special import SQRT_HALF_HEAD, SQRT_HALF_TAIL
+from app.engine.special import (
+    BERNOULLI,
+    EULER_TERMS,
+    HIGHEST_ORDER,
+    ROOT,
+    ROOT_REST,
+    SPLITTER,
+    SQRT_HALF,
+    SQRT_HALF_HEAD,
+    SQRT_HALF_TAIL,
+    TAYLOR,
+)
 
 ERF = (
     1.042624293175288,
@@ -195,12 +205,14 @@ FUNCTIONS: dict[str, tuple[str, str]] = {
     "lgamma_positive": ("x", _lgamma_positive()),
     "lgamma": (
         "x",
-        f"r = x - floor(x + 0.5); lgamma_positive(x) if x > 0 else log({math.pi!r}/abs(sin({math.pi!r}*r))) - lgamma_positive(1 - x)",
+        f"r = x - floor(x + 0.5); lgamma_positive(x) if x > 0 else "
+        f"log({math.pi!r}/abs(sin({math.pi!r}*r))) - lgamma_positive(1 - x)",
     ),
     "digamma_positive": ("x", _digamma_positive()),
     "digamma": (
         "x",
-        f"r = x - floor(x + 0.5); m = 1 - x; e = ((1 - m) - x)*((1 + 0.5/m)/m) if x < 0.5 else 0; digamma_positive(x) if x >= 0.5 else "
+        f"r = x - floor(x + 0.5); m = 1 - x; e = ((1 - m) - x)*((1 + 0.5/m)/m) if x < 0.5 else 0; "
+        f"digamma_positive(x) if x >= 0.5 else "
         f"digamma_positive(m) + e - {math.pi!r}*sin({math.pi!r}*(0.5 - abs(r)))/sin({math.pi!r}*r)",
     ),
 }

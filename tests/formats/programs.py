@@ -1,7 +1,7 @@
 """Compile and run generated source code: many functions in one program per language."""
 
-import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
+from app.engine.graph import Graph
 from app.formats.code import Code, generate
 from app.formats.languages import LANGUAGES
-from app.engine.graph import Graph
 
 PROGRAMS = {"c": "gcc", "javascript": "node", "python": sys.executable, "r": "Rscript", "elixir": "elixir"}
 """What compiles or runs each language."""
@@ -39,9 +39,15 @@ def needs(language: str) -> None:
 
 def run(language: str, tasks: Sequence[Task], folder: Path, flags: Sequence[str] = ()) -> list[list[float]]:
     """Return the value, the gradient and the Hessian's entries of each task, as the language's program computes them."""
-    codes = [
-        generate(t.graph, LANGUAGES[language], wrt=t.wrt, derivatives=t.derivatives, name=f"f{k}") for k, t in enumerate(tasks)
-    ]
+    written: dict[tuple[int, str], Code] = {}  # one function for all points of a graph
+    codes = []
+    for task in tasks:
+        key = (id(task.graph), task.derivatives)
+        if key not in written:
+            name = f"f{len(written)}"
+            language_row = LANGUAGES[language]
+            written[key] = generate(task.graph, language_row, wrt=task.wrt, derivatives=task.derivatives, name=name)
+        codes.append(written[key])
     arguments = []
     for code, task in zip(codes, tasks, strict=True):
         ids = {code.renamed.get(name, name): number for name, number in task.inputs.items()}
@@ -55,7 +61,7 @@ def run(language: str, tasks: Sequence[Task], folder: Path, flags: Sequence[str]
 def _c(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = ["#include <stdio.h>", *(code.source for code in codes), "int main(void)\n{"]
+    lines = ["#include <stdio.h>", *dict.fromkeys(code.source for code in codes), "int main(void)\n{"]
     for k, (task, given) in enumerate(zip(tasks, arguments, strict=True)):
         n = len(task.wrt)
         counts = {"none": [], "gradient": [n], "hessian": [n, n * n]}[task.derivatives]
@@ -63,7 +69,7 @@ def _c(
         lines.append("    {")
         lines += [f"        double {name}[{max(count, 1)}];" for name, count in zip(names, counts, strict=True)]
         call = ", ".join([*map(literal, given), *names])
-        lines.append(f'        printf("%.17g", f{k}({call}));')
+        lines.append(f'        printf("%.17g", {name_of(codes[k])}({call}));')
         for name, count in zip(names, counts, strict=True):
             lines.append(f'        for (int k = 0; k < {count}; k++) printf(" %.17g", {name}[k]);')
         lines.append('        printf("\\n");\n    }')
@@ -76,11 +82,11 @@ def _c(
 def _javascript(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = [code.source for code in codes]
+    lines = list(dict.fromkeys(code.source for code in codes))
     lines.append(
         "const show = (r) => (typeof r === 'number' ? [r] : [r.value, ...r.gradient, ...(r.hessian ?? []).flat()]).join(' ');"
     )
-    lines += [f"console.log(show(f{k}({', '.join(map(literal, given))})));" for k, given in enumerate(arguments)]
+    lines += [f"console.log(show({name_of(codes[k])}({', '.join(map(literal, given))})));" for k, given in enumerate(arguments)]
     (folder / "main.mjs").write_text("\n".join(lines))
     return _call(["node", str(folder / "main.mjs")])
 
@@ -88,12 +94,13 @@ def _javascript(
 def _python(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = [code.source for code in codes]
+    lines = list(dict.fromkeys(code.source for code in codes))
     lines.append(
-        "def show(r):\n    flat = [r] if not isinstance(r, tuple) else [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]"
+        "def show(r):\n    flat = [r] if not isinstance(r, tuple) else"
+        " [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]"
     )
     lines.append("    print(*(repr(float(x)) for x in flat))")
-    lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
+    lines += [f"show({name_of(codes[k])}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
     (folder / "main.py").write_text("\n".join(lines))
     return _call([sys.executable, "-W", "error", str(folder / "main.py")])
 
@@ -101,11 +108,10 @@ def _python(
 def _r(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = ["options(warn = -1)", *(code.source for code in codes)]
-    lines.append(
-        'show <- function(r) cat(sprintf("%.17g", c(if (is.list(r)) c(r$value, r$gradient, if (!is.null(r$hessian)) t(r$hessian)) else r)), "\\n")'
-    )
-    lines += [f"show(f{k}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
+    lines = ["options(warn = -1)", *dict.fromkeys(code.source for code in codes)]
+    lines.append("flat <- function(r) if (is.list(r)) c(r$value, r$gradient, if (!is.null(r$hessian)) t(r$hessian)) else r")
+    lines.append('show <- function(r) cat(sprintf("%.17g", flat(r)), "\\n")')
+    lines += [f"show({name_of(codes[k])}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
     (folder / "main.R").write_text("\n".join(lines))
     return _call(["Rscript", "--vanilla", str(folder / "main.R")])
 
@@ -113,17 +119,24 @@ def _r(
 def _elixir(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = [code.source for code in codes]
+    lines = list(dict.fromkeys(code.source for code in codes))
     lines.append("show = fn\n  {v, g, h} -> [v, g, h]\n  {v, g} -> [v, g]\n  v -> [v]\nend")
     lines.append('print = fn r -> IO.puts(Enum.join(Enum.map(List.flatten(show.(r)), &to_string/1), " ")) end')
     for k, given in enumerate(arguments):
-        call = f"F{k}.f{k}({', '.join(map(elixir_literal, given))})"
+        call = f"{name_of(codes[k]).upper()}.{name_of(codes[k])}({', '.join(map(elixir_literal, given))})"
         lines.append(f'try do\n  print.({call})\nrescue\n  ArithmeticError -> IO.puts("nan")\nend')
     (folder / "main.exs").write_text("\n".join(lines))
     return _call(["elixir", str(folder / "main.exs")])
 
 
 RUNNERS = {"c": _c, "javascript": _javascript, "python": _python, "r": _r, "elixir": _elixir}
+
+
+def name_of(code: Code) -> str:
+    """The name of the function, from the line that calls it."""
+    match = re.search(r"\bf\d+", code.usage)
+    assert match is not None
+    return match[0]
 
 
 def literal(number: float) -> str:
@@ -141,8 +154,3 @@ def _call(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and not done.stderr.strip(), f"{command[0]}: {done.stderr[:3000]}"
     return done.stdout
-
-
-def json_text(value: object) -> str:
-    """JSON in one line."""
-    return json.dumps(value, separators=(",", ":"))
