@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "micrograd": lambda: expressions.micrograd(100_000),
     "points": lambda: expressions.many_points(1_000_000),
     "matrices": expressions.matrices,
+    "derivatives": lambda: expressions.derivatives(100_000, 2.0),
     "demo": networks.demo,
     "trainings": networks.trainings,
     "service": lambda: service.service(100_000),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from app.engine import kernels, transforms
+from app.engine.derivative import gradient
 from app.engine.graph import Graph, Node
 from app.engine.tape import record
 from app.engine.text import parse
@@ -302,6 +303,14 @@ def matrices() -> Iterator[Row]:
         "jax jacfwd, compiled": Contestant(lambda: compiled(point).block_until_ready(), took),
     }
     yield with_compilation(race("Jacobian 200 x 200", contestants, {"jax jacfwd, compiled": 1.0}), 1 / 10)
+
+
+def derivatives(size: int, seconds: float) -> Iterator[Row]:
+    """The gradient of a mixed program as a graph, against a bound in seconds."""
+    graph = mixed(size).graph()
+    row = race(f"derivative of {size:,} nodes as a graph", {OURS: Contestant(lambda: gradient(graph))}, {}, repeats=3)
+    bound = f"{seconds:g} s"
+    yield Row(row.work, {**row.seconds, bound: seconds}, {bound: 1.0})
 
 
 def with_compilation(row: Row, target: float) -> Row:
