@@ -210,8 +210,8 @@ def many_points(count: int) -> Iterator[Row]:
     took = time.perf_counter() - began
     result = transforms.backward(graph, inputs, names)
     np.testing.assert_allclose(result.value, value, rtol=CLOSE, atol=CLOSE)
-    for name, gradient in zip(names, gradients, strict=True):
-        np.testing.assert_allclose(result.gradients[name], gradient, rtol=CLOSE, atol=CLOSE)
+    for name, found in zip(names, gradients, strict=True):
+        np.testing.assert_allclose(result.gradients[name], found, rtol=CLOSE, atol=CLOSE)
     import autograd
     import autograd.numpy as anp
 
