@@ -221,8 +221,8 @@ def many_points(count: int) -> Iterator[Row]:
         return anp.sum(anp.where(u > 0, anp.log(1 + u * u), h - u) + anp.sqrt(1 + a * a) * d)
 
     eager = autograd.grad(total, argnum=(0, 1, 2, 3, 4))
-    for name, gradient in zip(names, eager(*(inputs[n] for n in names)), strict=True):
-        np.testing.assert_allclose(result.gradients[name], gradient, rtol=CLOSE, atol=CLOSE)
+    for name, found in zip(names, eager(*(inputs[n] for n in names)), strict=True):
+        np.testing.assert_allclose(result.gradients[name], found, rtol=CLOSE, atol=CLOSE)
     contestants = {
         OURS: Contestant(lambda: transforms.backward(graph, inputs, names)),
         "jax vmap(value_and_grad), compiled": Contestant(lambda: jax.block_until_ready(compiled(*arrays)), took),
