@@ -139,7 +139,7 @@ def write_total(job: Job, count: int) -> Done:
 def _results(job: Job, graph: Graph, block: Block) -> Results:
     """The results of a block."""
     row = block.first_row
-    for batch in files.batches(block, job.columns):
+    for batch in filter(len, files.batches(block, job.columns)):
         given = {name: _numbers(batch, name, block.file) for name in job.columns}
         columns = derivatives(graph, {**job.constants, **given}, job.wrt, job.order)
         bad = _not_finite([*given.values(), *columns])
@@ -191,11 +191,12 @@ def _reason(job: Job, graph: Graph, batch: pa.RecordBatch, k: int) -> str:
     for name, number in given.items():
         if number is None or not math.isfinite(number):
             return f"{name!r} is {'null' if number is None else number_text(number)}"
-    inputs = {**job.constants, **{name: float(number) for name, number in given.items()}}
-    columns = derivatives(graph, {name: np.array([number]) for name, number in inputs.items()}, job.wrt, job.order)
+    row = {name: np.array([float(number)]) for name, number in given.items()}
+    columns = derivatives(graph, {**job.constants, **row}, job.wrt, job.order)
     second = [(Quantity.SECOND, b, {a: 1.0}) for a, b in combinations_with_replacement(job.wrt, 2)]
     first: list[tuple[Quantity, str, dict[str, float]]] = [(Quantity.GRADIENT, name, {}) for name in job.wrt]
     kinds = [(Quantity.VALUE, graph.output, {}), *first, *second]
     at_fault = next(i for i, column in enumerate(columns) if not math.isfinite(column[0]))
     quantity, node, seeds = kinds[at_fault]
+    inputs = {**job.constants, **{name: float(column[0]) for name, column in row.items()}}
     return explain(graph, inputs, Fault(quantity, node, float(columns[at_fault][0])), seeds).detail

@@ -362,6 +362,11 @@ def test_mean_of_no_row_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "there is no row for the mean" in refusal(capsys, *arguments)
 
 
+def test_file_without_rows_is_an_empty_part(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("a,t\n")
+    assert run(tmp_path / "points.csv", tmp_path / "out", "--set", "b=1").num_rows == 0
+
+
 def test_part_that_fails_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), files.new_file(files.locate(str(tmp_path / "part"))) as stream:
         stream.write(b"half")

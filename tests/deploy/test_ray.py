@@ -101,19 +101,24 @@ def test_metrics_are_those_of_the_service(cluster: Cluster) -> None:
     assert 'autodiff_requests_total{route="/readyz",status="200"}' in found
 
 
-def test_file_can_be_deployed_again(cluster: Cluster) -> None:
+def test_file_can_be_deployed_again_without_losing_requests(cluster: Cluster) -> None:
+    """With another setting, so that all replicas are replaced, and with one replica more."""
     dashboard = re.search(r"dashboard at .*?(http://[\d.]+:\d+)", cluster.log.read_text())
     assert dashboard
     content = yaml.safe_load(cluster.config.read_text())
-    content["applications"][0]["args"] |= {"min_replicas": 2}
+    (application,) = content["applications"]
+    application["args"]["min_replicas"] = 2
+    application["runtime_env"]["env_vars"]["AUTODIFF_MAX_CONCURRENCY_PER_CLIENT"] = "5"
     cluster.config.write_text(yaml.safe_dump(content))
-    subprocess.run(
-        [PROGRAMS / "serve", "deploy", cluster.config, "-a", dashboard[1]], cwd=ROOT, env=os.environ | RAY, check=True
-    )
+    before = cluster.replicas()
+    command = [PROGRAMS / "serve", "deploy", cluster.config, "-a", dashboard[1]]
+    subprocess.run(command, cwd=ROOT, env=os.environ | RAY, check=True)
     until = time.perf_counter() + PATIENCE_S
-    while len(cluster.replicas()) < 2 and time.perf_counter() < until:
-        time.sleep(0.2)
-    assert len(cluster.replicas()) == 2
+    with httpx.Client(base_url=cluster.url, timeout=60) as client:
+        while (cluster.replicas() & before or len(cluster.replicas()) < 2) and time.perf_counter() < until:
+            assert client.post("/v1/forward", json={"expression": "6*7"}).json()["value"] == 42.0
+        assert client.get("/v1/info").json()["limits"]["max_concurrency_per_client"] == 5
+    assert len(cluster.replicas()) == 2 and not cluster.replicas() & before
 
 
 def test_replica_that_is_killed_comes_back(cluster: Cluster) -> None:
