@@ -119,8 +119,6 @@ def test_long_array_deep_within_arrays_is_evaluated(post: Post) -> None:
     "array",
     [
         pytest.param(b'["Add"' + b',"x"' * 1_500_000 + b"]", id="names"),
-        pytest.param(b'["Add"' + b",1" * 1_500_000 + b"]", id="numbers"),
-        pytest.param(b'["Add"' + b',["Sin",1]' * 800_000 + b"]", id="calls"),
         pytest.param(b'["Add"' + b',{"sym":"x"}' * 1_100_000 + b"]", id="objects"),
     ],
 )

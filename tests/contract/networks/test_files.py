@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT, Server
-from tests.contract.conftest import AssertAlive, Post, Start
+from tests.contract.conftest import AssertAlive, Start
 from tests.contract.wire import LOCAL, assert_never_5xx, json_of, problem
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[interop]'")
@@ -27,7 +27,7 @@ MODEL = {
 }
 FILE = {"Content-Type": "application/octet-stream"}
 RECORDED = ROOT / "tests" / "formats" / "recorded"
-MUTATED = int(os.environ.get("AUTODIFF_TEST_FILES", "100"))
+MUTATED = int(os.environ.get("AUTODIFF_TEST_FILES", "60"))
 """How many mutated files are sent."""
 
 
@@ -182,10 +182,10 @@ def test_mutated_files_are_no_5xx_and_take_no_memory(start: Start) -> None:
 
 
 HOSTILE = {
-    "empty nodes": b"\x3a\x80\x80\x80\x10" + b"\x0a\x00" * (1 << 24),
-    "empty tensors": b"\x3a\x80\x80\x80\x10" + b"\x2a\x00" * (1 << 24),
-    "zeros": b"\0" * (1 << 25),
-    "long header": (1 << 25).to_bytes(8, "little") + b"{" + b'"a":1,' * (1 << 23),
+    "empty nodes": b"\x3a\x80\x80\x80\x02" + b"\x0a\x00" * (1 << 21),
+    "empty tensors": b"\x3a\x80\x80\x80\x02" + b"\x2a\x00" * (1 << 21),
+    "zeros": b"\0" * (1 << 22),
+    "long header": (1 << 24).to_bytes(8, "little") + b"{" + b'"a":1,' * (1 << 22),
 }
 
 
@@ -207,11 +207,3 @@ def test_missing_library_is_named(tmp_path: Path, start: Start) -> None:
             assert f"{name} is not installed" in body["detail"] and "autodiff-http[interop]" in body["detail"]
         body = problem(imported(client, (RECORDED / "models" / "sklearn_binary.onnx").read_bytes()), "not-available", 501)
         assert exported(client, format="c").status_code == 200
-
-
-def test_limits_are_kept(start: Start, post: Post) -> None:
-    file = post("networks/export", model={"inputs": 10, "layers": [100]}, format="safetensors").content
-    server = start(AUTODIFF_MAX_NUMBERS="1000")
-    with httpx.Client(base_url=server.url, timeout=60) as client:
-        assert "AUTODIFF_MAX_NUMBERS" in problem(imported(client, file), "too-large", 422)["detail"]
-        assert json_of(imported(client, exported(client, format="onnx").content))["parameters"] == 9
