@@ -43,7 +43,7 @@ def _axis(given: FitProblem) -> str | None:
 
 
 def _grid(given: FitProblem, axis: str, rows: int) -> Floats:
-    """Where the curve is drawn: over the data, and over what the request wants predicted."""
+    """Where the curve is drawn: over the data, and over the rows of `predict`."""
     if axis == "":
         return np.array([0.0, rows - 1.0])
     columns = [np.asarray(given.data[axis], np.float64)]
