@@ -26,6 +26,8 @@ Terms = tuple[tuple[int, Fraction], ...]
 ONE, MINUS_ONE, HALF = Fraction(1), Fraction(-1), Fraction(1, 2)
 MAX_TERMS = 12
 """Longer sums are not merged into others, or sums of sums would take quadratic time."""
+MAX_DEPTH, MAX_TRIALS = 3, 10_000
+"""How deep trials of shorter forms are nested, and how many there are in all."""
 MAX_FRACTION = 10**17
 MAX_EXPONENT = 2**53
 TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -63,7 +65,8 @@ def simplified(graph: Graph, kept: int, *, checkpoint: Checkpoint = never) -> Gr
         for position in checked(live, checkpoint):
             node = graph.nodes[position]
             places[node.id] = forms.of_node(node, places)
-        return _Writer(graph, kept, forms, places).graph(checkpoint)
+        found = _Writer(graph, kept, forms, places).graph(checkpoint)
+        return found if len(found.nodes) <= 2 * len(graph.nodes) else graph  # merged sums may have lost shared parts
     except (_TooManyDigitsError, OverflowError, EngineError):
         return graph
 
@@ -94,6 +97,8 @@ class _Forms:
         self.all: list[Form] = []
         self.index: dict[Form, int] = {}
         self.sizes: dict[int, int] = {}
+        self.depth = 0
+        self.trials = MAX_TRIALS
 
     def intern(self, form: Form) -> int:
         """The index of a form."""
@@ -222,7 +227,12 @@ class _Forms:
             return self.number(number)
         powers = self._merged(powers)
         plain = self._finished(number, powers)
+        if self.depth >= MAX_DEPTH or self.trials <= 0:
+            return plain
+        self.depth += 1
+        self.trials -= 1
         cleared = self._cleared(number, powers)
+        self.depth -= 1
         return plain if cleared is None or self.size(cleared) >= self.size(plain) else cleared
 
     def _collected(self, number: Fraction, factors: Iterable[tuple[int, Fraction]]) -> tuple[Fraction, dict[int, Fraction]]:
@@ -340,12 +350,15 @@ class _Forms:
             ((term, coefficient),) = coefficients.items()
             return self.product(coefficient, [(term, ONE)])
         plain = self.intern(Form("sum", number, tuple(coefficients.items())))
-        if len(coefficients) > MAX_TERMS:
+        if len(coefficients) > MAX_TERMS or self.depth >= MAX_DEPTH or self.trials <= 0:
             return plain
         best = plain
+        self.depth += 1
+        self.trials -= 1
         for candidate in (self._factored(number, coefficients, False), self._factored(number, coefficients, True)):
             if candidate is not None and self.size(candidate) < self.size(best):
                 best = candidate
+        self.depth -= 1
         return best
 
     def _gathered(self, terms: Iterable[tuple[int, Fraction]]) -> tuple[Fraction, dict[int, Fraction]]:
