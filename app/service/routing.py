@@ -108,10 +108,6 @@ class Computation:
             return (FILE,)
         return (streaming.MEDIA_TYPE,) if self.streams else (JSON, *self.renderings, *self.pictures)
 
-    def seconds(self, request: Any, media_type: str) -> float:
-        """The estimated run time in seconds of a response in this media type."""
-        return math.inf if media_type in self.pictures else self.estimate_seconds(request)
-
 
 def computation(
     *,
@@ -203,6 +199,7 @@ class ComputationRoute(APIRoute):
         if len(models) != 1:
             raise TypeError(f"{endpoint.__name__} must have one parameter that is a RequestModel, and has {len(models)}")
         self.model_name, self.body_model = next(iter(models.items()))
+        self.vary = "Accept, Accept-Encoding" if len(self.computation.media_types) > 1 else "Accept-Encoding"
         self.reads_body = options.get("methods") != ["GET"]
         self.reads_file = issubclass(self.body_model, FileRequest)
         if inspect.iscoroutinefunction(endpoint):
@@ -217,6 +214,8 @@ class ComputationRoute(APIRoute):
 
         async def handle_computation(request: Request) -> Response:
             negotiated = negotiate(request, media_types, FILE if self.reads_file else JSON)
+            is_picture = negotiated.media_type in self.computation.pictures
+            estimate_seconds = forever if is_picture else self.computation.estimate_seconds  # which are drawn in the pool
             execution: Execution = request.app.state.execution
             state = request.scope["state"]
             settings = execution.settings
@@ -233,9 +232,9 @@ class ComputationRoute(APIRoute):
                 if not self.reads_body:
                     return await handle(ParsedRequest(request, body, None, job, negotiated))
                 if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
-                    return await handle(await self._parse_in_pool(request, body, job, negotiated))
+                    return await handle(await self._parse_in_pool(request, body, job, negotiated, estimate_seconds))
                 model = state["model"] = bodies.parse(body, self.body_model)
-                seconds = self.computation.seconds(model, negotiated.media_type)
+                seconds = estimate_seconds(model)
                 if seconds > INLINE_SECONDS:
                     await execution.admit(job, request, is_short=seconds <= SHORT_SECONDS)
                 return await handle(ParsedRequest(request, body, model, job, negotiated))
@@ -245,7 +244,9 @@ class ComputationRoute(APIRoute):
 
         return handle_computation
 
-    async def _parse_in_pool(self, request: Request, body: bytes, job: Job, negotiated: Negotiated) -> ParsedRequest:
+    async def _parse_in_pool(
+        self, request: Request, body: bytes, job: Job, negotiated: Negotiated, estimate_seconds: Callable[[Any], float]
+    ) -> ParsedRequest:
         """The request, decompressed and validated in the pool, with a place there for its computation."""
         execution: Execution = request.app.state.execution
 
@@ -263,7 +264,7 @@ class ComputationRoute(APIRoute):
         await execution.admit(job, request, is_short=is_short)
         parsed = await execution.run(job, parse)
         request.scope["state"]["model"] = parsed.model
-        if is_short and self.computation.seconds(parsed.model, negotiated.media_type) > SHORT_SECONDS:
+        if is_short and estimate_seconds(parsed.model) > SHORT_SECONDS:
             await execution.become_long(job, request)
         return parsed
 
@@ -316,42 +317,33 @@ class ComputationRoute(APIRoute):
         """Run the function, encode the model it returns, and compress it if the client accepts gzip."""
         media_type = request.negotiated.media_type
         began = time.perf_counter()
-        if media_type in self.computation.pictures:
-            picture = self.computation.pictures[media_type](arguments[self.model_name], request.job)
-            COMPUTE.observe(time.perf_counter() - began)
-            return self._written(picture, request)
-        answer = endpoint(**arguments)
-        computed = time.perf_counter()
-        if isinstance(answer, FileResponse):
-            return self._file(answer, request)
-        if not isinstance(answer, BaseModel):
-            return answer
-        COMPUTE.observe(computed - began)
-        if media_type == JSON and request.job.admitted:
-            response = self._in_pieces(answer, request)
+        draw = self.computation.pictures.get(media_type)
+        if draw is not None:
+            content = draw(arguments[self.model_name], request.job)
+            request.job.keep(len(content))
+            computed = time.perf_counter()
         else:
+            answer = endpoint(**arguments)
+            computed = time.perf_counter()
+            if isinstance(answer, FileResponse):
+                return self._file(answer, request)
+            if not isinstance(answer, BaseModel):
+                return answer
+            if media_type == JSON and request.job.admitted:
+                COMPUTE.observe(computed - began)
+                return self._in_pieces(answer, request)
             content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
-            response = self._written(content, request)
-        ENCODE.observe(time.perf_counter() - computed)
-        return response
-
-    def _headers(self) -> dict[str, str]:
-        """The headers of a response that say what it depends on."""
-        return {"Vary": "Accept, Accept-Encoding" if len(self.computation.media_types) > 1 else "Accept-Encoding"}
-
-    def _written(self, content: bytes, request: ParsedRequest) -> Response:
-        """A response with this content, compressed if the client accepts gzip and it is not compressed already."""
-        headers, media_type = self._headers(), request.negotiated.media_type
+        COMPUTE.observe(computed - began)
+        headers = {"Vary": self.vary}
         if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES and media_type != PNG:
             content = bodies.compress(content)
             headers["Content-Encoding"] = "gzip"
-        if media_type in self.computation.pictures:
-            request.job.keep(len(content))
+        ENCODE.observe(time.perf_counter() - computed)
         return Response(content, headers=headers, media_type=media_type)
 
     def _in_pieces(self, answer: BaseModel, request: ParsedRequest) -> Response:
         """The answer of work in the pool, which may be large."""
-        job, headers = request.job, self._headers()
+        began, job, headers = time.perf_counter(), request.job, {"Vary": self.vary}
         check = job.check_client if self.computation.ends_early else job.check
         content = pieces.pieces(answer, check)
         head = list(itertools.islice(content, 2))
@@ -363,6 +355,7 @@ class ComputationRoute(APIRoute):
         size = sum(map(len, body))
         job.keep(size)
         headers["Content-Length"] = str(size)
+        ENCODE.observe(time.perf_counter() - began)
         return StreamingResponse(pieces.released(body), headers=headers, media_type=JSON)
 
     def _file(self, answer: FileResponse, request: ParsedRequest) -> Response:

@@ -37,6 +37,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "check": {"expression": "é", "inputs": {"é": 1}},
     "parse": {"expression": "é"},
     "graph": {"expression": "é", "inputs": {"é": 1}},
+    "derivative": {"expression": "é"},
+    "code": {"expression": "é", "language": "python"},
     "minimize": {"expression": "é**2", "initial": {"é": 1}},
     "minimize/stream": {"expression": "é**2", "initial": {"é": 1}},
     "propagate": {"expression": "é", "inputs": {"é": {"value": 1, "u": 1}}},
@@ -55,7 +57,7 @@ SMALL: dict[str, dict[str, Any]] = {
 """A small request for every endpoint that takes JSON."""
 
 ALWAYS_IN_POOL = (
-    *("check", "minimize", "minimize/stream", "fit", "fit/stream"),
+    *("check", "derivative", "code", "minimize", "minimize/stream", "fit", "fit/stream"),
     *("networks/train/stream", "networks/graph", "networks/decision-boundary"),
 )
 """Requests do not show how much work these are."""
