@@ -200,7 +200,7 @@ def _key(op: str, arguments: tuple[Operand, ...]) -> tuple[object, ...]:
         a, b = arguments
         first = a if type(a) is int else repr(a)
         second = b if type(b) is int else repr(b)
-        if type(first) is type(second) and op in COMMUTATIVE and second < first:  # type: ignore[operator]
+        if type(first) is type(second) and op in COMMUTATIVE and second < first:  # type: ignore[operator]  # two places, or two texts
             return (op, second, first)
         if type(second) is str and op in COMMUTATIVE:
             return (op, second, first)

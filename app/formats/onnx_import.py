@@ -150,7 +150,7 @@ class _Reader:
         while name in self.derived:
             source, made = self.derived[name]
             if not source:
-                return made if not turned else made.T  # type: ignore[no-any-return]
+                return made if not turned else made.T  # type: ignore[no-any-return]  # an array
             if made.op_type == "Transpose" and list(_attributes(made).get("perm", [1, 0])) != [1, 0]:
                 raise InvalidFile(f"a Transpose with other axes than [1, 0] is not read (of {what})")
             turned ^= made.op_type == "Transpose"

@@ -215,7 +215,8 @@ class ComputationRoute(APIRoute):
         async def handle_computation(request: Request) -> Response:
             negotiated = negotiate(request, media_types, FILE if self.reads_file else JSON)
             is_picture = negotiated.media_type in self.computation.pictures
-            estimate_seconds = forever if is_picture else self.computation.estimate_seconds  # which are drawn in the pool
+            # Pictures are drawn in the pool, however small they are.
+            estimate_seconds = forever if is_picture else self.computation.estimate_seconds
             execution: Execution = request.app.state.execution
             state = request.scope["state"]
             settings = execution.settings
