@@ -151,7 +151,7 @@ def decode(text: Text, bulk: Bulk, check: Checkpoint) -> Any:
     """
     if len(text) > SIZES.piece:
         raw = as_array(text)
-        begin = skip_space(raw, 0)
+        begin = _past_space(raw, 0)
         value = _large_value(memoryview(text)[begin : _end(raw, begin, check)], bulk, check)
         if value is not None:
             return value
@@ -188,7 +188,7 @@ LARGE_KINDS: dict[int, type[LargeValue]] = {OPEN_LIST: LargeList, OPEN_OBJECT: L
 def _pieces(value: LargeValue, opening: bytes, closing: bytes) -> Iterator[Any]:
     """The entries of a list or of an object, decoded together while their text is short."""
     text, raw = value.text, as_array(value.text)
-    at = skip_space(raw, 1)
+    at = _past_space(raw, 1)
     expected, why = ENTRY, FULL
     while why != LAST:
         value.check()
@@ -215,7 +215,7 @@ def _pieces(value: LargeValue, opening: bytes, closing: bytes) -> Iterator[Any]:
             begin = at
         piece += closing
         yield _loads(piece, value.bulk, children)
-        at = skip_space(raw, at + 1)  # behind the comma
+        at = _past_space(raw, at + 1)  # behind the comma
 
 
 def _end(raw: Bytes, at: int, check: Checkpoint, within_string: bool = False) -> int:
@@ -288,6 +288,12 @@ def _pass_over(raw: Bytes, p: int, stop: int, depth: int, within_string: bool) -
         if depth == 0 and not within_string:
             break
     return p, depth, within_string
+
+
+@jit_without_refcounts
+def _past_space(raw: Bytes, p: int) -> int:
+    """Return the first position from `p` on at which there is no space."""
+    return skip_space(raw, p)
 
 
 @jit_without_refcounts

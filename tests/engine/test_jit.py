@@ -161,6 +161,21 @@ def test_after_warming_up_nothing_is_compiled(complete: Path) -> None:
     assert len(kernels) >= 13 and all(kernels.values()), "each kernel was warmed up"
 
 
+COMPILED = """
+    from numba.core.event import install_recorder
+
+    with install_recorder("numba:compile") as compiled:
+        warm()
+    print(json.dumps(sorted({event.data["dispatcher"].py_func.__qualname__ for _, event in compiled.buffer})))
+"""
+
+
+@pytest.mark.slow
+def test_a_start_with_a_complete_folder_compiles_nothing(complete: Path) -> None:
+    """No kernel is called from Python that is only compiled as a part of others, and so not saved."""
+    assert run(EVERYTHING + COMPILED, AUTODIFF_CACHE_DIR=str(complete)) == []
+
+
 WITHOUT_WRITING = """
     import ctypes, os, sys
     if os.getuid() == 0:  # root writes where it likes, unless it gives up CAP_DAC_OVERRIDE, which takes an exec
