@@ -73,11 +73,15 @@ def assert_alive(request: pytest.FixtureRequest, client: httpx.Client) -> Assert
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start servers that end with the test: `start("--workers", "2", AUTODIFF_MAX_QUEUE="1")`."""
+    """Start servers that end with the test: `start("--workers", "2", AUTODIFF_MAX_QUEUE="1")`.
+
+    They are forks, unless a variable says how Python itself starts, or there are several workers.
+    """
     servers: list[Server] = []
 
     def begin(*flags: str, **environment: str) -> Server:
-        server = Server(tmp_path / f"log{len(servers)}", *flags, environment=environment)
+        fork = "--workers" not in flags and all(name.startswith("AUTODIFF_") for name in environment)
+        server = Server(tmp_path / f"log{len(servers)}", *flags, environment=environment, fork=fork)
         servers.append(server)
         for _ in range(6000):  # with several workers the address is known before anyone listens there
             with suppress(httpx.TransportError):

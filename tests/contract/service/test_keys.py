@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with two API keys."""
     keys = {"AUTODIFF_API_KEYS": "first-secret, second-secret"}
-    server = Server(tmp_path_factory.mktemp("keyed") / "log", environment=keys)
+    server = Server(tmp_path_factory.mktemp("keyed") / "log", environment=keys, fork=True)
     server.wait_until_ready()
     yield server
     server.stop()
@@ -75,7 +75,7 @@ def test_keys_are_never_logged(keyed: Server) -> None:
 def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with a key behind a root path."""
     environment = {"AUTODIFF_API_KEYS": "k", "AUTODIFF_ROOT_PATH": "/autodiff"}
-    server = Server(tmp_path_factory.mktemp("prefixed") / "log", environment=environment)
+    server = Server(tmp_path_factory.mktemp("prefixed") / "log", environment=environment, fork=True)
     server.wait_until_ready()
     yield server
     server.stop()

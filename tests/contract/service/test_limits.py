@@ -34,7 +34,9 @@ LIMITS: dict[str, tuple[str, str, Any]] = {
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with low limits."""
     environment = {name: limit for name, (limit, _, _) in LIMITS.items()}
-    server = Server(tmp_path_factory.mktemp("limited") / "log", environment=environment | {"AUTODIFF_MAX_BODY_BYTES": "2000"})
+    server = Server(
+        tmp_path_factory.mktemp("limited") / "log", environment=environment | {"AUTODIFF_MAX_BODY_BYTES": "2000"}, fork=True
+    )
     server.wait_until_ready()
     yield server
     server.stop()

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
 def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server behind a root path."""
     environment = {"AUTODIFF_ROOT_PATH": "/auto/diff"}
-    server = Server(tmp_path_factory.mktemp("prefixed") / "log", environment=environment)
+    server = Server(tmp_path_factory.mktemp("prefixed") / "log", environment=environment, fork=True)
     server.wait_until_ready()
     yield server
     server.stop()
@@ -84,7 +84,7 @@ TRAINING = {
 def behind_proxy(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[Server, bool]]:
     """A server where one client may have one computation in flight, and whether it trusts this machine as a proxy."""
     environment = {"AUTODIFF_TRUSTED_PROXIES": request.param, "AUTODIFF_MAX_CONCURRENCY_PER_CLIENT": "1"}
-    server = Server(tmp_path_factory.mktemp("proxied") / "log", environment=environment)
+    server = Server(tmp_path_factory.mktemp("proxied") / "log", environment=environment, fork=True)
     server.wait_until_ready()
     yield server, bool(request.param)
     server.stop()
