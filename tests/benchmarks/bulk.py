@@ -171,7 +171,7 @@ def check_equal(source: Path, output: Path) -> None:
 
 
 def bulk(rows: int) -> Iterator[Row]:
-    """All runs, in a folder below TMPDIR that takes 300 bytes per row."""
+    """All runs, in a folder below TMPDIR that takes 300 bytes per row: in memory, or a slow disk is measured instead."""
     with tempfile.TemporaryDirectory() as folder:
         yield from _bulk(rows, Path(folder))
 
