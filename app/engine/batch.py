@@ -10,10 +10,15 @@ import numpy as np
 
 from app.engine import kernels
 from app.engine.binding import Column
-from app.engine.interruption import Checkpoint, never
+from app.engine.elimination import Elimination
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.primitives import PRIMITIVES, zero
 from app.engine.tape import Bools, Floats, Ints, Tape
 from app.engine.walk import SlotNumbers, pick
+
+
+_Passed = tuple[Column, Bools | None] | None
+"""Numbers on their way, and at which points there are any; None if there are none at all."""
 
 
 class _Flow:
@@ -38,6 +43,11 @@ class _Flow:
             self.numbers[slot], self.live[slot] = product, live
         else:
             self.numbers[slot], self.live[slot] = before + product, _either(self.live[slot], live)
+
+    def at(self, slot: int) -> _Passed:
+        """What has arrived at a slot."""
+        numbers = self.numbers[slot]
+        return None if numbers is None else (numbers, self.live[slot])
 
     def columns(self) -> list[Column]:
         """The numbers, 0 where nothing arrived."""
@@ -158,6 +168,30 @@ class BatchWalk:
         """Forward over reverse for each slot, one after the other; call `curve` first."""
         return [pick(self.pull_tangents(self._unit(slot)), slots) for slot in slots.tolist()]
 
+    def eliminate(self, plan: Elimination, cotangents: Mapping[int, Column]) -> tuple[list[Column], list[Column]]:
+        """Edge pushing."""
+        adjoints, weight = self.curve(cotangents), _Flow(plan.weights, {0: 1.0}, self.careful)
+        for c, (k, place) in enumerate(zip(plan.bend_at.tolist(), plan.bend_place.tolist(), strict=True), 1):
+            second = self.curvature[k][place]
+            if second is not None:
+                weight.add(c, second, self.adjoints.live[self.leaves + k])
+        with np.errstate(all="ignore"):
+            for to, of, *factors in checked(plan.steps.tolist(), self.checkpoint):
+                passed = weight.at(of)
+                for factor in factors:
+                    passed = self._multiplied(passed, factor)
+                if passed is not None:
+                    weight.add(to, *passed)
+        columns = weight.columns()
+        return adjoints, [columns[entry] for entry in plan.entries.tolist()]
+
+    def _multiplied(self, passed: _Passed, factor: int) -> _Passed:
+        """What is passed on by a factor of a step, as in `edges`."""
+        k, i = divmod(factor, 3)
+        if k < len(self.arguments):
+            return self._times(passed, k, i)
+        return passed if passed is None or i == 0 else (2.0 * passed[0], passed[1])
+
     def partial(self, k: int, i: int) -> Column:
         """Return the partial of instruction k by its argument i."""
         if self.partials is not None and (k, i) in self.partials:
@@ -170,17 +204,23 @@ class BatchWalk:
 
     def _pass_on(self, k: int, i: int, flow: _Flow, source: int, target: int) -> None:
         """Pass what has arrived at slot `source` on to slot `target`, times the partial of instruction k by its argument i."""
-        numbers, row = flow.numbers[source], self.arguments[k][0]
-        if numbers is None or row.d[i] is zero:
-            return
+        passed = self._times(flow.at(source), k, i)
+        if passed is not None:
+            flow.add(target, *passed)
+
+    def _times(self, passed: _Passed, k: int, i: int) -> _Passed:
+        """What is passed on by the partial of instruction k by its argument i."""
+        row = self.arguments[k][0]
+        if passed is None or row.d[i] is zero:
+            return None
         partial = self.partial(k, i)
         if row.selects and _is_zero(partial):
-            return
+            return None
+        numbers, live = passed
         product = numbers if isinstance(partial, float) and partial == 1.0 else numbers * partial
-        live = flow.live[source]
         if self.careful and row.selects and isinstance(partial, np.ndarray):
             live = _both(live, partial != 0.0)
-        flow.add(target, product, live)
+        return product, live
 
     def _flow(self, seeds: Mapping[int, Column]) -> _Flow:
         return _Flow(self.tape.slots, seeds, self.careful)

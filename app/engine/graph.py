@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, repeat
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -81,7 +81,7 @@ class Graph:
     nodes between its names. `table` is the table of `nodes`, for a caller who has it already.
 
     `index` maps ids to positions in `nodes`. `roots` are the positions of the outputs. `tape` is the tape of what the outputs
-    need.
+    need. `plans` keeps what `elimination` has found out about the graph.
 
     Raises: UnknownNode, DuplicateNode, GraphCycle, UnknownPrimitive, WrongArity, InvalidNode.
     """
@@ -96,6 +96,7 @@ class Graph:
     roots: Ints = field(init=False, repr=False, compare=False)
     wiring: Wiring = field(init=False, repr=False, compare=False)
     tape: Tape = field(init=False, repr=False, compare=False)
+    plans: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         outputs = tuple(self.outputs)
@@ -129,8 +130,17 @@ class Graph:
     @cached_property
     def leaves(self) -> tuple[str, ...]:
         """The named leaves: the default variables of Jacobians and Hessians."""
+        if self.every_node_named:
+            return tuple([self.names[k] for k in self.leaf_positions.tolist()])
         index, leaf = self.index, (self.wiring.opcode == LEAF_CODE).tolist()
         return tuple([name for name in self.names if leaf[index[name]]])
+
+    @cached_property
+    def leaf_positions(self) -> Ints:
+        """The positions of `leaves` in `nodes`."""
+        if self.every_node_named:
+            return np.flatnonzero(self.wiring.opcode == LEAF_CODE).astype(np.int32)
+        return self.positions(self.leaves, ())
 
     @cached_property
     def named(self) -> tuple[Mapping[str, int], Ints]:

@@ -108,9 +108,10 @@ def pull_each(code: Code, p: Matrix, outputs: Ints, slots: Ints, g: Matrix, live
 
 @jit_without_refcounts
 def pull_tangents_each(
-    code: Code, p: Matrix, s: Matrix, slots: Ints, t: Matrix, live: Flags, w: Matrix, alive: Flags, curved: Flags, into: Matrix
-) -> bool:
-    """Forward over reverse, as `kernels.pull_tangents`: row d of `into` gets the second derivatives by `slots[d]` and `slots`.
+    code: Code, p: Matrix, s: Matrix, seeds: Ints, slots: Ints, t: Matrix, live: Flags, w: Matrix, alive: Flags, curved: Flags,
+    into: Matrix,
+) -> bool:  # fmt: skip
+    """Forward over reverse, as `kernels.pull_tangents`: row d of `into` gets the second derivatives by `seeds[d]` and `slots`.
 
     `t`, `live`, `w`, `alive` and `curved` are work space.
     """
@@ -119,8 +120,8 @@ def pull_tangents_each(
     for k in range(len(code)):  # most instructions are linear
         op = code[k, 0]
         curved[k] = BENDS[op, 0] or BENDS[op, 1] or BENDS[op, 2] or BENDS[op, 3] or BENDS[op, 4] or BENDS[op, 5]
-    for first in range(0, len(slots), WIDTH):
-        _seed(t, live, slots, first)
+    for first in range(0, len(seeds), WIDTH):
+        _seed(t, live, seeds, first)
         fine &= _push(code, p, t, live)
         alive[:] = False
         for k in range(len(code) - 1, -1, -1):

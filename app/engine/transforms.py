@@ -20,7 +20,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from app.engine import elimination, lanes
 from app.engine.binding import NUMBER, Bound, Column, Inputs, Seed, bind
+from app.engine.elimination import Elimination
 from app.engine.errors import InvalidNode, Place, ShapeMismatch, quote
 from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph, Node, unknown_node
@@ -28,7 +30,7 @@ from app.engine.interruption import Checkpoint, never
 from app.engine.points import Reduce, Seeds, Walks, at_points, summed_over_points
 from app.engine.primitives import LEAF
 from app.engine.tape import Bools, Floats, Ints, dependents
-from app.engine.walk import SlotNumbers, Walk, pick
+from app.engine.walk import PointWalk, SlotNumbers, Walk, pick
 
 EPSILON = float(np.finfo(np.float64).eps)
 HALVINGS = 30
@@ -110,7 +112,7 @@ def evaluate(
     slots = bound.tape.slot[order]
     if everything:
         reduce = "none"
-    values = _entries(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], [False] * len(slots), reduce, checkpoint)
+    values = entries_of(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], [False] * len(slots), reduce, checkpoint)
     # Not dict(zip(...)), which would let no other thread run among a million names.
     return {name: value for name, value in zip(names, collapse_constants(bound, slots, values), strict=True)}
 
@@ -129,16 +131,16 @@ def backward(
     if reduce != "none" and not isinstance(cotangent, NUMBER):
         detail = f"the list has {len(cotangent)} numbers, but the cotangent of the {reduce} over the points is one number"
         raise ShapeMismatch(detail, ("cotangent",))
-    targets = _named_targets(bound) if wrt is None else _targets(bound, wrt)
-    output = _output_slot(bound)
+    targets = _named_targets(bound) if wrt is None else targets_of(bound, wrt)
+    output = output_slot(bound)
     bound, seeds = _with_seeds(bound, [(int(graph.roots[0]), cotangent, ("cotangent",))])
 
     def walks(walk: Walk, cotangents: Seeds) -> list[SlotNumbers]:
         adjoints = walk.pull(cotangents)  # before the values, which come along with the partials
         return [walk.values[output : output + 1], pick(adjoints, targets.slots)]
 
-    kept = [] if reduce == "none" else [False, *_are_lists(bound, targets)]
-    entries = _entries(bound, seeds, targets.slots, walks, kept, reduce, checkpoint)
+    kept = [] if reduce == "none" else [False, *are_lists(bound, targets)]
+    entries = entries_of(bound, seeds, targets.slots, walks, kept, reduce, checkpoint)
     return Backward(collapse_constants(bound, [output], entries)[0], targets.table(entries[1:]))
 
 
@@ -152,7 +154,7 @@ def jvp(
 ) -> Tangent:
     """Forward mode: the derivative of the output along `tangents`; nodes without one have the tangent 0."""
     bound = bind(graph, inputs or {})
-    output = _output_slot(bound)
+    output = output_slot(bound)
     if reduce != "none":
         _check_lists(bound, tangents or {}, reduce)
     bound, seeds = with_tangents(bound, tangents or {})
@@ -161,7 +163,7 @@ def jvp(
         tangent = walk.push(tangents)[output]
         return [[walk.values[output], tangent]]
 
-    entries = _entries(bound, seeds, (), walks, [False, False], reduce, checkpoint)
+    entries = entries_of(bound, seeds, (), walks, [False, False], reduce, checkpoint)
     return Tangent(collapse_constants(bound, [output], entries)[0], _column(entries[1]))
 
 
@@ -178,7 +180,7 @@ def jacobian(
     Takes one forward walk per node if there are fewer nodes than outputs, else one reverse walk per output.
     """
     bound = bind(graph, inputs or {})
-    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    targets = targets_of(bound, wrt)
     slots, outputs = targets.slots, bound.tape.slot[graph.roots]
     ahead = len(slots) < len(outputs)
 
@@ -187,9 +189,9 @@ def jacobian(
         return [pick(walk.values, outputs), *(walk.push_each(slots, outputs) if ahead else walk.pull_each(outputs, slots))]
 
     m, n = len(outputs), len(slots)
-    lists = [] if reduce == "none" else _are_lists(bound, targets).tolist()
+    lists = [] if reduce == "none" else are_lists(bound, targets).tolist()
     kept = [False] * m + ([is_list for is_list in lists for _ in range(m)] if ahead else lists * m)
-    entries = _entries(bound, {}, slots, walks, kept, reduce, checkpoint)
+    entries = entries_of(bound, {}, slots, walks, kept, reduce, checkpoint)
     values = dict(zip(graph.outputs, collapse_constants(bound, outputs, entries), strict=True))
     if isinstance(entries, list):
         rows = [[entries[m + (j * m + i if ahead else i * n + j)] for j in range(n)] for i in range(m)]
@@ -212,8 +214,8 @@ def hessian(
     With `reduce`, only by nodes that are one number for all points: by default, the leaves that are.
     """
     bound = bind(graph, inputs or {})
-    targets = _second_targets(bound, wrt, reduce)
-    names, slots, output = targets.names, targets.slots, _output_slot(bound)
+    targets = second_targets(bound, wrt, reduce)
+    names, slots, output = targets.names, targets.slots, output_slot(bound)
 
     def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
         walk.linearize()
@@ -221,10 +223,27 @@ def hessian(
         return [[walk.values[output]], pick(adjoints, slots), *walk.pull_tangents_each(slots)]
 
     n = len(names)
-    entries = np.asarray(_entries(bound, {}, slots, walks, [False] * (1 + n + n * n), reduce, checkpoint))
+    if bound.points is None and n > lanes.WIDTH:
+        most = elimination.most_steps(bound.tape, n) // 2
+        plan = elimination.find_elimination(graph, output, slots, most, checkpoint)
+        if plan is not None:
+            return _eliminated(bound, targets, output, plan, checkpoint)
+    entries = np.asarray(entries_of(bound, {}, slots, walks, [False] * (1 + n + n * n), reduce, checkpoint))
     matrix = entries[1 + n :].reshape(n, n, *entries.shape[1:])
     value = collapse_constants(bound, [output], entries)[0]
     return Hessian(value, targets.table(entries[1 : 1 + n]), Tables(names, names, matrix))
+
+
+def _eliminated(bound: Bound, targets: "Targets", output: int, plan: Elimination, checkpoint: Checkpoint) -> Hessian:
+    """The Hessian at one point by edge pushing, which is faster where it is sparse."""
+    walk = PointWalk(bound.tape, bound.numbers, checkpoint)
+    adjoints, entries = walk.eliminate(plan, {output: 1.0})
+    n, rows, columns = len(targets.names), plan.pattern.rows, plan.pattern.columns
+    matrix = np.zeros((n, n))
+    matrix[rows, columns] = entries
+    matrix[columns, rows] = entries
+    gradients = targets.table(np.asarray(pick(adjoints, targets.slots)))
+    return Hessian(float(walk.values[output]), gradients, Tables(targets.names, targets.names, matrix))
 
 
 def hvp(
@@ -242,10 +261,10 @@ def hvp(
     for all points, as `hessian`.
     """
     bound = bind(graph, inputs or {})
-    targets = _second_targets(bound, wrt, reduce)
-    output = _output_slot(bound)
+    targets = second_targets(bound, wrt, reduce)
+    output = output_slot(bound)
     if reduce != "none":
-        _check_singles(bound, _targets(bound, tuple(tangents or {})), "tangents", reduce)
+        _check_singles(bound, targets_of(bound, tuple(tangents or {})), "tangents", reduce)
         _check_lists(bound, tangents or {}, reduce)
     bound, seeds = with_tangents(bound, tangents or {})
 
@@ -256,7 +275,7 @@ def hvp(
         return [[walk.values[output]], pick(adjoints, targets.slots), pick(products, targets.slots)]
 
     n = len(targets.names)
-    entries = _entries(bound, seeds, targets.slots, walks, [False] * (1 + 2 * n), reduce, checkpoint)
+    entries = entries_of(bound, seeds, targets.slots, walks, [False] * (1 + 2 * n), reduce, checkpoint)
     value = collapse_constants(bound, [output], entries)[0]
     return Product(value, targets.table(entries[1 : 1 + n]), targets.table(entries[1 + n :]))
 
@@ -267,7 +286,7 @@ def check_gradients(
     """Each gradient in reverse mode, in forward mode and as a difference quotient, by node in `wrt` (default: the leaves)."""
     given = inputs or {}
     bound = bind(graph, given)
-    targets = _targets(bound, graph.leaves if wrt is None else wrt)
+    targets = targets_of(bound, wrt)
     back = backward(graph, given, targets.names, checkpoint=checkpoint)
     checks = {}
     for name, slot in zip(targets.names, targets.slots.tolist(), strict=True):
@@ -301,7 +320,7 @@ def _numeric(bound: Bound, name: str, slot: int, value: Column, checkpoint: Chec
         bound = _cut_off(bound, position, slot, checkpoint)
         slot = int(bound.tape.slot[position])
     start = bound.columns[slot] if slot in bound.columns else bound.numbers[slot] + shape
-    output = _output_slot(bound)
+    output = output_slot(bound)
 
     def value_at(x: Column) -> Column:
         checkpoint()
@@ -370,7 +389,7 @@ def difference_quotient(function: Callable[[Column], Column], x: Column, value: 
 # --- from names to slots
 
 
-class _Targets(NamedTuple):
+class Targets(NamedTuple):
     """The nodes that a derivative is taken by: their ids, the place of each id in a table, and their slots."""
 
     names: Sequence[str]
@@ -384,46 +403,49 @@ class _Targets(NamedTuple):
         return Gradients.of(self.places, entries)
 
 
-def _targets(bound: Bound, wrt: Sequence[str]) -> _Targets:
-    """The nodes in `wrt`, each once. Raises UnknownNode."""
+def targets_of(bound: Bound, wrt: Sequence[str] | None) -> Targets:
+    """The nodes in `wrt`, each once; by default the leaves. Raises UnknownNode."""
+    if wrt is None:
+        leaves = bound.graph.leaves
+        return Targets(leaves, {name: k for k, name in enumerate(leaves)}, bound.tape.slot[bound.graph.leaf_positions])
     names = tuple(dict.fromkeys(wrt))
     if len(names) < len(wrt):
         bound.graph.positions(wrt, ("wrt",))  # an error gives the place in `wrt`, not in `names`
     slots = bound.tape.slot[bound.graph.positions(names, ("wrt",))]
-    return _Targets(names, {name: k for k, name in enumerate(names)}, slots)
+    return Targets(names, {name: k for k, name in enumerate(names)}, slots)
 
 
-def _named_targets(bound: Bound) -> _Targets:
+def _named_targets(bound: Bound) -> Targets:
     """All nodes that have a name. If these are all nodes, nothing is looked up: the graph has their index already."""
     graph = bound.graph
     if graph.every_node_named:
-        return _Targets(graph.names, graph.index, bound.tape.slot.copy())  # writable, as the kernels are compiled for
+        return Targets(graph.names, graph.index, bound.tape.slot.copy())  # writable, as the kernels are compiled for
     places, positions = graph.named
-    return _Targets(graph.names, places, bound.tape.slot[positions])
+    return Targets(graph.names, places, bound.tape.slot[positions])
 
 
-def _second_targets(bound: Bound, wrt: Sequence[str] | None, reduce: Reduce) -> _Targets:
+def second_targets(bound: Bound, wrt: Sequence[str] | None, reduce: Reduce) -> Targets:
     """The nodes that a second derivative is taken by. Raises UnknownNode, and InvalidNode for a list that is reduced."""
-    targets = _targets(bound, bound.graph.leaves if wrt is None else wrt)
+    targets = targets_of(bound, wrt)
     if reduce == "none":
         return targets
     if wrt is None:
-        single = [name for name, is_list in zip(targets.names, _are_lists(bound, targets), strict=True) if not is_list]
-        return _targets(bound, single)
+        single = [name for name, is_list in zip(targets.names, are_lists(bound, targets), strict=True) if not is_list]
+        return targets_of(bound, single)
     _check_singles(bound, targets, "wrt", reduce)
     return targets
 
 
-def _are_lists(bound: Bound, targets: _Targets) -> Bools:
+def are_lists(bound: Bound, targets: Targets) -> Bools:
     """Which targets differ from point to point, so that the reduced output has one derivative per point by them."""
     given = np.array([not isinstance(bound.inputs.get(name, 0.0), NUMBER) for name in targets.names], np.bool_)
     varying = dependents(bound.tape, list(bound.columns))
     return given | np.where(targets.slots >= 0, varying[targets.slots], False)
 
 
-def _check_singles(bound: Bound, targets: _Targets, field: str, reduce: Reduce) -> None:
+def _check_singles(bound: Bound, targets: Targets, field: str, reduce: Reduce) -> None:
     """Raise InvalidNode for the first target that differs from point to point."""
-    for k in np.flatnonzero(_are_lists(bound, targets)).tolist():
+    for k in np.flatnonzero(are_lists(bound, targets)).tolist():
         name = targets.names[k]
         detail = f"{quote(name)} differs from point to point; the second derivatives of a {reduce} are taken by single numbers"
         raise InvalidNode(detail, (field, name if field == "tangents" else k))
@@ -431,14 +453,15 @@ def _check_singles(bound: Bound, targets: _Targets, field: str, reduce: Reduce) 
 
 def _check_lists(bound: Bound, tangents: Mapping[str, Seed], reduce: Reduce) -> None:
     """Raise ShapeMismatch for a list of tangents of something that is one number."""
-    targets = _targets(bound, tuple(tangents))
-    for name, is_list in zip(targets.names, _are_lists(bound, targets), strict=True):
+    targets = targets_of(bound, tuple(tangents))
+    for name, is_list in zip(targets.names, are_lists(bound, targets), strict=True):
         if not is_list and not isinstance(tangents[name], NUMBER):
             detail = f"there is a list of tangents for {quote(name)}, which is one number in the {reduce} over the points"
             raise ShapeMismatch(detail, ("tangents", name))
 
 
-def _output_slot(bound: Bound) -> int:
+def output_slot(bound: Bound) -> int:
+    """The slot of the output."""
     return int(bound.tape.slot[bound.graph.roots[0]])
 
 
@@ -494,7 +517,7 @@ def collapse_constants(bound: Bound, slots: Sequence[int] | Ints, values: Entrie
     return [value if slot >= 0 and varying[slot] else float(value[0]) for slot, value in zip(slots, values, strict=False)]
 
 
-def _entries(
+def entries_of(
     bound: Bound,
     seeds: Seeds,
     towards: Sequence[int] | Ints,

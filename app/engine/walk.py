@@ -5,8 +5,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from app.engine import kernels, lanes
+from app.engine import edges, kernels, lanes
 from app.engine.binding import Column
+from app.engine.elimination import Elimination
 from app.engine.interruption import Checkpoint, never
 from app.engine.tape import Bools, Floats, Ints, Tape
 
@@ -52,6 +53,9 @@ class Walk(Protocol):
     def pull_tangents_each(self, slots: Ints) -> list[SlotNumbers]:
         """Forward over reverse from each of `slots` alone: return the derivatives of the adjoints of `slots`."""
 
+    def eliminate(self, plan: Elimination, cotangents: Mapping[int, Column]) -> tuple[SlotNumbers, SlotNumbers]:
+        """Edge pushing: return the adjoint of every slot, as `pull`, and the entries of the plan."""
+
 
 class Passed(NamedTuple):
     """Tangents or adjoints, one per slot, and which slots have one: where nothing was passed on, the number is 0."""
@@ -73,6 +77,7 @@ class PointWalk:
         self._values[: tape.leaves] = numbers
         self._known = False
         self.partials: Floats | None = None
+        self.factors = np.empty((0, 3))
         self.finite = False
 
     @property
@@ -86,7 +91,9 @@ class PointWalk:
     def linearize(self) -> Floats:
         """Keep the partials and return them: an array of shape (instructions, 3)."""
         if self.partials is None:
-            self.partials = np.empty((len(self.tape.code), 3))
+            self.factors = np.empty((len(self.tape.code) + 1, 3))  # the last row holds the factors 1 and 2 of `edges`
+            self.factors[-1] = 1.0, 2.0, 0.0
+            self.partials = self.factors[:-1]
             self.finite = kernels.linearize(self.tape.code, self._values, self.partials)
             self._known = True
         return self.partials
@@ -167,9 +174,38 @@ class PointWalk:
         """Forward over reverse for each slot, in lanes; call `curve` first."""
         rows, p = np.empty((len(slots), len(slots))), self.linearize()
         room = (*self._lanes(), *self._lanes(), np.empty(len(self.tape.code), np.bool_))
-        if self.all_finite and lanes.pull_tangents_each(self.tape.code, p, self.curvature, slots, *room, rows):
+        fine = self.all_finite
+        for first in range(0, len(slots) if fine else 0, lanes.WIDTH):
+            self.checkpoint()
+            part = slice(first, first + lanes.WIDTH)
+            fine &= lanes.pull_tangents_each(self.tape.code, p, self.curvature, slots[part], slots, *room, rows[part])
+        if fine:
             return [rows.ravel()]
         return [pick(self.pull_tangents_carefully(seed).numbers, slots) for seed in self._units(slots)]
+
+    def eliminate(self, plan: Elimination, cotangents: Mapping[int, Column]) -> tuple[Floats, Floats]:
+        """Edge pushing."""
+        code, p, g = self.tape.code, self.linearize(), self._seeded(cotangents)
+        self.checkpoint()
+        if self.finite and kernels.pull(code, p, g):
+            weight = self._bent(plan, g)
+            if edges.accumulate(plan.steps, self.factors.ravel(), weight):
+                return g, weight[plan.entries]
+        self.checkpoint()
+        g, g_live = self.pull_carefully(cotangents)
+        weight, live = self._bent(plan, g), np.zeros(plan.weights, np.bool_)
+        live[0] = True
+        live[1 : 1 + len(plan.bend_at)] = g_live[self.tape.leaves + plan.bend_at]
+        edges.accumulate_carefully(code, plan.steps, self.factors.ravel(), weight, live)
+        return g, weight[plan.entries]
+
+    def _bent(self, plan: Elimination, g: Floats) -> Floats:
+        """The weights before the first step."""
+        weight = np.zeros(plan.weights)
+        weight[0] = 1.0
+        if len(plan.bend_at):
+            edges.bend(self.tape.code, self.values, g, plan.bend_at, plan.bend_place, weight)
+        return weight
 
     def _units(self, slots: Ints) -> Iterator[dict[int, Column]]:
         """The seeds of as many careful walks."""

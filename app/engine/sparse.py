@@ -1,0 +1,106 @@
+"""Hessians and Jacobians as their structural nonzeros, in time that grows with these and not with the matrix.
+
+What is listed depends on the graph alone; see `elimination`. Arguments, errors and conventions are those of `transforms`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from app.engine import elimination
+from app.engine.binding import Bound, Column, Inputs, bind
+from app.engine.elimination import UNLIMITED, Allowance, Elimination, Pattern
+from app.engine.graph import Graph
+from app.engine.interruption import Checkpoint, never
+from app.engine.points import Reduce, Seeds
+from app.engine.tape import Floats
+from app.engine.transforms import Table, collapse_constants, entries_of, are_lists, output_slot, second_targets, targets_of
+from app.engine.walk import SlotNumbers, Walk, pick
+
+Entries = Floats | list[Column]
+"""One number per entry of a pattern, an array of shape (entries,) or (entries, points); a list if some are columns."""
+
+
+class SparseHessian(NamedTuple):
+    """The output's value, its gradient table, and the lower triangle of its Hessian by `names`."""
+
+    value: Column
+    gradients: Table
+    names: Sequence[str]
+    pattern: Pattern
+    entries: Entries
+
+
+class SparseJacobian(NamedTuple):
+    """The outputs' values by id, and their derivatives by `names`."""
+
+    values: Mapping[str, Column]
+    names: Sequence[str]
+    pattern: Pattern
+    entries: Entries
+
+
+def hessian(
+    graph: Graph,
+    inputs: Inputs | None = None,
+    wrt: Sequence[str] | None = None,
+    *,
+    reduce: Reduce = "none",
+    allowance: Allowance = UNLIMITED,
+    checkpoint: Checkpoint = never,
+) -> SparseHessian:
+    """The second derivatives of the output by the nodes in `wrt` (default: the leaves), as `transforms.hessian`."""
+    bound = bind(graph, inputs or {})
+    targets = second_targets(bound, wrt, reduce)
+    slots, output = targets.slots, output_slot(bound)
+    plan = elimination.plan_hessian(graph, output, slots, allowance, checkpoint)
+
+    def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
+        walk.linearize()
+        if isinstance(plan, Elimination):
+            adjoints, found = walk.eliminate(plan, {output: 1.0})
+            return [[walk.values[output]], pick(adjoints, slots), found]
+        adjoints = walk.curve({output: 1.0})
+        return [[walk.values[output]], pick(adjoints, slots), _picked(walk.pull_tangents_each(slots), plan.entries)]
+
+    n, count = len(slots), len(plan.pattern.rows)
+    entries = np.asarray(entries_of(bound, {}, slots, walks, [False] * (1 + n + count), reduce, checkpoint))
+    value = collapse_constants(bound, [output], entries)[0]
+    return SparseHessian(value, targets.table(entries[1 : 1 + n]), targets.names, plan.pattern, entries[1 + n :])
+
+
+def jacobian(
+    graph: Graph,
+    inputs: Inputs | None = None,
+    wrt: Sequence[str] | None = None,
+    *,
+    reduce: Reduce = "none",
+    allowance: Allowance = UNLIMITED,
+    checkpoint: Checkpoint = never,
+) -> SparseJacobian:
+    """The derivatives of each output by the nodes in `wrt` (default: the leaves), as `transforms.jacobian`."""
+    bound = bind(graph, inputs or {})
+    targets = targets_of(bound, wrt)
+    slots, outputs = targets.slots, bound.tape.slot[graph.roots]
+    plan = elimination.plan_jacobian(graph, outputs, slots, allowance, checkpoint)
+
+    def walks(walk: Walk, seeds: Seeds) -> list[SlotNumbers]:
+        walk.linearize()
+        if isinstance(plan, Elimination):
+            return [pick(walk.values, outputs), walk.eliminate(plan, {})[1]]
+        return [pick(walk.values, outputs), _picked(walk.pull_each(outputs, slots), plan.entries)]
+
+    lists = np.zeros(len(slots), np.bool_) if reduce == "none" else are_lists(bound, targets)
+    kept = [False] * len(outputs) + lists[plan.pattern.columns].tolist()
+    entries = entries_of(bound, {}, slots, walks, kept, reduce, checkpoint)
+    values = dict(zip(graph.outputs, collapse_constants(bound, outputs, entries), strict=True))
+    return SparseJacobian(values, targets.names, plan.pattern, entries[len(outputs) :])
+
+
+def _picked(rows: list[SlotNumbers], places: np.ndarray) -> SlotNumbers:
+    """The numbers in these places of rows that follow each other."""
+    if isinstance(rows[0], np.ndarray):
+        return np.concatenate(rows)[places]
+    joined = [entry for row in rows for entry in row]
+    return [joined[place] for place in places.tolist()]
