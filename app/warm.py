@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from app.engine import jit, large_json, node_reader, node_table, points, scanner, transforms
+from app.engine import jit, large_json, node_reader, node_table, points, scanner, sparse, transforms
+from app.engine.elimination import Allowance
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
 from app.engine.interruption import never
@@ -40,6 +41,9 @@ def _run_each_kernel() -> None:
     transforms.evaluate(graph, inputs)
     transforms.backward(graph, inputs)
     transforms.hessian(graph, inputs)
+    sparse.hessian(graph, inputs)
+    sparse.hessian(graph, {"x": 0.0, "y": 2.0})
+    sparse.hessian(parse("where(x > 0, log(x)*y, mean(x, y, 1))"), inputs, allowance=Allowance(most_steps=1))
     transforms.jacobian(graph, inputs, ["x"])
     transforms.jacobian(Graph(graph.nodes, tuple(node.id for node in graph.nodes[-2:])), inputs, ["x"])
     transforms.evaluate(graph, {"x": [0.5] * points.MIN_BLOCK_POINTS, "y": 2.0}, reduce="sum")

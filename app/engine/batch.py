@@ -16,7 +16,6 @@ from app.engine.primitives import PRIMITIVES, zero
 from app.engine.tape import Bools, Floats, Ints, Tape
 from app.engine.walk import SlotNumbers, pick
 
-
 _Passed = tuple[Column, Bools | None] | None
 """Numbers on their way, and at which points there are any; None if there are none at all."""
 

@@ -1,19 +1,20 @@
 """Compiled loops for sparse derivatives: edge pushing, on structure first and then on numbers.
 
-Edge pushing (R. M. Gower and M. P. Mello, Optimization Methods and Software 27 (2012) 251-277) walks back over a tape and keeps
-a weighted graph between slots: an edge {a, b} with weight w stands for the term w * da * db of the second derivative. Where the
-walk comes to an instruction, the edges at its slot are pushed on to its arguments, each times the partial, and the instruction's
-own second partials times its adjoint become new edges. Edges between leaves remain, and are the entries of the Hessian.
+Edge pushing (R. M. Gower and M. P. Mello, Optimization Methods and Software 27 (2012) 251-277) walks back over a tape and
+keeps a weighted graph between slots: an edge {a, b} with weight w stands for the term w * da * db of the second derivative.
+Where the walk comes to an instruction, the edges at its slot are pushed on to its arguments, each times the partial, and the
+instruction's own second partials times its adjoint become new edges. Edges between leaves remain, and are the entries of the
+Hessian.
 
 An edge to an output, which is never pushed, makes the same walk give the entries of a Jacobian.
 
 What is pushed where depends on the structure alone. So `push_edges` runs once per graph and writes the steps down, and
-`accumulate` runs once per point. A step (to, of, f, h) is weight[to] += weight[of] * factor[f] * factor[h]. Factor 3k + i is the
-partial of instruction k by its argument i; after these come 1 and 2. Weight 0 is 1; after it come the second partials times
-adjoints, one for each of `bends`, and then the edges.
+`accumulate` runs once per point. A step (to, of, f, h) is weight[to] += weight[of] * factor[f] * factor[h]. Factor 3k + i is
+the partial of instruction k by its argument i; after these come 1 and 2. Weight 0 is 1; after it come the second partials
+times adjoints, one for each of the bends, and then the edges.
 
-The ends of edges are numbered: first the outputs of a Jacobian and the operations that are differentiated by, then the slots. An
-edge is kept at its higher end, which the walk meets first.
+The ends of edges are numbered: first the outputs of a Jacobian and the operations that are differentiated by, then the slots.
+An edge is kept at its higher end, which the walk meets first.
 """
 
 import numpy as np
@@ -40,8 +41,8 @@ MOST_STEPS_BESIDES = 32
 def find_bends(code: Code, active: Flags, needed: Flags) -> tuple[Ints, Ints]:
     """Return the second partials that matter: for each its instruction and its place in (aa, ab, bb, ac, bc, cc).
 
-    At first, `active` holds the slots that are differentiated by, and `needed` the outputs. Afterwards `active` says which slots
-    depend on the former and have an effect on the latter, by partials that are not 0 everywhere.
+    At first, `active` holds the slots that are differentiated by, and `needed` the outputs. Afterwards `active` says which
+    slots depend on the former and have an effect on the latter, by partials that are not 0 everywhere.
     """
     base = len(active) - len(code)
     for k in range(len(code)):
@@ -86,8 +87,8 @@ def _step(steps: Steps, following: Ints, heads: Steps, n: int, a: int, b: int, o
 
 @jit_without_refcounts
 def push_edges(
-    code: Code, bend_at: Ints, bend_place: Ints, active: Flags, alias: Ints, roots: Ints, heads: Steps, mark: Ints, steps: Steps,
-    following: Ints, low: Ints, arguments: Steps, state: npt.NDArray[np.int64], piece: int,
+    code: Code, bend_at: Ints, bend_place: Ints, active: Flags, alias: Ints, roots: Ints, heads: Steps, mark: Ints,
+    steps: Steps, following: Ints, low: Ints, arguments: Steps, state: npt.NDArray[np.int64], piece: int,
 ) -> None:  # fmt: skip
     """Write down the steps of edge pushing, about `piece` of them, or until there is no room; to be called again.
 
@@ -163,9 +164,7 @@ def bend(code: Code, v: Floats, g: Floats, bend_at: Ints, bend_place: Ints, weig
     base = len(v) - len(code)
     for c in range(len(bend_at)):
         k, place = bend_at[c], bend_place[c]
-        aa, ab, bb, ac, bc, cc = second_partials_of(
-            code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]], v[base + k]
-        )
+        aa, ab, bb, ac, bc, cc = second_partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]], v[base + k])
         found = aa if place == 0 else ab if place == 1 else bb if place == 2 else ac if place == 3 else bc if place == 4 else cc
         weight[1 + c] = g[base + k] * found
 

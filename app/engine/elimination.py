@@ -1,7 +1,7 @@
-"""Sparse derivatives: which second derivatives of an output, or derivatives of several, can differ from 0, and how to get them.
+"""Which second derivatives of an output, or derivatives of several, can differ from 0, and the steps that compute them.
 
-The structure of a graph decides, and no number: an entry is listed if the nodes meet in an operation that is not linear in them,
-or, for a Jacobian, if the output depends on the node. An operation whose partial is 0 everywhere, such as a comparison,
+The structure of a graph decides, and no number: an entry is listed if the nodes meet in an operation that is not linear in
+them, or, for a Jacobian, if the output depends on the node. An operation whose partial is 0 everywhere, such as a comparison,
 passes nothing on. So the entries are the same at every point.
 
 Edge pushing finds and computes them in one walk; see `edges`. Where it would fill in, because much is mixed before little
@@ -17,7 +17,7 @@ import numpy as np
 from app.engine import edges
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
-from app.engine.tape import Bools, Floats, Ints, Tape
+from app.engine.tape import Bools, Ints, Tape
 
 PIECE = 1 << 20
 """So many steps of edge pushing take some tens of milliseconds."""
@@ -28,24 +28,24 @@ BITS = 64
 NO_SLOTS = np.empty(0, np.int32)
 
 
-def nothing(count: int) -> None:
-    """Allow any number of entries."""
+def anything(*counts: int) -> None:
+    """Allow any numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What a sparse matrix may take. Both functions may raise.
+    """What a sparse matrix may take. The functions may raise.
 
     Attributes:
-        entries: called with the number of entries of the matrix.
-        dense: called with the number of entries of the dense matrix, before that is computed.
+        plan: called with the number of steps of edge pushing, and with that of the entries.
+        dense: called with the number of entries of the dense matrix, before that is computed instead.
         room: called with a number of bytes before these are allocated.
         most_steps: the largest number of steps of edge pushing.
     """
 
-    entries: Callable[[int], None] = nothing
-    dense: Callable[[int], None] = nothing
-    room: Callable[[int], None] = nothing
+    plan: Callable[[int, int], None] = anything
+    dense: Callable[[int], None] = anything
+    room: Callable[[int], None] = anything
     most_steps: int = 1 << 25
 
 
@@ -113,7 +113,7 @@ def plan_hessian(graph: Graph, output: int, slots: Ints, allowance: Allowance, c
         return _masked(np.tril(mask))
 
     plan = _kept(graph, "hessian", (output, slots.tobytes(), allowance.most_steps), find)
-    allowance.entries(len(plan.entries))
+    _allow(plan, len(slots) ** 2, allowance)
     return plan
 
 
@@ -134,7 +134,7 @@ def plan_jacobian(graph: Graph, outputs: Ints, slots: Ints, allowance: Allowance
         return _masked(mask)
 
     plan = _kept(graph, "jacobian", (slots.tobytes(), allowance.most_steps), find)
-    allowance.entries(len(plan.entries))
+    _allow(plan, len(outputs) * len(slots), allowance)
     return plan
 
 
@@ -165,7 +165,15 @@ def _kept(graph: Graph, kind: str, key: object, find: Callable[[], Found]) -> Fo
     return found
 
 
+def _allow(plan: Plan, size: int, allowance: Allowance) -> None:
+    """Ask for what an evaluation takes, also of a plan that was found before; `size` is that of the dense matrix."""
+    if isinstance(plan, Mask):
+        allowance.dense(size)
+    allowance.plan(len(plan.steps) if isinstance(plan, Elimination) else 0, len(plan.entries))
+
+
 def _dense(rows: int, columns: int, allowance: Allowance) -> Bools:
+    """A mask for all entries of a dense matrix."""
     allowance.dense(rows * columns)
     allowance.room(rows * columns)
     return np.zeros((rows, columns), np.bool_)

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from app.engine import elimination
-from app.engine.binding import Bound, Column, Inputs, bind
+from app.engine.binding import Column, Inputs, bind
 from app.engine.elimination import UNLIMITED, Allowance, Elimination, Pattern
 from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
 from app.engine.points import Reduce, Seeds
 from app.engine.tape import Floats
-from app.engine.transforms import Table, collapse_constants, entries_of, are_lists, output_slot, second_targets, targets_of
+from app.engine.transforms import Table, are_lists, collapse_constants, entries_of, output_slot, second_targets, targets_of
 from app.engine.walk import SlotNumbers, Walk, pick
 
 Entries = Floats | list[Column]

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from app.warm import warm
-from tests.benchmarks import bulk, expressions, networks, service, solvers
+from tests.benchmarks import bulk, expressions, networks, service, solvers, sparse
 from tests.benchmarks.measure import Row, table
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -18,6 +18,8 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "micrograd": lambda: expressions.micrograd(100_000),
     "points": lambda: expressions.many_points(1_000_000),
     "matrices": expressions.matrices,
+    "sparse": lambda: sparse.matrices((1_000, 10_000, 100_000), True),
+    "pairs": lambda: sparse.dense_in_disguise(200),
     "derivatives": lambda: expressions.derivatives(100_000, 2.0),
     "demo": networks.demo,
     "trainings": networks.trainings,
@@ -28,6 +30,8 @@ LARGE: dict[str, Callable[[], Iterator[Row]]] = {"bulk": lambda: bulk.bulk(200_0
 """Parts that run only if they are named: this one needs 60 GB of disk, Ray and some minutes."""
 CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "tapes": lambda: expressions.tapes((1_000, 20_000)),
+    "sparse": lambda: sparse.matrices((1_000, 10_000), False),
+    "pairs": lambda: sparse.dense_in_disguise(100),
     "service": lambda: service.service(20_000),
 }
 GENEROUS = 10.0

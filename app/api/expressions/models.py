@@ -15,6 +15,14 @@ Bindings = Annotated[
 Tangents = Annotated[NamedItems[Numbers], Field(description="The direction, by id; a node that is not named has 0")]
 ByLeaves = Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
 
+MatrixFormat = Annotated[
+    Literal["dense", "sparse"],
+    Field(
+        description="`dense`: a table of tables. `sparse`: the structural nonzeros, which are the same at all points: entries "
+        "that can differ from 0, by the operations between the nodes. An entry may be 0 at some points."
+    ),
+]
+
 
 class ExpressionRequest(RequestModel):
     """An expression and its inputs."""
@@ -64,6 +72,7 @@ class HessianRequest(ReducibleRequest):
     """An expression to differentiate twice."""
 
     wrt: ByLeaves = None
+    format: MatrixFormat = "dense"
 
 
 class JacobianRequest(ReducibleRequest):
@@ -71,6 +80,7 @@ class JacobianRequest(ReducibleRequest):
 
     wrt: ByLeaves = None
     outputs: Items[str] | None = Field(None, description="The ids of the outputs; for text, names that it assigns")
+    format: MatrixFormat = "dense"
 
 
 class HvpRequest(ReducibleRequest):
@@ -153,11 +163,40 @@ class JvpResponse(ExpressionResponse):
     tangent: SkipValidation[Result]
 
 
+Places = SkipValidation[list[int]]
+DenseMatrix = Annotated[dict[str, dict[str, Result]], Field(title="DenseMatrix", description="A table of tables, by id")]
+
+
+class SparseHessian(ResponseModel):
+    """The structural nonzeros of a Hessian's lower triangle, by row and then by column.
+
+    Entry k is `values[k]`, the second derivative by `names[rows[k]]` and `names[columns[k]]`.
+    """
+
+    names: SkipValidation[list[str]]
+    rows: Places = Field(description="Indices into `names`")
+    columns: Places = Field(description="Indices into `names`, none greater than that in `rows`")
+    values: SkipValidation[list[Result]]
+
+
+class SparseJacobian(ResponseModel):
+    """The structural nonzeros of a Jacobian, by row and then by column.
+
+    Entry k is `values[k]`, the derivative of `outputs[rows[k]]` by `names[columns[k]]`.
+    """
+
+    outputs: SkipValidation[list[str]]
+    names: SkipValidation[list[str]]
+    rows: Places = Field(description="Indices into `outputs`")
+    columns: Places = Field(description="Indices into `names`")
+    values: SkipValidation[list[Result]]
+
+
 class JacobianResponse(ExpressionResponse):
-    """The values of the outputs, and a gradient table for each of them."""
+    """The values of the outputs, and a gradient table for each of them, or the nonzeros of all."""
 
     values: Table
-    jacobian: SkipValidation[dict[str, dict[str, Result]]]
+    jacobian: SkipValidation[DenseMatrix | SparseJacobian]
 
 
 class HessianResponse(ExpressionResponse):
@@ -166,7 +205,7 @@ class HessianResponse(ExpressionResponse):
     output: str
     value: SkipValidation[Result]
     gradients: Table
-    hessian: SkipValidation[dict[str, dict[str, Result]]]
+    hessian: SkipValidation[DenseMatrix | SparseHessian]
 
 
 class HvpResponse(ExpressionResponse):

@@ -16,6 +16,7 @@ from app.engine.faults import Fault, Quantity, explain, number_text
 from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph
 from app.engine.points import Reduce
+from app.engine.sparse import Entries
 
 MAX_LISTED = 20
 """How many null numbers a response lists."""
@@ -56,14 +57,10 @@ class ResponseNumbers:
         elif all(map(_is_finite, plain.values())):
             return plain  # type: ignore[no-any-return]  # floats and arrays by id
 
-        def fault(node: str) -> Callable[[float, int | None], NonFinite]:
-            def explained(number: float, point: int | None) -> NonFinite:
-                found = Fault(quantity, node, number, point, output)
-                return explain(self.graph, self.inputs, found, seeds, reduce=self.reduce, checkpoint=self.checkpoint)
-
-            return explained
-
-        return {node: self._with_nulls(quantity, node, column, fault(node)) for node, column in plain.items()}
+        return {
+            node: self._with_nulls(quantity, node, column, self._fault(quantity, node, seeds, output))
+            for node, column in plain.items()
+        }
 
     def tables(
         self, quantity: Quantity, tables: Mapping[str, Mapping[str, Column]], explained: Callable[[str], dict[str, Any]]
@@ -75,6 +72,23 @@ class ResponseNumbers:
         if isinstance(tables, Tables) and tables.is_finite():
             return tables
         return {row: self.table(quantity, table, **explained(row)) for row, table in tables.items()}
+
+    def entries(self, quantity: Quantity, found: Entries, explained: Callable[[int], tuple[str, dict[str, Any]]]) -> Written:
+        """The entries of a sparse matrix, in which a number that is not finite is written as null.
+
+        `explained` gives the node by which an entry is a derivative, and its `seeds` and `output`, as in `table`.
+        """
+        if isinstance(found, np.ndarray):
+            wrong = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1)).tolist()
+        else:
+            wrong = [k for k, column in enumerate(found) if not _is_finite(column)]
+        for k in wrong:
+            if len(self.nulls) >= MAX_LISTED:
+                break
+            node, context = explained(k)
+            column = found[k] if isinstance(found[k], np.ndarray) else float(found[k])
+            self._with_nulls(quantity, node, column, self._fault(quantity, node, **context))
+        return found
 
     def named(self, what: str, quantity: Quantity, node: str, column: Column, at: str | None = None) -> Written:
         """A number that belongs to no node alone, such as a local gradient; `what` names it in an error at node `at`."""
@@ -94,6 +108,17 @@ class ResponseNumbers:
         if isinstance(column, float) and math.isfinite(column):
             return column
         return self.table(quantity, {self.graph.output: column}, seeds=seeds, output=output)[self.graph.output]
+
+    def _fault(
+        self, quantity: Quantity, node: str, seeds: Mapping[str, Seed] | None = None, output: str | None = None
+    ) -> Callable[[float, int | None], NonFinite]:
+        """What makes the error for a number of a node. Arguments as in `engine.faults.explain`."""
+
+        def explained(number: float, point: int | None) -> NonFinite:
+            found = Fault(quantity, node, number, point, output)
+            return explain(self.graph, self.inputs, found, seeds, reduce=self.reduce, checkpoint=self.checkpoint)
+
+        return explained
 
     def _with_nulls(
         self, quantity: Quantity, node: str, column: Column, fault: Callable[[float, int | None], NonFinite]

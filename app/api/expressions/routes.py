@@ -40,12 +40,15 @@ from app.api.expressions.models import (
     JvpResponse,
     ParseRequest,
     ParseResponse,
+    SparseHessian,
+    SparseJacobian,
 )
 from app.api.expressions.numbers import ResponseNumbers
-from app.engine import transforms
+from app.engine import sparse, transforms
 from app.engine.binding import points_of
 from app.engine.errors import quote
 from app.engine.faults import Quantity
+from app.engine.graph import Graph
 from app.service import problems
 from app.service.execution import Job
 from app.service.routing import SVG, ComputationRoute, computation
@@ -123,9 +126,12 @@ def jacobian(request: JacobianRequest, job: Job) -> JacobianResponse:
     """`jacobian[f][x] = df/dx`: one gradient table for each output.
 
     Uses forward mode if there are fewer nodes to differentiate by than outputs, else reverse mode. A text names its outputs in
-    the request's `outputs`, a graph in its own.
+    the request's `outputs`, a graph in its own. With `"format": "sparse"`, the response lists the entries that can differ
+    from 0, and the time grows with their number.
     """
     graph = with_outputs(graph_of(request.expression, job, several=True), request.outputs)
+    if request.format == "sparse":
+        return _sparse_jacobian(request, graph, job)
     wanted = graph.leaves if request.wrt is None else request.wrt
     n, m = len(wanted), len(graph.outputs)
     sums = work.count_sums(request, graph, m, wanted)
@@ -140,8 +146,14 @@ def jacobian(request: JacobianRequest, job: Job) -> JacobianResponse:
 @router.post("/hessian", summary="Second derivatives (forward over reverse)")
 @computation(estimate_seconds=work.estimate_matrix)
 def hessian(request: HessianRequest, job: Job) -> HessianResponse:
-    """`hessian[x][y] = d2f/dxdy`, exact: an n by n table for n nodes in `wrt`. No difference quotients are involved."""
+    """`hessian[x][y] = d2f/dxdy`, exact: an n by n table for n nodes in `wrt`. No difference quotients are involved.
+
+    With `"format": "sparse"`, the response lists the entries of the lower triangle that can differ from 0, and the time grows
+    with their number. At many points, each of its `values` is a list with one number per point.
+    """
     graph = graph_of(request.expression, job)
+    if request.format == "sparse":
+        return _sparse_hessian(request, graph, job)
     n = len(graph.leaves if request.wrt is None else request.wrt)
     sums = work.count_sums(request, graph, 1 + n + n * n)
     work.check(job, graph, 4 + 2 * n, 1 + n + n * n, ("inputs", request.inputs), sums=sums)
@@ -154,6 +166,50 @@ def hessian(request: HessianRequest, job: Job) -> HessianResponse:
         hessian=numbers.tables(Quantity.SECOND, result.hessian, lambda x: {"seeds": {x: 1.0}}),
         **numbers.fields,
     )
+
+
+def _sparse_hessian(request: HessianRequest, graph: Graph, job: Job) -> HessianResponse:
+    """The Hessian as its structural nonzeros."""
+    n = len(graph.leaves if request.wrt is None else request.wrt)
+    sums = work.count_sums(request, graph, 1 + n)
+    besides = work.check(job, graph, 6, 1 + n, ("inputs", request.inputs), sums=sums)
+    allowance = work.sparse_allowance(request, job, graph, besides, 4 + 2 * n, request.reduce == "none")
+    result = sparse.hessian(
+        graph, request.inputs, request.wrt, reduce=request.reduce, allowance=allowance, checkpoint=job.check
+    )
+    numbers, names, pattern = ResponseNumbers(request, graph, job.check), result.names, result.pattern
+    value = numbers.one(Quantity.VALUE, result.value)
+    gradients = numbers.table(Quantity.GRADIENT, result.gradients)
+
+    def explained(k: int) -> tuple[str, dict[str, Any]]:
+        return names[pattern.columns[k]], {"seeds": {names[pattern.rows[k]]: 1.0}}
+
+    values = numbers.entries(Quantity.SECOND, result.entries, explained)
+    matrix = SparseHessian(names=names, rows=pattern.rows, columns=pattern.columns, values=values)
+    return HessianResponse(output=graph.output, value=value, gradients=gradients, hessian=matrix, **numbers.fields)
+
+
+def _sparse_jacobian(request: JacobianRequest, graph: Graph, job: Job) -> JacobianResponse:
+    """The Jacobian as its structural nonzeros."""
+    wanted = graph.leaves if request.wrt is None else request.wrt
+    m = len(graph.outputs)
+    sums = work.count_sums(request, graph, m)
+    besides = work.check(job, graph, 4, m, ("inputs", request.inputs), sums=sums)
+    columns = request.reduce == "none" or any(isinstance(request.inputs.get(name), np.ndarray) for name in wanted)
+    allowance = work.sparse_allowance(request, job, graph, besides, 2 + min(len(wanted), m), columns)
+    result = sparse.jacobian(
+        graph, request.inputs, request.wrt, reduce=request.reduce, allowance=allowance, checkpoint=job.check
+    )
+    numbers, outputs, names, pattern = ResponseNumbers(request, graph, job.check), graph.outputs, result.names, result.pattern
+    table = numbers.table(Quantity.VALUE, result.values)
+
+    def explained(k: int) -> tuple[str, dict[str, Any]]:
+        output = outputs[pattern.rows[k]]
+        return names[pattern.columns[k]], {"output": output, "seeds": {output: 1.0}}
+
+    values = numbers.entries(Quantity.GRADIENT, result.entries, explained)
+    matrix = SparseJacobian(outputs=outputs, names=names, rows=pattern.rows, columns=pattern.columns, values=values)
+    return JacobianResponse(values=table, jacobian=matrix, **numbers.fields)
 
 
 @router.post("/hvp", summary="Hessian times a direction")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.engine.elimination import Allowance
 from app.engine.errors import Place
 from app.engine.graph import Graph
 from app.formats.mathjson import MathJSON
@@ -18,7 +19,7 @@ from app.service.problems import too_large
 
 if TYPE_CHECKING:
     from app.api.expressions.expression import AnyExpression
-    from app.api.expressions.models import ExpressionRequest, ReducibleRequest
+    from app.api.expressions.models import ExpressionRequest, HessianRequest, JacobianRequest, ReducibleRequest
 
 SECONDS_PER_CHARACTER = 1.5e-6
 """One character of a text, parsed."""
@@ -45,6 +46,10 @@ BYTES_PER_NUMBER = 32
 """One number of a response, in an array and as text."""
 BYTES_PER_SUM = 600
 """One number of a response that is an exact sum over points."""
+BYTES_PER_PLACE = 60
+"""One entry of a sparse matrix besides its number: its place, in arrays and as text."""
+STEPS_PER_NUMBER = 2
+"""How many steps of edge pushing there may be, for each number that a response may have."""
 BYTES_PER_ROW = 600
 """One node or edge of a drawing, as objects and as text."""
 
@@ -179,8 +184,8 @@ def count_sums(request: "ReducibleRequest", graph: Graph, numbers: int, wrt: Seq
     return numbers * (1 + sum(name in leaves and name not in lists for name in wrt))
 
 
-def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given], rows: int = 0, sums: int = 0) -> None:
-    """Raise Problem where a computation exceeds a limit, else hold the memory that it takes.
+def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str, Given], rows: int = 0, sums: int = 0) -> int:
+    """Raise Problem where a computation exceeds a limit, else hold the memory that it takes. Return how many numbers there are.
 
     Args:
         job: holds the limits.
@@ -194,14 +199,52 @@ def check(job: Job, graph: Graph, passes: int, numbers: int, *fields: tuple[str,
     points = _check_points(job, fields)
     nodes = len(graph.nodes)
     job.facts["nodes"], job.facts["points"] = nodes, points
-    work = nodes * points * passes
-    if work > job.settings.max_work:
-        detail = f"{nodes:,} nodes, {points:,} points and {passes:,} passes are {work:,} steps of work"
-        raise too_large(detail, job.settings.max_work, "max_work")
+    check_work(job, nodes, points, passes)
     total = (numbers - sums) * points + sums
     check_numbers(job, total)
     if job.share is not None:  # as `reserve` asks too; so small requests, which are followed most, pass through fewer files
         job.reserve(BYTES_PER_NODE * nodes + BYTES_PER_NUMBER * total + BYTES_PER_ROW * rows + BYTES_PER_SUM * sums)
+    return total
+
+
+def sparse_allowance(
+    request: "HessianRequest | JacobianRequest", job: Job, graph: Graph, numbers: int, passes: int, columns: bool
+) -> Allowance:
+    """What a sparse matrix may take, besides what was checked before.
+
+    Args:
+        request: says at how many points.
+        job: holds the limits.
+        numbers: how many numbers the response has besides the matrix.
+        graph: what is differentiated.
+        passes: the number of walks per point that a dense matrix takes.
+        columns: whether some entries differ from point to point; the others are one number, or one sum.
+    """
+    points = _points(request)
+    per_entry = points if columns else 1
+    per_number = BYTES_PER_NUMBER if columns or points == 1 else BYTES_PER_SUM
+
+    def check_plan(steps: int, entries: int) -> None:
+        check_work(job, steps, points, 1)
+        check_numbers(job, numbers + entries * per_entry)
+        job.reserve_more(BYTES_PER_PLACE * entries + per_number * entries * per_entry)
+
+    def check_dense(size: int) -> None:
+        check_work(job, len(graph.nodes), points, passes)
+        if size > job.settings.max_numbers:
+            detail = f"the matrix is too little sparse, and would be computed from {size:,} numbers"
+            raise too_large(detail, job.settings.max_numbers, "max_numbers")
+        job.reserve_more(2 * 8 * size)
+
+    return Allowance(check_plan, check_dense, job.reserve_more, max(STEPS_PER_NUMBER * job.settings.max_numbers, 1))
+
+
+def check_work(job: Job, nodes: int, points: int, passes: int) -> None:
+    """Raise Problem for a computation that would take too long."""
+    work = nodes * points * passes
+    if work > job.settings.max_work:
+        detail = f"{nodes:,} nodes, {points:,} points and {passes:,} passes are {work:,} steps of work"
+        raise too_large(detail, job.settings.max_work, "max_work")
 
 
 def _check_points(job: Job, fields: Iterable[tuple[str, Given]]) -> int:
