@@ -30,6 +30,8 @@ Words = npt.NDArray[np.uint64]
 
 PASSES = np.array([[k < len(row.d) and row.d[k] is not zero for k in range(3)] for row in PRIMITIVES], np.bool_)
 """Whether an operation has this partial at all, by opcode and argument."""
+CURVED = BENDS.sum(axis=1)
+"""How many second partials an operation has, by opcode."""
 
 MOST_STEPS_PER_EDGE = 4
 """An edge is pushed to three arguments, and to the place of an operation that is differentiated by."""
@@ -45,10 +47,12 @@ def find_bends(code: Code, active: Flags, needed: Flags) -> tuple[Ints, Ints]:
     slots depend on the former and have an effect on the latter, by partials that are not 0 everywhere.
     """
     base = len(active) - len(code)
+    bends = 0  # at most
     for k in range(len(code)):
         for i in range(3):
             if PASSES[code[k, 0], i] and active[code[k, 1 + i]]:
                 active[base + k] = True
+        bends += CURVED[code[k, 0]] if active[base + k] else 0
     for k in range(len(code) - 1, -1, -1):
         if needed[base + k]:
             for i in range(3):
@@ -56,22 +60,17 @@ def find_bends(code: Code, active: Flags, needed: Flags) -> tuple[Ints, Ints]:
                     needed[code[k, 1 + i]] = True
     for slot in range(len(active)):
         active[slot] &= needed[slot]
+    at, place = np.empty(bends, np.int32), np.empty(bends, np.int32)
     count = 0
-    at, place = np.empty(0, np.int32), np.empty(0, np.int32)
-    for turn in range(2):  # first counted, then written down
-        if turn:
-            at, place = np.empty(count, np.int32), np.empty(count, np.int32)
-        count = 0
-        for k in range(len(code)):
-            if not active[base + k]:
-                continue
-            for i in range(3):
-                for j in range(i + 1):
-                    if BENDS[code[k, 0], second(i, j)] and active[code[k, 1 + i]] and active[code[k, 1 + j]]:
-                        if turn:
-                            at[count], place[count] = k, second(i, j)
-                        count += 1
-    return at, place
+    for k in range(len(code)):
+        if not active[base + k] or not CURVED[code[k, 0]]:
+            continue
+        for i in range(3):
+            for j in range(i + 1):
+                if BENDS[code[k, 0], second(i, j)] and active[code[k, 1 + i]] and active[code[k, 1 + j]]:
+                    at[count], place[count] = k, second(i, j)
+                    count += 1
+    return at[:count], place[:count]
 
 
 @inline_without_refcounts

@@ -15,7 +15,7 @@ from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
 from app.engine.points import Reduce, Seeds
 from app.engine.tape import Floats
-from app.engine.transforms import Table, are_lists, collapse_constants, entries_of, output_slot, second_targets, targets_of
+from app.engine.transforms import are_lists, collapse_constants, entries_of, output_slot, second_targets, targets_of
 from app.engine.walk import SlotNumbers, Walk, pick
 
 Entries = Floats | list[Column]
@@ -23,11 +23,14 @@ Entries = Floats | list[Column]
 
 
 class SparseHessian(NamedTuple):
-    """The output's value, its gradient table, and the lower triangle of its Hessian by `names`."""
+    """The output's value, and its gradient and the lower triangle of its Hessian by `names`.
+
+    `gradient` has one entry per name: its shape is (names,) or (names, points).
+    """
 
     value: Column
-    gradients: Table
     names: Sequence[str]
+    gradient: Floats
     pattern: Pattern
     entries: Entries
 
@@ -67,7 +70,7 @@ def hessian(
     n, count = len(slots), len(plan.pattern.rows)
     entries = np.asarray(entries_of(bound, {}, slots, walks, [False] * (1 + n + count), reduce, checkpoint))
     value = collapse_constants(bound, [output], entries)[0]
-    return SparseHessian(value, targets.table(entries[1 : 1 + n]), targets.names, plan.pattern, entries[1 + n :])
+    return SparseHessian(value, targets.names, entries[1 : 1 + n], plan.pattern, entries[1 + n :])
 
 
 def jacobian(

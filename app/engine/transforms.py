@@ -16,6 +16,7 @@ taken by any node: by an operation, it is the derivative by a number added to th
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -389,12 +390,18 @@ def difference_quotient(function: Callable[[Column], Column], x: Column, value: 
 # --- from names to slots
 
 
-class Targets(NamedTuple):
-    """The nodes that a derivative is taken by: their ids, the place of each id in a table, and their slots."""
+@dataclass(frozen=True)
+class Targets:
+    """The nodes that a derivative is taken by: their ids, each once, and their slots."""
 
     names: Sequence[str]
-    places: Mapping[str, int]
     slots: Ints
+    index: Mapping[str, int] | None = None
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        """The place of each id in a table."""
+        return {name: k for k, name in enumerate(self.names)} if self.index is None else self.index
 
     def table(self, entries: Entries) -> Table:
         """The gradient table with these entries."""
@@ -406,22 +413,21 @@ class Targets(NamedTuple):
 def targets_of(bound: Bound, wrt: Sequence[str] | None) -> Targets:
     """The nodes in `wrt`, each once; by default the leaves. Raises UnknownNode."""
     if wrt is None:
-        leaves = bound.graph.leaves
-        return Targets(leaves, {name: k for k, name in enumerate(leaves)}, bound.tape.slot[bound.graph.leaf_positions])
+        return Targets(bound.graph.leaves, bound.tape.slot[bound.graph.leaf_positions])
     names = tuple(dict.fromkeys(wrt))
     if len(names) < len(wrt):
         bound.graph.positions(wrt, ("wrt",))  # an error gives the place in `wrt`, not in `names`
     slots = bound.tape.slot[bound.graph.positions(names, ("wrt",))]
-    return Targets(names, {name: k for k, name in enumerate(names)}, slots)
+    return Targets(names, slots)
 
 
 def _named_targets(bound: Bound) -> Targets:
     """All nodes that have a name. If these are all nodes, nothing is looked up: the graph has their index already."""
     graph = bound.graph
     if graph.every_node_named:
-        return Targets(graph.names, graph.index, bound.tape.slot.copy())  # writable, as the kernels are compiled for
+        return Targets(graph.names, bound.tape.slot.copy(), graph.index)  # writable, as the kernels are compiled for
     places, positions = graph.named
-    return Targets(graph.names, places, bound.tape.slot[positions])
+    return Targets(graph.names, bound.tape.slot[positions], places)
 
 
 def second_targets(bound: Bound, wrt: Sequence[str] | None, reduce: Reduce) -> Targets:

@@ -179,7 +179,8 @@ def _sparse_hessian(request: HessianRequest, graph: Graph, job: Job) -> HessianR
     )
     numbers, names, pattern = ResponseNumbers(request, graph, job.check), result.names, result.pattern
     value = numbers.one(Quantity.VALUE, result.value)
-    gradients = numbers.table(Quantity.GRADIENT, result.gradients)
+    gradient = result.gradient.tolist() if result.gradient.ndim == 1 else list(result.gradient)
+    gradients = numbers.table(Quantity.GRADIENT, dict(zip(names, gradient, strict=True)))
 
     def explained(k: int) -> tuple[str, dict[str, Any]]:
         return names[pattern.columns[k]], {"seeds": {names[pattern.rows[k]]: 1.0}}
