@@ -151,6 +151,9 @@ PRIMITIVES: tuple[Primitive, ...] = (
       (lambda x, y, out: where((y == 0.0) | (y == 1.0), 0.0, power_below(y, x, y, 2, out) * (y - 1.0)),
        zero, zero),
       "x ** 2.5", ("2.5 * x**1.5", "0"), (POSITIVE, (2.5, 2.5)), wire=False, symbolic=("b*a**(b - 1)", "0")),
+    # The most frequent power, without the time of a power.
+    P("pow_two", lambda x, y: x * x, (lambda x, y, out: 2.0 * x, zero), (lambda x, y, out: 2.0, zero, zero),
+      "x ** 2", ("2*x", "0"), (ANY, (2.0, 2.0)), wire=False, symbolic=("2*a", "0")),
     P("identity", lambda x: x, (lambda x, out: 1.0,), (zero,), "x", ("1",), (ANY,), wire=False),
     P("neg", lambda x: -x, (lambda x, out: -1.0,), (zero,), "-x", ("-1",), (ANY,), symbolic=("-1",)),
     P("reciprocal", lambda x: 1.0 / x, (lambda x, out: -out * out,), (lambda x, out: 2.0 * out * out * out,),

@@ -21,6 +21,7 @@ Bools = npt.NDArray[np.bool_]
 
 IDENTITY = OPCODE["identity"]
 DIVIDE = OPCODE["divide"]
+POW_NUMBER, POW_TWO = OPCODE["pow_number"], OPCODE["pow_two"]
 
 
 def _linked_opcodes(field: str) -> Ints:
@@ -188,6 +189,8 @@ def _lower(
         elif fold < 0:
             with_number = WITH_NUMBER[op]
             code[at, 0] = with_number if with_number >= 0 and arg[last - 1] < 0 else op
+            if code[at, 0] == POW_NUMBER and data[-1 - arg[last - 1]] == 2.0:
+                code[at, 0] = POW_TWO
             at += 1
         elif last - first == 1:
             code[at, 0], code[at, 1] = IDENTITY, left

@@ -46,7 +46,7 @@ def rosenbrock(n: int) -> Problem:
     def casadi(x: Any) -> Any:
         import casadi as ca
 
-        return sum((100 * (x[k + 1] - x[k] ** 2) ** 2 + (1 - x[k]) ** 2 for k in range(n - 1)), ca.SX(0))
+        return ca.sum1(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
 
     return Problem(f"Rosenbrock, {n:,} variables", Graph(tuple(nodes), ("out",)), start, casadi)
 
@@ -69,7 +69,8 @@ def random_terms(n: int) -> Problem:
     def casadi(x: Any) -> Any:
         import casadi as ca
 
-        return sum((ca.sin(x[a] * x[b]) * ca.exp(x[c]) for a, b, c in picks), ca.SX(0))
+        a, b, c = (ca.DM(column) for column in np.array(picks).T)
+        return ca.sum1(ca.sin(x[a] * x[b]) * ca.exp(x[c]))
 
     return Problem(f"random terms, {n:,} variables", Graph(tuple(nodes), ("out",)), start, casadi)
 
@@ -97,8 +98,7 @@ def banded(n: int) -> Problem:
     def casadi(x: Any) -> Any:
         import casadi as ca
 
-        rows = [(3 - 2 * x[k]) * x[k] - (x[k - 1] if k else 0) - (2 * x[k + 1] if k < n - 1 else 0) + 1 for k in range(n)]
-        return ca.vertcat(*rows)
+        return (3 - 2 * x) * x - ca.vertcat(0, x[:-1]) - ca.vertcat(2 * x[1:], 0) + 1
 
     return Problem(f"banded system, {n:,} variables", Graph(tuple(nodes), outputs), start, casadi)
 

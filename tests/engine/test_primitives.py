@@ -98,6 +98,7 @@ ORACLES: dict[str, Oracle] = {
 INTERNAL: dict[str, Oracle] = {
     "identity": lambda x: x,
     "pow_number": lambda x, y: mpmath.power(x, y),
+    "pow_two": lambda x, y: mpmath.power(x, y),
     "logaddexp": lambda x, y: mpmath.log(mpmath.exp(x) + mpmath.exp(y)),
     "largest": max,
     "shift_down": lambda x, y: x - y,
@@ -128,7 +129,7 @@ def pairs(n: int) -> list[tuple[int, int]]:
 
 def varied(row: Primitive) -> list[int]:
     """The arguments with derivatives: a number as exponent has none, nor have the shift of `logsumexp` and an order."""
-    return {"pow_number": [0], "largest": [], "shift_down": [0], "shift_up": [0], "polygamma": [1]}.get(
+    return {"pow_number": [0], "pow_two": [0], "largest": [], "shift_down": [0], "shift_up": [0], "polygamma": [1]}.get(
         row.name, list(range(len(row.d)))
     )
 

@@ -79,7 +79,8 @@ class ResponseNumbers:
         `explained` gives the node by which an entry is a derivative, and its `seeds` and `output`, as in `table`.
         """
         if isinstance(found, np.ndarray):
-            wrong = np.flatnonzero(~np.isfinite(found.reshape(len(found), -1)).all(axis=1)).tolist()
+            finite = np.isfinite(found)
+            wrong = np.flatnonzero(~(finite if found.ndim == 1 else finite.all(axis=1))).tolist()
         else:
             wrong = [k for k, column in enumerate(found) if not _is_finite(column)]
         for k in wrong:

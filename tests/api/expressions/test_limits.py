@@ -225,6 +225,30 @@ def test_numbers_of_all_values_and_the_output() -> None:
     assert numbers_in(answer.json()) == 3 * (1 + 4)
 
 
+SPARSE: dict[str, tuple[str, dict[str, Any], int]] = {
+    "hessian": ("hessian", {"expression": TEXT, "inputs": ONE_POINT}, 1 + 2 + 1),
+    "hessian at points": ("hessian", {"expression": TEXT, "inputs": ALL_POINTS}, 3 * (1 + 2 + 1)),
+    "hessian of a sum": ("hessian", {"expression": "x*y*y", "wrt": ["y"], "inputs": X_POINTS, "reduce": "sum"}, 1 + 1 + 1),
+    "jacobian": ("jacobian", {"expression": TWO_TEXT, "inputs": ONE_POINT, **BOTH}, 2 + 4),
+    "jacobian at points": ("jacobian", {"expression": TWO_TEXT, "inputs": ALL_POINTS, **BOTH}, 3 * (2 + 4)),
+}
+"""(endpoint, request, numbers of its response)."""
+
+
+@pytest.mark.parametrize(("route", "body", "numbers"), SPARSE.values(), ids=SPARSE)
+def test_numbers_of_a_sparse_matrix(route: str, body: dict[str, Any], numbers: int) -> None:
+    """Only the entries that are listed count."""
+    answer = assert_held(AtLimit(route, {**body, "format": "sparse"}, "max_numbers", numbers))
+    assert numbers_in(answer.json()) == numbers
+
+
+def test_a_matrix_that_fills_in_is_limited_as_a_dense_one() -> None:
+    """30 functions of three variables in one square: 6 entries, but more than 12 steps, and 9 numbers in all."""
+    terms = " + ".join(f"sin({k}*x)*cos({k}*y)*z" for k in range(1, 31))
+    body = {"expression": f"({terms})**2", "inputs": {"x": 1, "y": 2, "z": 3}, "format": "sparse"}
+    assert_held(AtLimit("hessian", body, "max_numbers", 1 + 3 + 6))
+
+
 REDUCED: dict[str, tuple[str, dict[str, Any], int]] = {
     "forward with values": ("forward", {"expression": TEXT, "values": True}, 1 + 3 * 4),
     "backward by a number and a list": ("backward", {"expression": TEXT}, 1 + 1 + 3),

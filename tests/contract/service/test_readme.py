@@ -42,7 +42,7 @@ def test_request_gets_the_response_that_is_shown(client: httpx.Client, path: str
 
 
 def test_every_curl_command_is_found() -> None:
-    assert len(REQUESTS) == README.count("curl -s localhost:8000") == 13
+    assert len(REQUESTS) == README.count("curl -s localhost:8000") == 14
 
 
 CODE = re.compile(r"```sh\ncurl -s localhost:8000/v1/code [^\n]*text/plain' -d '\n(.*?)'\n```\n```\w+\n(.*?)```", re.DOTALL)
