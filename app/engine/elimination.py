@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from app.engine import edges
 from app.engine.graph import Graph
@@ -80,7 +81,7 @@ class Mask:
     """The places of the entries in a dense matrix, row by row, of which they are picked."""
 
     pattern: Pattern
-    entries: Ints
+    entries: npt.NDArray[np.int64]
 
 
 Plan = Elimination | Mask
@@ -252,10 +253,11 @@ def _spread(tape: Tape, found: _Structure, slots: Ints, checkpoint: Checkpoint) 
 def _bits(words: edges.Words, slots: Ints, count: int) -> Bools:
     """For each slot and each of the first bits whether it is set; for slot -1, none is."""
     picked = np.where(slots >= 0, words[slots], np.uint64(0))
-    return (picked[:, None] >> np.arange(count, dtype=np.uint64)) & np.uint64(1) != 0
+    bits: Bools = (picked[:, None] >> np.arange(count, dtype=np.uint64)) & np.uint64(1) != 0
+    return bits
 
 
 def _masked(mask: Bools) -> Mask:
-    places = np.flatnonzero(mask)
+    places = np.flatnonzero(mask).astype(np.int64)
     rows, columns = np.divmod(places, mask.shape[1])
     return Mask(Pattern(rows.astype(np.int32), columns.astype(np.int32)), places)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from app.engine import elimination
 from app.engine.binding import Column, Inputs, bind
@@ -101,9 +102,11 @@ def jacobian(
     return SparseJacobian(values, targets.names, plan.pattern, entries[len(outputs) :])
 
 
-def _picked(rows: list[SlotNumbers], places: np.ndarray) -> SlotNumbers:
+def _picked(rows: list[SlotNumbers], places: npt.NDArray[np.int64]) -> SlotNumbers:
     """The numbers in these places of rows that follow each other."""
-    if isinstance(rows[0], np.ndarray):
-        return np.concatenate(rows)[places]
+    arrays = [row for row in rows if isinstance(row, np.ndarray)]
+    if len(arrays) == len(rows):
+        numbers: Floats = np.concatenate(arrays)[places]
+        return numbers
     joined = [entry for row in rows for entry in row]
     return [joined[place] for place in places.tolist()]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine import edges, elimination, sparse, transforms
+from app.engine.binding import Seed
 from app.engine.elimination import Allowance, Elimination, Mask
 from app.engine.graph import Graph, Node
 from app.engine.text import parse
@@ -65,7 +66,8 @@ def structure(graph: Graph, wrt: list[str]) -> tuple[set[tuple[str, str]], set[t
                 depends[name] |= reach(arg)
         return depends[name]
 
-    needed, found = [graph.output], set()
+    needed: list[str] = [graph.output]
+    found: set[tuple[str, str]] = set()
     for name in needed:
         node = nodes[name]
         reach(name)
@@ -74,7 +76,7 @@ def structure(graph: Graph, wrt: list[str]) -> tuple[set[tuple[str, str]], set[t
         for i, j in pairs_of(node.op, len(named)):
             if max(i, j) < len(node.args):
                 both = [reach(arg) if isinstance(arg, str) else set() for arg in (node.args[i], node.args[j])]
-                found |= {tuple(sorted((a, b))) for a in both[0] for b in both[1]}
+                found |= {(min(a, b), max(a, b)) for a in both[0] for b in both[1]}
     return {(output, name) for output in graph.outputs for name in reach(output)}, found
 
 
@@ -114,7 +116,8 @@ def hessian_places(found: sparse.SparseHessian) -> set[tuple[str, str]]:
     rows, columns = found.pattern.rows.tolist(), found.pattern.columns.tolist()
     places = list(zip(rows, columns, strict=True))
     assert places == sorted(set(places)) and all(row >= column for row, column in places)
-    return {tuple(sorted((found.names[row], found.names[column]))) for row, column in places}  # type: ignore[misc]
+    pairs = [(found.names[row], found.names[column]) for row, column in places]
+    return {(min(pair), max(pair)) for pair in pairs}
 
 
 def jacobian_places(graph: Graph, found: sparse.SparseJacobian) -> set[tuple[str, str]]:
@@ -259,7 +262,7 @@ def test_conventions_are_those_of_dense_matrices(allowance: Allowance, kind: typ
     np.testing.assert_allclose(dense(found), matrix_of(whole.hessian), rtol=1e-13, atol=0.0)
     outputs = Graph(graph.nodes, graph.outputs * 2, graph.names, "text")
     rows = sparse.jacobian(outputs, inputs, allowance=allowance)
-    matrix = np.zeros((2, len(rows.names), *np.shape(rows.entries)[1:]))
+    matrix = np.zeros((2, len(rows.names), *np.asarray(rows.entries).shape[1:]))
     matrix[rows.pattern.rows, rows.pattern.columns] = rows.entries
     wanted = np.array(list(dict(whole.gradients).values()))
     np.testing.assert_allclose(matrix, np.stack([wanted, wanted]), rtol=1e-13, atol=0.0)
@@ -269,11 +272,11 @@ def test_conventions_are_those_of_dense_matrices(allowance: Allowance, kind: typ
 @PLANS
 def test_many_points_are_each_point_alone(allowance: Allowance, kind: type, points: int) -> None:
     graph = parse("where(x > y, sin(x*y)*z, x/z) + relu(y - x)*z**2 + logsumexp(x, y, z)")
-    columns = {"x": np.linspace(-1.0, 2.0, points), "y": np.linspace(1.0, 0.0, points), "z": 1.5}
+    columns: dict[str, Seed] = {"x": np.linspace(-1.0, 2.0, points), "y": np.linspace(1.0, 0.0, points), "z": 1.5}
     found = sparse.hessian(graph, columns, allowance=allowance)
-    assert np.shape(found.entries) == (len(found.pattern.rows), points)
+    assert np.asarray(found.entries).shape == (len(found.pattern.rows), points)
     for k in range(points):
-        alone = {name: float(x[k]) if isinstance(x, np.ndarray) else x for name, x in columns.items()}
+        alone: dict[str, Seed] = {name: float(x[k]) if isinstance(x, np.ndarray) else x for name, x in columns.items()}
         assert_near(dense(found)[..., k], matrix_of(transforms.hessian(graph, alone).hessian))
 
 
@@ -281,7 +284,7 @@ def test_many_points_are_each_point_alone(allowance: Allowance, kind: type, poin
 @PLANS
 def test_reduced_entries_are_sums_over_the_points(allowance: Allowance, kind: type, reduce: Any) -> None:
     graph = parse("sin(a*x)*b + a*a*x")
-    inputs = {"x": np.linspace(-1.0, 2.0, 100), "a": 0.5, "b": 2.0}
+    inputs: dict[str, Seed] = {"x": np.linspace(-1.0, 2.0, 100), "a": 0.5, "b": 2.0}
     found = sparse.hessian(graph, inputs, reduce=reduce, allowance=allowance)
     assert list(found.names) == ["a", "b"]
     each = dense(sparse.hessian(graph, inputs, ["a", "b"]))
