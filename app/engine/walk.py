@@ -176,7 +176,8 @@ class PointWalk:
         room = (*self._lanes(), *self._lanes(), np.empty(len(self.tape.code), np.bool_))
         fine = self.all_finite
         for first in range(0, len(slots) if fine else 0, lanes.WIDTH):
-            self.checkpoint()
+            if first:
+                self.checkpoint()
             part = slice(first, first + lanes.WIDTH)
             fine &= lanes.pull_tangents_each(self.tape.code, p, self.curvature, slots[part], slots, *room, rows[part])
         if fine:
