@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from app.engine import jit, large_json, node_reader, node_table, points, scanner, sparse, transforms
+from app.engine import base64_doubles, jit, large_json, node_reader, node_table, points, scanner, sparse, transforms
 from app.engine.elimination import Allowance
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
@@ -52,6 +52,8 @@ def _run_each_kernel() -> None:
     assert table is not None and table.index["x1"] == 1 and table.ids[1] == "x1"
     found = scanner.scan(b"[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]", "token")
     assert found is not None and len(found.bulk) == 1
+    array = base64_doubles.read(b"".join(base64_doubles.write(np.ones(5))))
+    assert isinstance(array, np.ndarray) and array.tolist() == [1.0] * 5
     large_json.whole(large_json.decode(b'["%s"]' % (b"x" * large_json.SIZES.piece), (), never))
     nodes = b'{"id": "\\u0078", "op": "value"}, {"id": "y", "op": "neg", "args": ["x"]}'
     table = node_table.read_nodes(b"[%s%s]" % (nodes, b" " * node_reader.BYTES_PER_CHECK))

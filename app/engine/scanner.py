@@ -1,4 +1,4 @@
-"""Find the bulk of a JSON text, long lists of numbers and lists of nodes, and read it into arrays in compiled code.
+"""Find the bulk of a JSON text, long lists of numbers, also in base64, and lists of nodes, and read it by compiled code.
 
 A JSON library makes Python objects of everything: 32 bytes for each number, and the GIL is held all the while. `scan` takes
 the bulk out in one pass without the GIL, and leaves a short text, the skeleton, to the library:
@@ -17,6 +17,8 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
+from app.engine.base64_doubles import PAUSED as DOUBLES_PAUSED
+from app.engine.base64_doubles import read_doubles
 from app.engine.interruption import Checkpoint, never
 from app.engine.jit import inline_without_refcounts, jit_without_refcounts
 from app.engine.json_tokens import (
@@ -54,7 +56,7 @@ MIN_BROKEN = 1000
 MAX_DEPTH = 1024
 """Deeper nesting is refused, as orjson refuses it."""
 
-LIST, ROWS, NODES, BROKEN = 1, 2, 3, 4
+LIST, ROWS, NODES, BROKEN, DOUBLES = 1, 2, 3, 4, 5
 """Kinds of bulk. A bulk value is a row of integers: kind, where its text begins and ends, and four more, as `_Found` says."""
 BULK_FIELDS = 7
 
@@ -68,14 +70,16 @@ BYTES_PER_CHECK = 1 << 21
 """How much text is read between two checks: some tens of milliseconds."""
 ENTRIES_PER_CHECK = 1000
 
-VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, AFTER_KEY, AFTER_VALUE, IN_KEY, IN_STRING, IN_LIST, IN_ROWS = range(10)
+VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, AFTER_KEY, AFTER_VALUE, IN_KEY, IN_STRING, IN_LIST, IN_ROWS, IN_DOUBLES = range(11)
 """What the scan expects next, or what it is in the middle of."""
 FINISHED, BROKEN_OFF, PAUSED, REFUSED = 0, 1, 2, 3
 """How a part of the scan ends."""
-(P, DEPTH, HIDDEN, EXPECTED, NODES_NEXT, COUNT, USED, ROWS_USED, UNSURE, LAST, LAST_ROW, MORE, WITHIN) = range(13)
+(P, DEPTH, HIDDEN, EXPECTED, NAMED, COUNT, USED, ROWS_USED, UNSURE, LAST, LAST_ROW, MORE, WITHIN) = range(13)
 STATE_FIELDS = 13
 """The state of the scan where it pauses; see `_scan`."""
-NODES_KEY = np.frombuffer(b'nodes"', np.uint8)
+NODES_KEY, DOUBLES_KEY = np.frombuffer(b'nodes"', np.uint8), np.frombuffer(b'float64"', np.uint8)
+NODES_NAME, DOUBLES_NAME = 1, 2
+"""The keys whose values may be bulk; 0 is any other."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,6 +99,17 @@ class NumberRows:
 
     values: Floats
     starts: Longs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NumberText:
+    """The string that is the value of a key `"float64"`, and the finite doubles that it holds in base64.
+
+    `values` is a read-only array. `text` is the string with its quotes, for where no numbers are expected; it is JSON.
+    """
+
+    values: Floats
+    text: memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +140,7 @@ class BrokenList:
         return (self.index,) if self.start is None else (self.index, self.start)
 
 
-Bulk = NumberList | NumberRows | NodesText | BrokenList
+Bulk = NumberList | NumberRows | NumberText | NodesText | BrokenList
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +175,8 @@ class BulkValues(Sequence[Bulk]):
             index, start, what, rows = rest
             return BrokenList(index, FOUND[what], start if start >= 0 else None, bool(rows))
         first, last, first_row, last_row = rest
+        if kind == DOUBLES:
+            return NumberText(self.numbers[first:last], self.text[begin:end])
         bad = min((k for k in self.overflowing if first <= k < last), default=None) if self.overflowing else None
         if kind == LIST:
             return (
@@ -184,7 +201,8 @@ def scan(body: bytes | bytearray | memoryview, token: str, check: Checkpoint = n
     """Take the bulk values out of a JSON text; None if the text is not JSON, and a JSON library should say why.
 
     Bulk is a list of at least 16 numbers, a list of at least 2 lists of numbers with at least 16 in total, or of at least 1,000
-    lists, a longer such list that is broken, and the value of each key "nodes" that is a list. `token` becomes part of a JSON
+    lists, a longer such list that is broken, the value of each key "nodes" that is a list, and that of each key "float64" that
+    is a string of at least 16 finite doubles in base64. `token` becomes part of a JSON
     string as it is, and should be a random text that the author of the body cannot know.
 
     Numbers are rounded correctly, and an integer -0 is 0.0. The arrays take 8 bytes for each number. Outside of bulk, a text
@@ -262,7 +280,7 @@ def _beginning(arrays: "_Arrays") -> bytes:
         outer += [in_list, b"[0,"] if arrays.state[WITHIN] else [b"[0,"]
     elif expected == VALUE and outer and outer[-1] == in_list:  # behind a comma
         outer[-1] = b"[0,"
-    elif expected == IN_STRING:
+    elif expected == IN_STRING or expected == IN_DOUBLES:
         outer.append(b'"')
     elif expected == AFTER_VALUE:
         outer.append(b"{}")  # and not a number, which what follows could go on
@@ -418,16 +436,17 @@ def _scan(
 ) -> int:
     """Fill the arrays, up to the first token from `stop` on. Return PAUSED, FINISHED, or REFUSED where the text is not JSON.
 
-    A row of `found` holds kind, begin and end, and then: for LIST and ROWS the range in `numbers` and that in `starts`; for
-    BROKEN row or index, column or -1, and what was found. `undecided` holds positions in `numbers`, or -1 for a number outside
-    of bulk, and in the text.
+    A row of `found` holds kind, begin and end, and then: for LIST, ROWS and DOUBLES the range in `numbers`, for ROWS also that
+    in `starts`; for BROKEN row or index, column or -1, and what was found. `undecided` holds positions in `numbers`, or -1 for
+    a number outside of bulk, and in the text.
 
     `kinds` is the stack of open brackets. While `hidden` is not 0, the text is part of a bulk value, which ends when the depth
-    falls below it. Elements are read twice at most: a list that turns out not to be bulk before element 1,000 is read again.
+    falls below it. Elements are read twice at most: a list that turns out not to be bulk before element 1,000 is read again,
+    and so is a string that turns out not to hold doubles.
     `count`, `used`, `rows` and `unsure` are how much of the arrays is in use; `last`, `last_row` and `more` are that with the
     list that is being read, and `within` says whether this is in a row of it.
     """
-    p, depth, hidden, expected, nodes_next = state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NODES_NEXT] != 0
+    p, depth, hidden, expected, named = state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NAMED]
     count, used, rows, unsure = state[COUNT], state[USED], state[ROWS_USED], state[UNSURE]
     last, last_row, more, within = state[LAST], state[LAST_ROW], state[MORE], state[WITHIN] != 0
     outcome = PAUSED
@@ -441,6 +460,21 @@ def _scan(
             if raw[p] == QUOTE:
                 p += 1
                 expected = AFTER_VALUE if expected == IN_STRING else AFTER_KEY
+            continue
+        if expected == IN_DOUBLES:
+            part, end, last = read_doubles(raw, p, stop, numbers, last)
+            if part == DOUBLES_PAUSED:
+                p = end
+                break
+            if part == FINISHED and last - used >= MIN_BULK and is_byte(raw, end, QUOTE):
+                p = end + 1
+                found[count, 0], found[count, 2], found[count, 3], found[count, 4] = DOUBLES, p, used, last
+                count += 1
+                used = last
+                expected = AFTER_VALUE
+            else:
+                p = found[count, 1] + 1
+                expected = IN_STRING
             continue
         if expected == IN_LIST:
             part, end, last, more = _read_list(raw, p, stop, numbers, last, undecided, more)
@@ -533,7 +567,10 @@ def _scan(
                     outcome = REFUSED
                     break
                 p += 1
-                nodes_next = hidden == 0 and word_end(raw, p, NODES_KEY) > 0
+                named = 0
+                if hidden == 0:
+                    named = NODES_NAME if word_end(raw, p, NODES_KEY) > 0 else 0
+                    named = DOUBLES_NAME if word_end(raw, p, DOUBLES_KEY) > 0 else named
                 expected = IN_KEY
                 continue
             if expected == AFTER_KEY:
@@ -544,11 +581,15 @@ def _scan(
                 expected = VALUE
                 continue
             # A value begins here.
-            is_nodes = nodes_next
-            nodes_next = False
+            name = named
+            named = 0
             if c == QUOTE:
-                p += 1
                 expected = IN_STRING
+                if name == DOUBLES_NAME:
+                    expected = IN_DOUBLES
+                    found[count, 1] = p
+                    last = used
+                p += 1
                 continue
             if c != OPEN_LIST and c != OPEN_OBJECT:
                 end, number = _scalar_end(raw, p)
@@ -566,7 +607,7 @@ def _scan(
             if c == OPEN_LIST and hidden == 0:
                 found[count, 1] = p
                 what = _what(raw, skip_space(raw, p + 1))
-                if is_nodes:
+                if name == NODES_NAME:
                     found[count, 0] = NODES
                     hidden = depth + 1
                 elif what == NUMBER_FOUND or what == LIST_FOUND:
@@ -582,7 +623,7 @@ def _scan(
         for _ in range(nested):
             depth += 1
             kinds[depth] = OPEN_LIST if expected != KEY_OR_CLOSE else OPEN_OBJECT
-    state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NODES_NEXT] = p, depth, hidden, expected, nodes_next
+    state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NAMED] = p, depth, hidden, expected, named
     state[COUNT], state[USED], state[ROWS_USED], state[UNSURE] = count, used, rows, unsure
     state[LAST], state[LAST_ROW], state[MORE], state[WITHIN] = last, last_row, more, within
     return outcome

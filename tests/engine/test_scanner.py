@@ -1,5 +1,6 @@
 """Bulk values are taken out of any JSON text, and put back they give what Python's json module reads."""
 
+import base64
 import json
 import math
 import random
@@ -23,6 +24,7 @@ from app.engine.scanner import (
     NodesText,
     NumberList,
     NumberRows,
+    NumberText,
     Scan,
     scan,
 )
@@ -50,7 +52,10 @@ def substituted(value: Any, found: Scan) -> Any:
         return bulk.values.tolist()
     if isinstance(bulk, NumberRows):
         return [row.tolist() for row in np.split(bulk.values, bulk.starts[1:-1])]
-    assert isinstance(bulk, NodesText)
+    if isinstance(bulk, NumberText):
+        assert base64.b64decode(json.loads(bytes(bulk.text)), validate=True) == bulk.values.tobytes()
+    else:
+        assert isinstance(bulk, NodesText)
     return json.loads(bytes(bulk.text))
 
 
@@ -69,6 +74,11 @@ def same(value: Any, other: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return type(value) is type(other) and bool(value == other)
     return isinstance(other, int | float) and not isinstance(other, bool) and float(value) == float(other)
+
+
+def encoded(numbers: list[float]) -> str:
+    """A JSON string of numbers in base64."""
+    return json.dumps(base64.b64encode(np.array(numbers, "<f8").tobytes()).decode())
 
 
 def list_text(*elements: object, numbers: int = 0) -> str:
@@ -151,6 +161,33 @@ def test_the_list_of_a_key_named_nodes_is_kept_as_text(nodes: str) -> None:
     assert bytes(found.skeleton).decode() == f'{{"expression" : {{ "nodes" : "{TOKEN}0" , "output": "y"}}, "x": 1}}'
     [bulk] = found.bulk
     assert isinstance(bulk, NodesText) and bytes(bulk.text) == nodes.encode()
+
+
+def test_the_doubles_of_a_key_named_float64_are_bulk() -> None:
+    numbers = [k / 7 for k in range(MIN_BULK)]
+    found = scanned(f'{{"x": {{"float64" : {encoded(numbers)} , "shape": [8, 2]}}}}')
+    assert bytes(found.skeleton).decode() == f'{{"x": {{"float64" : "{TOKEN}0" , "shape": [8, 2]}}}}'
+    [bulk] = found.bulk
+    assert isinstance(bulk, NumberText) and bulk.values.tolist() == numbers and not bulk.values.flags.writeable
+    assert bytes(bulk.text).decode() == encoded(numbers)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(f'{{"float64": {encoded([1.0] * 15)}}}', id="fifteen doubles"),
+        pytest.param(f'{{"float32": {encoded([1.0] * 40)}}}', id="another key"),
+        pytest.param(f'["float64", {encoded([1.0] * 40)}]', id="no key"),
+        pytest.param(f'{{"float64": [{encoded([1.0] * 40)}]}}', id="in a list"),
+        pytest.param(f'{{"float64": {encoded([1.0] * 40 + [math.nan])}}}', id="NaN at the end"),
+        pytest.param(f'{{"float64": "{encoded([1.0] * 40)[1:-2]}"}}', id="no padding"),
+        pytest.param(f'{{"float64": "{encoded([1.0] * 40)[1:-1]}A"}}', id="something behind the padding"),
+        pytest.param('{"float64": "2*x"}', id="another text"),
+    ],
+)
+def test_other_strings_stay_in_the_skeleton(text: str) -> None:
+    found = scanned(text)
+    assert len(found.bulk) == 0 and found.skeleton == text.encode()
 
 
 def test_bulk_values_are_numbered_in_order() -> None:
@@ -267,13 +304,16 @@ def listed(elements: st.SearchStrategy[str], min_size: int = 0, max_size: int = 
 
 def extended(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     """Lists and objects of these values."""
-    keys = st.sampled_from(['"nodes"', '"a"', '"n\\u006fdes"', '""', '"é"']) | STRINGS
+    keys = st.sampled_from(['"nodes"', '"float64"', '"float64"', '"a"', '"n\\u006fdes"', '""', '"é"']) | STRINGS
     entries = st.dictionaries(keys, values, max_size=4)
     return listed(values, max_size=4) | entries.map(lambda d: "{" + " , ".join(f"{k} : {v}" for k, v in d.items()) + "}")
 
 
 BULK = listed(NUMBERS, min_size=14, max_size=40) | listed(listed(NUMBERS, max_size=12), min_size=1, max_size=8)
-TEXTS = st.recursive(NUMBERS | STRINGS | st.sampled_from(["true", "false", "null"]) | BULK, extended, max_leaves=12)
+ENCODED = st.tuples(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=14, max_size=40), st.sampled_from(["/", "\\/"])
+).map(lambda drawn: encoded(drawn[0]).replace("/", drawn[1]))
+TEXTS = st.recursive(NUMBERS | STRINGS | ENCODED | st.sampled_from(["true", "false", "null"]) | BULK, extended, max_leaves=12)
 
 
 def accepts(text: bytes) -> bool:
@@ -385,9 +425,10 @@ def refusal(text: bytes) -> orjson.JSONDecodeError:
         b"[%s]" % b",".join([b"1"] * 5000),
         b"[%s]" % b",".join([b"[1]"] * 5000),
         b'"%s"' % (b"x" * 5000),
+        b'{"float64": "%s"}' % (b"AAAA" * 1250),
         b"[" * 1000 + b"]" * 1000,
     ],
-    ids=["list", "rows", "string", "brackets"],
+    ids=["list", "rows", "string", "doubles", "brackets"],
 )
 def test_check_stops_the_scan(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
     monkeypatch.setattr(scanner, "BYTES_PER_CHECK", 500)
@@ -406,7 +447,9 @@ def test_check_stops_the_scan(monkeypatch: pytest.MonkeyPatch, text: bytes) -> N
 FULL = (
     '{"a": [[1, 2.5], [-0.0, 1e5]], "nodes": [{"id": "é\\n\\u00e9"}], "b": '
     + list_text("1.5e-7", numbers=20)
-    + ', "c": [true, false, null, {}]}'
+    + ', "c": [true, false, null, {}], "d": {"float64": '
+    + encoded([0.5] * 20)
+    + "}}"
 )
 
 
