@@ -27,6 +27,15 @@ Nothing is stored: a request carries everything, and the same request gets the s
 
 * An expression is a text such as `h = tanh(w*x + b); (h - y)**2`, or `{"nodes": [...], "output": "y"}`.
 * `inputs` gives numbers to its leaves; lists in it evaluate the expression at many points at once.
+* **Arrays in base64**: wherever a list of numbers is accepted, so is `{"float64": "<base64 of little-endian IEEE doubles>"}`;
+  for rows with `"shape": [rows, columns]`. That is so for `inputs`, `tangents` and `cotangent` of expressions, the `weights`
+  and `biases` of networks and of an optimizer's state, `inputs`, `targets` and `target` of data, every column of `data` and
+  `predict`, `target`, `sigma` and `weights` of a fit, and `readings` of a measurement. With `"arrays": "base64"` in a
+  request, these lists of a response have that form: everything that is one number per point in responses about expressions;
+  `weights`, `biases`, `outputs`, `input_gradients`, and the columns of a history; `inputs` and `targets` of a dataset
+  (`?arrays=base64`); `residuals`, `predictions` and `influence` of a fit. In these, NaN stands for null. Lists of integers,
+  of a fixed length (such as intervals, `layers` or `bounds`), of one number per constraint, and of objects (such as `points`,
+  `history` or `trajectory`) are always lists.
 * Every error is `application/problem+json` with a `type` that leads to a page about it.
 * Every response has an `X-Request-ID`: the request's own, or a new one.
 * All POSTs are pure, so they are safe to repeat.

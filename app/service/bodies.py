@@ -15,18 +15,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
-from app.engine import scanner
+from app.engine import base64_doubles, scanner
+from app.engine.base64_doubles import Part
 from app.engine.gradients import Gradients
 from app.engine.interruption import Checkpoint, never
 from app.engine.large_json import TOKEN, LargeList, LargeObject, LargeString, decode
-from app.engine.scanner import BrokenList, NumberList, NumberRows
+from app.engine.scanner import BrokenList, NumberList, NumberRows, NumberText
 from app.service.metrics import DECODE
-from app.service.models import FileRequest
+from app.service.models import Arrays, FileRequest
 from app.service.problems import FieldError, Problem, pointer
 from app.service.validation import invalid_request
 
@@ -172,7 +174,7 @@ def _is_undecoded(entry: Any) -> bool:
 UNDECODED: dict[str, tuple[type, ...]] = {
     "list_type": (LargeList, NumberList, NumberRows, BrokenList),
     "dict_type": (LargeObject,),
-    "string_type": (LargeString,),
+    "string_type": (LargeString, NumberText),
 }
 
 
@@ -264,11 +266,36 @@ def _not_finite(tree: object) -> Iterator[tuple[str | int, ...]]:
             stack.extend((value, (*path, key)) for key, value in reversed(item.items()))
 
 
-def encode(answer: object) -> bytes:
-    """A response model as JSON. NumPy arrays are written as they are, and a NaN in them as null."""
+def encode(answer: object, arrays: Arrays = "list") -> bytes:
+    """A response model as JSON.
+
+    Arrays of floats are written as lists, with null for NaN, or in base64, as `Float64Array` describes. All else that is a list
+    stays one, as do arrays of integers.
+    """
     # A model is taken apart here, because orjson first asks it for attributes of other kinds of objects, which takes longer.
     value = plain(answer) if isinstance(answer, BaseModel) else answer
+    if arrays == "base64":
+        return orjson.dumps(value, default=plain_with_base64)
     return orjson.dumps(value, default=plain, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def plain_with_base64(value: Any) -> Any:
+    """As `plain`, with arrays of floats in base64."""
+    if isinstance(value, np.ndarray):
+        return orjson.Fragment(b"".join(map(written, in_base64(value)))) if value.dtype == np.float64 else value.tolist()
+    return plain(value)
+
+
+def written(piece: bytes | Part) -> bytes | memoryview:
+    """A piece of a response as text."""
+    return piece.text() if isinstance(piece, Part) else piece
+
+
+def in_base64(array: npt.NDArray[np.float64]) -> Iterator[bytes | Part]:
+    """An array as a `Float64Array` in JSON."""
+    yield b'{"float64":"'
+    yield from base64_doubles.parts(array)
+    yield b'"}' if array.ndim == 1 else b'","shape":%s}' % orjson.dumps(array.shape)
 
 
 def plain(value: Any) -> Any:

@@ -1,13 +1,15 @@
 """Base classes of request and response models, and field types for numbers and lists of numbers.
 
 Requests are strict: no unknown fields, no numbers as strings, no booleans as numbers, no NaN. Null counts as absent for every
-optional field. Lists of numbers arrive as NumPy arrays; where the body was large, the compiled scanner has already read them.
+optional field. Lists of numbers arrive as NumPy arrays, whether they were sent as lists or in base64; where the body was large,
+the compiled scanner has already read them.
 """
 
+import math
 from collections.abc import Callable, Container, Iterator
 from copy import deepcopy
 from itertools import islice
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from pydantic import (
     GetJsonSchemaHandler,
     GetPydanticSchema,
     SkipValidation,
+    TypeAdapter,
     ValidationError,
     WrapValidator,
     model_validator,
@@ -26,8 +29,10 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, SchemaValidator, core_schema
 
+from app.engine import base64_doubles
+from app.engine.base64_doubles import BrokenDoubles
 from app.engine.large_json import LargeList, LargeObject, LargeString, opened
-from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows
+from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows, NumberText
 from app.service.problems import MAX_ERRORS
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -65,6 +70,20 @@ class RequestModel(BaseModel):
             if name not in described.get("required", ()):
                 described["properties"][name] = nullable(field)
         return schema
+
+
+Arrays = Literal["list", "base64"]
+"""How lists of numbers are written in a response."""
+
+
+class ComputationRequest(RequestModel):
+    """Base of what a client sends to a computation, as a whole."""
+
+    arrays: Arrays = Field(
+        "list",
+        description="How lists of numbers in the response are written that have one entry per point, per row or per entry of a "
+        'matrix: as lists, or in base64 as `{"float64": "...", "shape": [rows, columns]}`',
+    )
 
 
 class ResponseModel(BaseModel):
@@ -273,8 +292,11 @@ def beginning(value: Any) -> Any:
 
 
 def _number_list(value: Any, handler: Handler) -> Floats:
-    value = beginning(value)
-    if isinstance(value, np.ndarray):  # from our own code
+    value = _decoded(beginning(value))
+    if isinstance(value, np.ndarray):  # from base64, or from our own code
+        if value.ndim != 1:
+            detail = 'expected a list of numbers, found rows; leave "shape" out'
+            raise PydanticCustomError("shape-mismatch", detail, {"place": ("shape",)})
         return value
     if _is_rows(value):
         raise PydanticCustomError("number", "expected a number, found a list", {"place": (0,)})
@@ -292,20 +314,24 @@ def _numbers(value: Any, handler: Handler) -> float | Floats:
         return float(value)
     if isinstance(value, NodesText):
         value = opened(value)
+    value = _decoded(value)
     if isinstance(value, list | np.ndarray | NumberList | NumberRows | BrokenList | LargeList):
         numbers = _number_list(value, handler)
         if not len(numbers):
             raise PydanticCustomError("shape-mismatch", "the list is empty; give at least one number")
         return numbers
-    raise PydanticCustomError(
-        "number_or_list", "expected a number or a list of numbers, found {found}", {"found": found_text(value)}
-    )
+    found = {"found": found_text(value), "base64": BASE64_FORM if value and isinstance(value, dict | LargeObject) else ""}
+    raise PydanticCustomError("number_or_list", "expected a number or a list of numbers, found {found}{base64}", found)
 
 
 def _rows(value: Any, handler: Handler) -> Floats:
     """Rows as an array of shape (rows, width)."""
-    value = beginning(value)
-    if isinstance(value, np.ndarray):  # from our own code
+    value = _decoded(beginning(value))
+    if isinstance(value, np.ndarray):  # from base64, or from our own code
+        if value.ndim != 2:
+            raise PydanticCustomError("rows", 'expected rows; give them a "shape": [rows, columns]')
+        if not value.size:
+            raise PydanticCustomError("shape-mismatch", "there are no rows, or rows without numbers", {"place": ("shape",)})
         return value
     if isinstance(value, NumberList | BrokenList) and not _is_rows(value):
         raise PydanticCustomError("row", "expected a list, found a number", {"place": (0,)})
@@ -348,8 +374,96 @@ def _check_widths(starts: npt.NDArray[np.int64]) -> None:
 
 def _numbers_or_rows(value: Any, handler: Handler) -> Floats:
     """A list of numbers, or rows of numbers: an array of one or two dimensions."""
-    value = beginning(value)
-    return _rows(value, ROWS_HANDLER) if _is_rows(value) else _number_list(value, handler)
+    value = _decoded(beginning(value))
+    is_rows = value.ndim == 2 if isinstance(value, np.ndarray) else _is_rows(value)
+    return _rows(value, ROWS_HANDLER) if is_rows else _number_list(value, handler)
+
+
+# --- numbers in base64
+
+FAULT_TEXTS = {
+    "character": "character {position} (counted from 0) is not in base64's alphabet, which is A-Z, a-z, 0-9, + and /",
+    "URL": "character {position} (counted from 0) is of base64url; write + in place of - and / in place of _",
+    "space": "character {position} (counted from 0) is a space or a line break; write the text without any",
+    "padding": "the text must end at a multiple of 4 characters, padded with = or == if need be; it is wrong at character "
+    "{position} (counted from 0)",
+    "length": "the text does not hold whole doubles, which take 8 bytes each",
+    "bits": "the last character before the padding has bits that belong to no byte; it is not what an encoder writes",
+    "not finite": "entry {position} (counted from 0) is NaN or infinite; give finite numbers",
+}
+"""What is wrong with a text, by `BrokenDoubles.fault`."""
+
+BASE64_FORM = '; an object is written {"float64": "..."}, with the numbers in base64'
+
+
+def _doubles(value: Any, handler: Handler) -> Floats:
+    """The numbers that a string holds in base64."""
+    if isinstance(value, NumberText):
+        return value.values
+    if isinstance(value, LargeString):
+        numbers = base64_doubles.read(value.text[1:-1], value.check)
+    else:
+        text: str = handler(value)
+        # In a decoded string, a backslash or a quote is one, and not the beginning of an escape or the end.
+        numbers = base64_doubles.read(text.encode("utf-8", "replace").translate(NO_ESCAPES))
+    if isinstance(numbers, BrokenDoubles):
+        fault: Any = FAULT_TEXTS[numbers.fault]
+        raise PydanticCustomError("float64", fault, {"position": numbers.position})
+    return numbers
+
+
+NO_ESCAPES = bytes.maketrans(b'\\"', b"??")
+MAX_DIMENSION = 2**63 - 1
+
+
+class Float64Array(RequestModel):
+    """Numbers in base64 (RFC 4648, section 4): the bytes of little-endian IEEE 754 doubles.
+
+    Rows are written one after the other, with their number and their width in `shape`; a list has no `shape`. In a request all
+    numbers are finite. In a response NaN stands where a list has null.
+    """
+
+    float64: Annotated[
+        Floats,
+        GetPydanticSchema(
+            lambda source, handler: core_schema.no_info_wrap_validator_function(_doubles, core_schema.str_schema(strict=True)),
+            lambda source, handler: {"type": "string", "contentEncoding": "base64"},
+        ),
+    ] = Field(description="The doubles, 8 bytes each, in base64 with padding", examples=["AAAAAAAA8D8AAAAAAAAAQA=="])
+    shape: list[Annotated[int, Field(ge=0, le=MAX_DIMENSION), BeforeValidator(whole)]] | None = Field(
+        None, min_length=1, max_length=2, description="[rows, columns]; for a list it may be left out", examples=[[1, 2]]
+    )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, which is the same for requests and responses."""
+        schema = super().__get_pydantic_json_schema__(core, handler)
+        described = handler.resolve_ref_schema(schema)
+        described["properties"]["shape"].pop("default", None)
+        return schema
+
+
+FLOAT64_ARRAY = TypeAdapter(Float64Array)
+
+
+def _decoded(value: Any) -> Any:
+    """The array that an object in base64 stands for, with its shape; anything else as it is."""
+    if isinstance(value, LargeObject):
+        fields = value.fields(Float64Array.model_fields, MAX_ERRORS)
+    elif isinstance(value, dict):
+        fields = value
+    else:
+        return value
+    if "float64" not in fields:
+        return value
+    found = FLOAT64_ARRAY.validate_python(fields)
+    shape = found.shape
+    if shape is None:
+        return found.float64
+    if math.prod(shape) != found.float64.size:
+        place = {"place": ("shape",), "shape": " by ".join(map(str, shape)), "count": found.float64.size}
+        raise PydanticCustomError("shape-mismatch", "the shape is {shape}, and there are {count} numbers", place)
+    return found.float64.reshape(shape)
 
 
 def found_text(value: Any) -> str:
@@ -362,6 +476,7 @@ FOUND_TEXTS: dict[type, str] = {
     bool: "a boolean",
     str: "a string",
     LargeString: "a string",
+    NumberText: "a string",
     dict: "an object",
     LargeObject: "an object",
 }
@@ -383,14 +498,18 @@ LONG_LIST = 1000
 """Lists longer than this are validated up to their first fault."""
 
 
-def array_field(validate: Callable[[Any, Handler], Any], inner: CoreSchema, schema: JsonSchemaValue) -> GetPydanticSchema:
-    """Annotation for a field that `validate` reads into NumPy arrays. `inner` is the schema for plain Python lists."""
+def array_field(validate: Callable[[Any, Handler], Any], inner: CoreSchema, *forms: JsonSchemaValue) -> GetPydanticSchema:
+    """Annotation for a field that `validate` reads into NumPy arrays. `inner` is the schema for plain Python lists.
+
+    The field's JSON schema has these forms, and numbers in base64.
+    """
     serialize = core_schema.plain_serializer_function_ser_schema(
         lambda value: value.tolist() if isinstance(value, np.ndarray) else value
     )
     return GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(validate, inner, serialization=serialize),
-        lambda source, handler: deepcopy(schema),  # pydantic writes into it
+        # Copies, because pydantic writes into them.
+        lambda source, handler: {"oneOf": [*deepcopy(forms), handler(FLOAT64_ARRAY.core_schema)]},
     )
 
 
@@ -404,8 +523,60 @@ Vector = Annotated[Floats, array_field(_number_list, FLOATS, LIST_SCHEMA)]
 Rows = Annotated[Floats, array_field(_rows, FLOAT_ROWS, ROWS_SCHEMA)]
 """Rows of numbers, all of one width above 0: an array of shape (rows, width)."""
 
-Numbers = Annotated[float | Floats, array_field(_numbers, FLOATS, {"oneOf": [NUMBER_SCHEMA, LIST_SCHEMA]})]
+Numbers = Annotated[float | Floats, array_field(_numbers, FLOATS, NUMBER_SCHEMA, LIST_SCHEMA)]
 """A number, or a list with one number per point."""
 
-VectorOrRows = Annotated[Floats, array_field(_numbers_or_rows, FLOATS, {"oneOf": [LIST_SCHEMA, ROWS_SCHEMA]})]
+VectorOrRows = Annotated[Floats, array_field(_numbers_or_rows, FLOATS, LIST_SCHEMA, ROWS_SCHEMA)]
 """A list of numbers, or rows of numbers."""
+
+
+def array_result(*forms: JsonSchemaValue) -> GetPydanticSchema:
+    """Annotation for a field of a response that is not validated and may be an array, in which NaN stands for null.
+
+    Its JSON schema has these forms, and numbers in base64.
+    """
+    return GetPydanticSchema(
+        lambda source, handler: core_schema.any_schema(),
+        lambda source, handler: {"oneOf": [*deepcopy(forms), handler(FLOAT64_ARRAY.core_schema)]},
+    )
+
+
+OPTIONAL_LIST_SCHEMA: JsonSchemaValue = {"type": "array", "items": {"type": ["number", "null"]}}
+RESULT_SCHEMAS: list[JsonSchemaValue] = [NUMBER_SCHEMA, OPTIONAL_LIST_SCHEMA, {"type": "null"}]
+INTERVALS_SCHEMA: JsonSchemaValue = {"type": "array", "items": {**OPTIONAL_LIST_SCHEMA, "minItems": 2, "maxItems": 2}}
+
+Result = Annotated[
+    float | None | list[float | None] | Floats,
+    array_result(*RESULT_SCHEMAS),
+    Field(description="A number, or one number per point; null where it is not finite and the request allows that"),
+]
+"""A number of a response, or an array with one per point."""
+
+ResultEntries = Annotated[
+    list[Any] | Floats,
+    GetPydanticSchema(
+        lambda source, handler: core_schema.any_schema(),
+        lambda source, handler: {
+            "oneOf": [
+                {"type": "array", "items": {"oneOf": [*RESULT_SCHEMAS, handler(FLOAT64_ARRAY.core_schema)]}},
+                handler(FLOAT64_ARRAY.core_schema),
+            ]
+        },
+    ),
+]
+"""Several results: a list of them, or an array with one number, or one row of a number per point, for each."""
+
+Results = Annotated[list[float | None] | Floats, array_result(OPTIONAL_LIST_SCHEMA)]
+"""An array of a response with one number per row."""
+
+ResultRows = Annotated[list[list[float]] | Floats, array_result(ROWS_SCHEMA)]
+"""An array of a response with several numbers per row."""
+
+Intervals = Annotated[list[list[float | None]] | Floats, array_result(INTERVALS_SCHEMA)]
+"""An array of a response with two numbers per row."""
+
+
+def nan_for_null(numbers: Floats) -> Floats:
+    """Numbers of a response, with NaN for each that is not finite: it is written as null in a list, and as it is in base64."""
+    finite = np.isfinite(numbers)
+    return numbers if finite.all() else np.where(finite, numbers, np.nan)

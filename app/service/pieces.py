@@ -7,13 +7,15 @@ answered in between, and the work ends in time when its deadline passes or its c
 import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 from pydantic import BaseModel
 
-from app.service.bodies import COMPRESSION_LEVEL, GZIP_FORMAT, HasJSONForm, JSONRows, encode, plain
+from app.engine.base64_doubles import Part
+from app.service.bodies import COMPRESSION_LEVEL, GZIP_FORMAT, HasJSONForm, JSONRows, encode, in_base64, plain, written
+from app.service.models import Arrays
 
 PIECE_ENTRIES = 1 << 15
 """How many numbers are written at once: some milliseconds."""
@@ -21,58 +23,81 @@ CHARACTERS_PER_ENTRY = 32
 """A text counts as one entry for so many characters."""
 ENTRIES_PER_ROW = 4
 
+Piece = bytes | Part
+"""A piece of a response. The text of a part of an array is made when it is sent."""
+
 SCALARS = {float, int, bool, type(None)}
 
 
-def pieces(answer: object, check: Callable[[], None]) -> Iterator[bytes]:
+class Writing(NamedTuple):
+    """The further arguments of `pieces`."""
+
+    check: Callable[[], None]
+    arrays: Arrays = "list"
+
+
+def pieces(answer: object, check: Callable[[], None], arrays: Arrays = "list") -> Iterator[bytes | memoryview]:
     """The bytes of `encode`, in pieces of some PIECE_ENTRIES numbers. `check` is called before each."""
+    return map(written, unwritten(answer, check, arrays))
+
+
+def unwritten(answer: object, check: Callable[[], None], arrays: Arrays = "list") -> Iterator[Piece]:
+    """The same, with arrays in base64 as they are, to be written with `written`."""
+    return _pieces(answer, Writing(check, arrays))
+
+
+def _pieces(answer: object, writing: Writing) -> Iterator[Piece]:
     if _entries(answer) <= PIECE_ENTRIES:
-        check()
-        yield encode(answer)
+        writing.check()
+        yield encode(answer, writing.arrays)
     elif isinstance(answer, BaseModel | HasJSONForm):
-        yield from pieces(plain(answer), check)
+        yield from _pieces(plain(answer), writing)
     elif isinstance(answer, Mapping):
-        yield from _joined(b"{", _pieces_of_dict(answer, check), b"}")
+        yield from _joined(b"{", _pieces_of_dict(answer, writing), b"}")
+    elif isinstance(answer, np.ndarray) and writing.arrays == "base64" and answer.dtype == np.float64:
+        for piece in in_base64(answer):
+            writing.check()
+            yield piece
     elif isinstance(answer, np.ndarray):
         rows = PIECE_ENTRIES * len(answer) // answer.size
         if rows:
             parts = (answer[low : low + rows] for low in range(0, len(answer), rows))
-            yield from _joined(b"[", ((_inner(part, check),) for part in parts), b"]")
+            yield from _joined(b"[", ((_inner(part, writing),) for part in parts), b"]")
         else:
-            yield from _joined(b"[", (pieces(row, check) for row in answer), b"]")
+            yield from _joined(b"[", (_pieces(row, writing) for row in answer), b"]")
     elif isinstance(answer, JSONRows):
         ranges = range(0, len(answer), PIECE_ENTRIES // ENTRIES_PER_ROW)
         parts_of_rows = (answer.json_rows(low, min(low + ranges.step, len(answer))) for low in ranges)
-        yield from _joined(b"[", ((_inner(part, check),) for part in parts_of_rows), b"]")
+        yield from _joined(b"[", ((_inner(part, writing),) for part in parts_of_rows), b"]")
     elif isinstance(answer, list | tuple):
-        yield from _joined(b"[", _pieces_of_list(answer, check), b"]")
+        yield from _joined(b"[", _pieces_of_list(answer, writing), b"]")
     else:
-        check()
-        yield encode(answer)
+        writing.check()
+        yield encode(answer, writing.arrays)
 
 
-def _pieces_of_dict(table: Mapping[str, Any], check: Callable[[], None]) -> Iterator[Iterable[bytes]]:
+def _pieces_of_dict(table: Mapping[str, Any], writing: Writing) -> Iterator[Iterable[Piece]]:
     """The items of a mapping: small ones together, each of the others by itself."""
     for group in _groups(table.items(), lambda item: _entries(item[1])):
         if len(group) == 1 and _entries(group[0][1]) > PIECE_ENTRIES:
             key, value = group[0]
-            yield _with_key(orjson.dumps(key), pieces(value, check))
+            yield _with_key(orjson.dumps(key), _pieces(value, writing))
         else:
-            yield (_inner(dict(group), check),)
+            yield (_inner(dict(group), writing),)
 
 
-def _with_key(key: bytes, value: Iterator[bytes]) -> Iterator[bytes]:
+def _with_key(key: bytes, value: Iterator[Piece]) -> Iterator[Piece]:
     yield key + b":"
     yield from value
 
 
-def _pieces_of_list(entries: "list[Any] | tuple[Any, ...]", check: Callable[[], None]) -> Iterator[Iterable[bytes]]:
+def _pieces_of_list(entries: "list[Any] | tuple[Any, ...]", writing: Writing) -> Iterator[Iterable[Piece]]:
     """The entries of a list: small ones together, each of the others by itself."""
     for group in _groups(entries, _entries):
         if len(group) == 1 and _entries(group[0]) > PIECE_ENTRIES:
-            yield pieces(group[0], check)
+            yield _pieces(group[0], writing)
         else:
-            yield (_inner(group, check),)
+            yield (_inner(group, writing),)
 
 
 def _groups(items: Iterable[Any], size_of: Callable[[Any], int]) -> Iterator[list[Any]]:
@@ -90,18 +115,21 @@ def _groups(items: Iterable[Any], size_of: Callable[[Any], int]) -> Iterator[lis
         yield group
 
 
-def _inner(value: Any, check: Callable[[], None]) -> bytes:
+def _inner(value: Any, writing: Writing) -> bytes:
     """A dict or list as JSON without its brackets."""
-    check()
-    return encode(value)[1:-1]
+    writing.check()
+    return encode(value, writing.arrays)[1:-1]
 
 
-def _joined(opening: bytes, parts: Iterable[Iterable[bytes]], closing: bytes) -> Iterator[bytes]:
+def _joined(opening: bytes, parts: Iterable[Iterable[Piece]], closing: bytes) -> Iterator[Piece]:
     """Parts, each of one or more pieces, with commas between them."""
     before = opening
     for part in parts:
         for piece in part:
-            yield before + piece if before else piece
+            if isinstance(piece, Part):
+                yield from (before, piece) if before else (piece,)
+            else:
+                yield before + piece
             before = b""
         before = b","
     yield closing
@@ -139,17 +167,17 @@ def _sum_of_entries(values: Iterable[Any], least: int = 0) -> int:
     return total
 
 
-def compress(content: Iterable[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+def compress(content: Iterable[Piece], check: Callable[[], None]) -> Iterator[bytes]:
     """Pieces as gzip. Always the same bytes for the same content, since no time of day goes into it."""
     stream = zlib.compressobj(COMPRESSION_LEVEL, wbits=GZIP_FORMAT)
     for piece in content:
         check()
-        if part := stream.compress(piece):
+        if part := stream.compress(written(piece)):
             yield part
     yield stream.flush()
 
 
-async def released(content: "deque[bytes]") -> AsyncIterator[bytes]:
-    """Pieces one by one. Each is given up when it is sent, so that a body is not held until its reader has read it all."""
+async def released(content: "deque[Piece]") -> AsyncIterator[bytes | memoryview]:
+    """The texts of pieces one by one. Each is given up when it is sent, not held until the client has read all of the body."""
     while content:
-        yield content.popleft()
+        yield written(content.popleft())

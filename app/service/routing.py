@@ -39,7 +39,7 @@ from starlette.types import Message, Receive
 from app.service import bodies, pieces, streaming
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, SHORT_BYTES, SHORT_SECONDS, Execution, Job
 from app.service.metrics import COMPUTE, ENCODE
-from app.service.models import FileRequest, RequestModel, take_apart
+from app.service.models import Arrays, FileRequest, RequestModel, take_apart
 from app.service.negotiation import FILE, JSON, Negotiated, negotiate
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -317,6 +317,7 @@ class ComputationRoute(APIRoute):
     def _answer(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Any:
         """Run the function, encode the model it returns, and compress it if the client accepts gzip."""
         media_type = request.negotiated.media_type
+        arrays = _arrays(arguments[self.model_name])
         began = time.perf_counter()
         draw = self.computation.pictures.get(media_type)
         if draw is not None:
@@ -332,8 +333,9 @@ class ComputationRoute(APIRoute):
                 return answer
             if media_type == JSON and request.job.admitted:
                 COMPUTE.observe(computed - began)
-                return self._in_pieces(answer, request)
-            content = bodies.encode(answer) if media_type == JSON else self.computation.renderings[media_type](answer)
+                return self._in_pieces(answer, request, arrays)
+            render = self.computation.renderings.get(media_type)
+            content = bodies.encode(answer, arrays) if render is None else render(answer)
         COMPUTE.observe(computed - began)
         headers = {"Vary": self.vary}
         if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES and media_type != PNG:
@@ -342,11 +344,11 @@ class ComputationRoute(APIRoute):
         ENCODE.observe(time.perf_counter() - computed)
         return Response(content, headers=headers, media_type=media_type)
 
-    def _in_pieces(self, answer: BaseModel, request: ParsedRequest) -> Response:
+    def _in_pieces(self, answer: BaseModel, request: ParsedRequest, arrays: Arrays) -> Response:
         """The answer of work in the pool, which may be large."""
         began, job, headers = time.perf_counter(), request.job, {"Vary": self.vary}
         check = job.check_client if self.computation.ends_early else job.check
-        content = pieces.pieces(answer, check)
+        content = pieces.unwritten(answer, check, arrays)
         head = list(itertools.islice(content, 2))
         content = itertools.chain(head, content)
         if request.negotiated.compress and (len(head) > 1 or len(head[0]) >= MIN_COMPRESSED_BYTES):
@@ -379,9 +381,14 @@ class ComputationRoute(APIRoute):
         def events() -> Iterator[tuple[str, Any]]:
             return endpoint(**arguments)  # type: ignore[no-any-return]  # whatever function is registered
 
-        content = await streaming.start(execution, job, events, request)
+        content = await streaming.start(execution, job, events, request, _arrays(arguments[self.model_name]))
         # Ask proxies that buffer responses not to.
         return StreamingResponse(content, media_type=streaming.MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
+
+
+def _arrays(model: RequestModel) -> Arrays:
+    """How the response to a request has its arrays."""
+    return getattr(model, "arrays", "list")
 
 
 def _documented(computation: Computation, options: dict[str, Any]) -> dict[str, Any]:

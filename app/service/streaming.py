@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from app.service.execution import Execution, Job
+from app.service.models import Arrays
 from app.service.pieces import pieces
 from app.service.problems import answer
 
@@ -57,7 +58,9 @@ def pushed(work: Callable[[Callable[[Item], None]], None]) -> Iterator[Item]:
         thread.join()
 
 
-async def start(execution: Execution, job: Job, events: Events, request: Request) -> AsyncIterator[bytes]:
+async def start(
+    execution: Execution, job: Job, events: Events, request: Request, arrays: Arrays = "list"
+) -> AsyncIterator[bytes]:
     """The events as text, once the first step has shown that the request is valid; else raises what is wrong with it."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[Message] = asyncio.Queue()
@@ -65,7 +68,7 @@ async def start(execution: Execution, job: Job, events: Events, request: Request
     def send(message: Message) -> None:
         loop.call_soon_threadsafe(queue.put_nowait, message)
 
-    job.thread = loop.run_in_executor(execution.pool, _produce, events, job, send)
+    job.thread = loop.run_in_executor(execution.pool, _produce, events, job, send, arrays)
     try:
         first = await queue.get()
     except BaseException:  # the server gives up on the request
@@ -92,7 +95,7 @@ async def _relay(queue: "asyncio.Queue[Message]", job: Job, request: Request) ->
         job.cancelled = True
 
 
-def _produce(events: Events, job: Job, send: Callable[[Message], None]) -> None:
+def _produce(events: Events, job: Job, send: Callable[[Message], None], arrays: Arrays) -> None:
     """Run the iterator until it ends or the client disconnects. Sends an empty chunk once it has started."""
     last_progress = -math.inf
     try:
@@ -104,7 +107,7 @@ def _produce(events: Events, job: Job, send: Callable[[Message], None]) -> None:
             now = time.perf_counter()
             if name != "progress" or now - last_progress >= PROGRESS_SECONDS:
                 last_progress = now
-                send(_event(name, b"".join(pieces(data, job.check_client))))
+                send(_event(name, b"".join(pieces(data, job.check_client, arrays))))
     except Exception as error:
         send(error)
     finally:

@@ -1,5 +1,6 @@
 """Field types of requests: lists of numbers give the same arrays and errors whether the compiled scanner read them or not."""
 
+import base64
 import json
 from typing import Any
 
@@ -300,6 +301,150 @@ def test_list_in_place_of_rows(length: int) -> None:
     assert detail.startswith("expected a list") and detail.endswith("found a number")
 
 
+# --- base64
+
+
+def encoded(numbers: Any, *, shape: Any = None) -> str:
+    """Numbers in base64 as JSON, with the shape of rows or another one."""
+    array = np.array(numbers, "<f8")
+    shape = shape or (list(array.shape) if array.ndim == 2 else None)
+    return json.dumps({"float64": base64.b64encode(array.tobytes()).decode()} | ({} if shape is None else {"shape": shape}))
+
+
+@every_length
+@pytest.mark.parametrize("field", LISTS)
+def test_list_in_base64(field: str, length: int) -> None:
+    numbers = [k / 7 for k in range(length)]
+    found = read(field, encoded(numbers))
+    assert found.dtype == np.float64 and found.tolist() == numbers
+    assert read(field, encoded(numbers, shape=[length])).tolist() == numbers
+    assert read(field, encoded(numbers, shape=[float(length)])).tolist() == numbers
+
+
+@every_length
+@pytest.mark.parametrize("field", ROWS)
+def test_rows_in_base64(field: str, length: int) -> None:
+    rows = [[k / 7, -float(k)] for k in range(length)]
+    assert read(field, encoded(rows)).tolist() == rows
+
+
+@pytest.mark.parametrize("field", LISTS)
+def test_escaped_key_and_text_in_base64(field: str) -> None:
+    numbers = [k / 7 for k in range(40)]
+    text = encoded(numbers).replace("float64", "\\u0066loat64").replace("/", "\\/")
+    assert read(field, text).tolist() == numbers
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
+def test_the_same_numbers_in_both_forms(numbers: list[float]) -> None:
+    """Also -0.0, subnormal numbers and the largest ones."""
+    assert read("numbers", encoded(numbers)).tobytes() == read("numbers", json.dumps(numbers)).tobytes()
+
+
+SIXTEEN = [1.0] * 16
+BAD_BASE64: dict[str, tuple[str, tuple[str, str, str]]] = {
+    "a wrong character": (
+        '{"float64": "AAAA!AAA8D8="}',
+        ("invalid-request", "/{}/float64", "character 4 (counted from 0) is not in base64's alphabet"),
+    ),
+    "a character of base64url": (
+        '{"float64": "AAAA_AAA8D8="}',
+        ("invalid-request", "/{}/float64", "character 4 (counted from 0) is of base64url"),
+    ),
+    "a line break": (
+        '{"float64": "AAAA\\nAAAA8D8="}',
+        ("invalid-request", "/{}/float64", "character 4 (counted from 0) is a space or a line"),
+    ),
+    "no padding": (
+        '{"float64": "AAAAAAAA8D8"}',
+        ("invalid-request", "/{}/float64", "the text must end at a multiple of 4 characters"),
+    ),
+    "half a double": ('{"float64": "AAAAAA=="}', ("invalid-request", "/{}/float64", "the text does not hold whole doubles")),
+    "bits to spare": (
+        '{"float64": "AAAAAAAA8D9="}',
+        ("invalid-request", "/{}/float64", "the last character before the padding has bits"),
+    ),
+    "NaN": (encoded([*SIXTEEN, np.nan]), ("invalid-request", "/{}/float64", "entry 16 (counted from 0) is NaN or infinite")),
+    "infinity": (encoded([1.0, -np.inf]), ("invalid-request", "/{}/float64", "entry 1 (counted from 0) is NaN or infinite")),
+    "a backslash": (
+        '{"float64": "AAAA\\\\/AAA8D8="}',
+        ("invalid-request", "/{}/float64", "character 4 (counted from 0) is not in"),
+    ),
+    "a quote": ('{"float64": "AAAAAAAA8D8=\\""}', ("invalid-request", "/{}/float64", "the text must end at a multiple of 4")),
+    "a list": ('{"float64": [1, 2]}', ("invalid-request", "/{}/float64", "expected a string, found a list")),
+    "a long list": (f'{{"float64": {SIXTEEN}}}', ("invalid-request", "/{}/float64", "expected a string, found a list")),
+    "null": ('{"float64": null}', ("invalid-request", "/{}/float64", "expected a string, found null")),
+    "another field": ('{"float64": "", "dtype": "<f8"}', ("invalid-request", "/{}/dtype", "unknown field 'dtype'")),
+    "a shape that is no list": (
+        '{"float64": "", "shape": 0}',
+        ("invalid-request", "/{}/shape", "expected a list, found a number"),
+    ),
+    "a shape of no entries": (
+        '{"float64": "", "shape": []}',
+        ("invalid-request", "/{}/shape", "list should have at least 1 item"),
+    ),
+    "a shape of three entries": (
+        encoded([1.0], shape=[1, 1, 1]),
+        ("invalid-request", "/{}/shape", "list should have at most 2 items"),
+    ),
+    "a negative shape": (
+        encoded([1.0], shape=[-1]),
+        ("invalid-request", "/{}/shape/0", "input should be greater than or equal to 0"),
+    ),
+    "half a row": (encoded([1.0], shape=[0.5, 2]), ("invalid-request", "/{}/shape/0", "expected an integer, found 0.5")),
+    "a shape of more numbers": (
+        encoded(SIXTEEN, shape=[3, 6]),
+        ("shape-mismatch", "/{}/shape", "the shape is 3 by 6, and there are 16 numbers"),
+    ),
+    "a very large shape": (
+        encoded(SIXTEEN, shape=[2**62, 4]),
+        ("shape-mismatch", "/{}/shape", f"the shape is {2**62} by 4, and there are 16 numbers"),
+    ),
+}
+
+
+@pytest.mark.parametrize("field", ["vector", "numbers", "rows", "either"])
+@pytest.mark.parametrize(("text", "expected"), BAD_BASE64.values(), ids=BAD_BASE64)
+def test_fault_of_base64(field: str, text: str, expected: tuple[str, str, str]) -> None:
+    kind, place, detail = refusal(field, text)
+    assert (kind, place) == (expected[0], expected[1].format(field))
+    assert detail.startswith(expected[2])
+
+
+@every_length
+def test_rows_in_place_of_a_list_in_base64(length: int) -> None:
+    expected = ("shape-mismatch", "/vector/shape", 'expected a list of numbers, found rows; leave "shape" out')
+    assert refusal("vector", encoded([[0.5] * length])) == expected
+
+
+@every_length
+def test_list_in_place_of_rows_in_base64(length: int) -> None:
+    expected = ("invalid-request", "/rows", 'expected rows; give them a "shape": [rows, columns]')
+    assert refusal("rows", encoded([0.5] * length)) == expected
+
+
+@pytest.mark.parametrize("shape", [[0, 0], [0, 3], [3, 0]], ids=str)
+@pytest.mark.parametrize("field", ROWS)
+def test_rows_without_numbers_in_base64(field: str, shape: list[int]) -> None:
+    text = f'{{"float64": "", "shape": {shape}}}'
+    assert refusal(field, text) == ("shape-mismatch", f"/{field}/shape", "there are no rows, or rows without numbers")
+
+
+def test_no_numbers_in_base64_are_as_an_empty_list() -> None:
+    assert read("vector", '{"float64": ""}').tolist() == []
+    assert refusal("numbers", '{"float64": ""}') == refusal("numbers", "[]")
+
+
+def test_object_that_is_not_base64() -> None:
+    kind, place, detail = refusal("numbers", '{"float32": ""}')
+    assert (kind, place) == ("invalid-request", "/numbers") and '{"float64": "..."}' in detail
+
+
+def test_an_input_may_be_called_float64() -> None:
+    assert read("by_name", f'{{"float64": {encoded([1.0] * 40)}}}')["float64"].tolist() == [1.0] * 40
+    assert read("by_name", '{"float64": 2}')["float64"] == 2.0
+
+
 def test_all_faults_of_a_short_list_are_listed() -> None:
     with pytest.raises(Problem) as caught:
         read("vector", '[1, "a", 2, null]')
@@ -400,7 +545,7 @@ def test_numbers_are_no_booleans(value: Any, expected: bool) -> None:
 
 
 @pytest.mark.parametrize("field", ["vector", "numbers", "rows", "either"])
-def test_schema_of_an_array_field_is_that_of_a_list(field: str) -> None:
+def test_schema_of_an_array_field_is_that_of_a_list_or_of_base64(field: str) -> None:
     class One(RequestModel):
         """One field."""
 
@@ -412,15 +557,12 @@ def test_schema_of_an_array_field_is_that_of_a_list(field: str) -> None:
     number = {"type": "number"}
     numbers = {"type": "array", "items": number}
     rows = {"type": "array", "items": numbers}
-    expected = {
-        "vector": numbers,
-        "numbers": {"oneOf": [number, numbers]},
-        "rows": rows,
-        "either": {"oneOf": [numbers, rows]},
-    }
+    expected = {"vector": [numbers], "numbers": [number, numbers], "rows": [rows], "either": [numbers, rows]}
     schema = One.model_json_schema()["properties"][field]
-    schema.pop("title", None)
-    assert schema == expected[field]
+    *lists, base64_form = schema["oneOf"]
+    assert lists == expected[field]
+    assert (base64_form["title"], base64_form["required"]) == ("Float64Array", ["float64"])
+    assert base64_form["properties"]["float64"]["contentEncoding"] == "base64"
 
 
 def test_a_long_list_is_validated_up_to_its_first_fault() -> None:

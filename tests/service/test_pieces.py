@@ -1,8 +1,10 @@
 """Large responses: the bytes of a small one, in pieces."""
 
+import base64
 import gzip
+import json
 from collections import deque
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from app.engine.gradients import Gradients, Tables
 from app.service import pieces as module
 from app.service.bodies import encode
-from app.service.models import ABSENT, ResponseModel
+from app.service.models import ABSENT, Arrays, ResponseModel
 from app.service.pieces import compress, pieces
 
 
@@ -54,7 +56,8 @@ floats = st.floats(allow_nan=False, allow_infinity=False)
 arrays = st.tuples(st.lists(st.integers(0, 40), min_size=1, max_size=3), st.integers(0, 2**32 - 1)).map(
     lambda drawn: np.random.default_rng(drawn[1]).normal(size=drawn[0])
 )
-leaves: st.SearchStrategy[Any] = floats | st.none() | st.booleans() | st.text(max_size=200) | arrays
+integers = st.lists(st.integers(-(2**53), 2**53), max_size=40).map(lambda drawn: np.array(drawn, np.int64))
+leaves: st.SearchStrategy[Any] = integers | floats | st.none() | st.booleans() | st.text(max_size=200) | arrays
 
 
 def table_of(rows: int, columns: int, points: tuple[int, ...]) -> Tables[str, Any]:
@@ -76,18 +79,48 @@ values = st.recursive(
 )
 
 
+@pytest.mark.parametrize("form", get_args(Arrays))
 @pytest.mark.parametrize("size", [4, 5, 16])
 @given(answer=values)
-def test_pieces_are_the_whole(size: int, answer: Any) -> None:
+def test_pieces_are_the_whole(size: int, form: Arrays, answer: Any) -> None:
     """Whatever the size of a piece is, together they are the bytes that are written at once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PIECE_ENTRIES", size)
-        parts = list(pieces(answer, go_on))
-    assert b"".join(parts) == encode(answer)
+        parts = list(pieces(answer, go_on, form))
+    assert b"".join(parts) == encode(answer, form)
 
 
-def longest(answer: Any) -> int:
-    return max(map(len, pieces(answer, go_on)))
+def as_lists(value: Any) -> Any:
+    """A decoded response with lists in place of base64."""
+    if isinstance(value, list):
+        return list(map(as_lists, value))
+    if not isinstance(value, dict):
+        return value
+    if "float64" not in value:
+        return {name: as_lists(entry) for name, entry in value.items()}
+    numbers = np.frombuffer(base64.b64decode(value["float64"], validate=True), "<f8")
+    return numbers.reshape(value.get("shape", -1)).tolist()
+
+
+@given(values)
+def test_base64_holds_the_numbers_of_the_lists(answer: Any) -> None:
+    assert as_lists(json.loads(encode(answer, "base64"))) == json.loads(encode(answer))
+
+
+def test_form_of_arrays_in_base64() -> None:
+    """Arrays of floats are encoded, with a shape if they have rows; all other numbers are as in lists."""
+    answer = Answer(value={"a": np.array([1.0, 2.0]), "b": np.array([[1.0], [2.0]]), "rows": np.array([1, 2]), "list": [1.0]})
+    expected = {
+        "a": {"float64": "AAAAAAAA8D8AAAAAAAAAQA=="},
+        "b": {"float64": "AAAAAAAA8D8AAAAAAAAAQA==", "shape": [2, 1]},
+        "rows": [1, 2],
+        "list": [1.0],
+    }
+    assert json.loads(encode(answer, "base64"))["value"] == expected
+
+
+def longest(answer: Any, form: Arrays = "list") -> int:
+    return max(map(len, pieces(answer, go_on, form)))
 
 
 NUMBERS = np.random.default_rng(0).normal(size=(2000, 100))
@@ -115,6 +148,12 @@ def test_no_piece_is_large(answer: Any) -> None:
     """A number takes up to 25 bytes; the key and brackets around one are not counted."""
     assert longest(Answer(value=answer)) < 64 * module.PIECE_ENTRIES
     assert len(list(pieces(answer, go_on))) > 5
+
+
+@pytest.mark.parametrize("name", ["array", "rows", "one long row", "Jacobian at many points"])
+def test_no_piece_in_base64_is_large(name: str) -> None:
+    """An array of 1.6 MB, 2.1 in base64, comes in pieces of one."""
+    assert longest(Answer(value=LARGE[name]), "base64") < 1_500_000
 
 
 @pytest.mark.parametrize("answer", LARGE.values(), ids=LARGE)

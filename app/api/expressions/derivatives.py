@@ -17,7 +17,7 @@ from app.formats.code import MANY_INPUTS, READABLE, generate
 from app.formats.formulas import formulas, text_names
 from app.formats.languages import LANGUAGES
 from app.service.execution import Job
-from app.service.models import ABSENT, Items, RequestModel, ResponseModel
+from app.service.models import ABSENT, ComputationRequest, Items, ResponseModel
 from app.service.problems import too_large
 
 SECONDS_PER_NODE = 20e-6
@@ -39,7 +39,7 @@ def _known(language: str) -> str:
     return language
 
 
-class DerivativeRequest(RequestModel):
+class DerivativeRequest(ComputationRequest):
     """An expression whose derivatives are wanted as expressions."""
 
     expression: Expression
@@ -66,7 +66,7 @@ class DerivativeResponse(ResponseModel):
     renamed: dict[str, str] = Field(ABSENT, description="Ids that are no names, and the names that the forms have for them")
 
 
-class CodeRequest(RequestModel):
+class CodeRequest(ComputationRequest):
     """An expression to write as source code."""
 
     expression: Expression

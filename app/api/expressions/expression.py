@@ -15,7 +15,7 @@ from app.engine.errors import EngineError, Place
 from app.engine.graph import Graph, Node, NodeTable, unknown_node
 from app.engine.large_json import LargeList, LargeObject, decode
 from app.engine.node_table import Nodes, read_nodes
-from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows
+from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows, NumberText
 from app.engine.text import parse
 from app.formats import mathjson
 from app.formats.mathjson import MathJSON
@@ -141,6 +141,8 @@ class ExpressionGraph(RequestModel):
 
 
 def _expression(value: Any, handler: Handler) -> str | ExpressionGraph | MathJSON:
+    if isinstance(value, NumberText):  # of an expression called float64
+        value = orjson.loads(value.text)
     if isinstance(value, str):
         return value
     if isinstance(value, list | LargeList | NumberList | NumberRows | BrokenList):

@@ -6,7 +6,17 @@ from pydantic import Field, SkipValidation
 
 from app.api.expressions.expression import Expression, ExpressionGraph
 from app.engine.points import Reduce
-from app.service.models import ABSENT, Floats, Items, NamedItems, Numbers, RequestModel, ResponseModel
+from app.service.models import (
+    ABSENT,
+    ComputationRequest,
+    Floats,
+    Items,
+    NamedItems,
+    Numbers,
+    ResponseModel,
+    Result,
+    ResultEntries,
+)
 
 Bindings = Annotated[
     NamedItems[Numbers],
@@ -24,7 +34,7 @@ MatrixFormat = Annotated[
 ]
 
 
-class ExpressionRequest(RequestModel):
+class ExpressionRequest(ComputationRequest):
     """An expression and its inputs."""
 
     expression: Expression
@@ -107,18 +117,6 @@ class GraphRequest(ExpressionRequest):
     gradients: bool = Field(True, description="Whether to include gradients")
 
 
-Result = Annotated[
-    float | None | list[float | None],
-    Field(
-        description="A number, or a list with one number per point; null where it is not finite and the request allows that",
-        json_schema_extra={
-            "anyOf": None,
-            "oneOf": [{"type": ["number", "null"]}, {"type": "array", "items": {"type": ["number", "null"]}}],
-        },
-    ),
-]
-"""How a number appears in a response. Internally lists are NumPy arrays; responses are not validated again."""
-
 Column = float | None | list[float | None] | Floats
 Table = SkipValidation[dict[str, Result]]
 
@@ -142,7 +140,7 @@ class ForwardResponse(ExpressionResponse):
     """The value of the output, and of every node if requested."""
 
     output: str
-    value: SkipValidation[Result]
+    value: Result
     values: Table = ABSENT
 
 
@@ -150,7 +148,7 @@ class BackwardResponse(ExpressionResponse):
     """The value of the output and its gradient table."""
 
     output: str
-    value: SkipValidation[Result]
+    value: Result
     gradients: Table
     values: Table = ABSENT
 
@@ -159,8 +157,8 @@ class JvpResponse(ExpressionResponse):
     """The value of the output and its derivative along the tangents."""
 
     output: str
-    value: SkipValidation[Result]
-    tangent: SkipValidation[Result]
+    value: Result
+    tangent: Result
 
 
 Places = SkipValidation[list[int]]
@@ -176,7 +174,7 @@ class SparseHessian(ResponseModel):
     names: SkipValidation[list[str]]
     rows: Places = Field(description="Indices into `names`")
     columns: Places = Field(description="Indices into `names`, none greater than that in `rows`")
-    values: SkipValidation[list[Result]]
+    values: ResultEntries
 
 
 class SparseJacobian(ResponseModel):
@@ -189,7 +187,7 @@ class SparseJacobian(ResponseModel):
     names: SkipValidation[list[str]]
     rows: Places = Field(description="Indices into `outputs`")
     columns: Places = Field(description="Indices into `names`")
-    values: SkipValidation[list[Result]]
+    values: ResultEntries
 
 
 class JacobianResponse(ExpressionResponse):
@@ -203,7 +201,7 @@ class HessianResponse(ExpressionResponse):
     """The value of the output, its gradients and their gradients."""
 
     output: str
-    value: SkipValidation[Result]
+    value: Result
     gradients: Table
     hessian: SkipValidation[DenseMatrix | SparseHessian]
 
@@ -212,7 +210,7 @@ class HvpResponse(ExpressionResponse):
     """The value of the output, its gradients, and the Hessian times the tangents."""
 
     output: str
-    value: SkipValidation[Result]
+    value: Result
     gradients: Table
     hvp: Table
 
@@ -220,10 +218,10 @@ class HvpResponse(ExpressionResponse):
 class CheckedGradient(ResponseModel):
     """A gradient in reverse mode, in forward mode and as a difference quotient."""
 
-    reverse: SkipValidation[Result]
-    forward: SkipValidation[Result]
-    numeric: SkipValidation[Result]
-    relative_error: SkipValidation[Result]
+    reverse: Result
+    forward: Result
+    numeric: Result
+    relative_error: Result
 
 
 class CheckResponse(ExpressionResponse):
@@ -245,8 +243,8 @@ class GraphNode(ResponseModel):
     id: str
     label: str | None
     op: str
-    data: SkipValidation[Result]
-    grad: SkipValidation[Result] = ABSENT
+    data: Result
+    grad: Result = ABSENT
     arity: int
     is_leaf: bool
 
@@ -256,7 +254,7 @@ class GraphEdge(ResponseModel):
 
     origin: str = Field(alias="from")
     to: str
-    local_gradient: SkipValidation[Result] = ABSENT
+    local_gradient: Result = ABSENT
 
 
 class GraphResponse(ExpressionResponse):

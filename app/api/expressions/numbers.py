@@ -17,12 +17,13 @@ from app.engine.gradients import Gradients, Tables
 from app.engine.graph import Graph
 from app.engine.points import Reduce
 from app.engine.sparse import Entries
+from app.service.models import nan_for_null
 
 MAX_LISTED = 20
 """How many null numbers a response lists."""
 
 Written = Any
-"""A number as the response has it: a float or None, an array of one per point, or a list of them with None in it."""
+"""A number as the response has it: a float or None, or an array with one per point, in which NaN stands for null."""
 
 
 class ResponseNumbers:
@@ -89,7 +90,9 @@ class ResponseNumbers:
             node, context = explained(k)
             column = found[k] if isinstance(found[k], np.ndarray) else float(found[k])
             self._with_nulls(quantity, node, column, self._fault(quantity, node, **context))
-        return found
+        if isinstance(found, np.ndarray):
+            return nan_for_null(found)
+        return [nan_for_null(column) if isinstance(column, np.ndarray) else column for column in found]
 
     def named(self, what: str, quantity: Quantity, node: str, column: Column, at: str | None = None) -> Written:
         """A number that belongs to no node alone, such as a local gradient; `what` names it in an error at node `at`."""
@@ -138,7 +141,7 @@ class ResponseNumbers:
                 at_point: dict[str, Any] = {"point": point} if many else {}
                 text: Any = number_text(number)
                 self.nulls.append(NonFiniteNumber(node=node, walk=quantity.walk, value=text, **at_point))
-        return [number if math.isfinite(number) else None for number in numbers] if many else None
+        return nan_for_null(column) if isinstance(column, np.ndarray) else None
 
 
 def _is_finite(column: Column) -> bool:

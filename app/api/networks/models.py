@@ -19,6 +19,8 @@ from app.nn.training import MAX_STEPS
 from app.service.models import (
     ABSENT,
     NUMBER_SCHEMA,
+    Arrays,
+    ComputationRequest,
     FileRequest,
     Handler,
     Items,
@@ -26,6 +28,8 @@ from app.service.models import (
     PositiveInteger,
     RequestModel,
     ResponseModel,
+    ResultRows,
+    Results,
     Rows,
     Seed,
     Vector,
@@ -87,6 +91,10 @@ class NetworkSpec(RequestModel):
     output_activation: Annotated[str, Field(description="The activation of the last layer")] = "linear"
     init: Init = Field("uniform", description="`uniform` is micrograd's; `he` and `xavier` are normal distributions")
     seed: Seed = 0
+
+
+class NewNetworkRequest(NetworkSpec, ComputationRequest):
+    """A new multilayer perceptron."""
 
 
 def _are_numbers(layers: object) -> bool:
@@ -251,14 +259,14 @@ class TrainingState(RequestModel):
     optimizer: OptimizerState | None = None
 
 
-class PredictRequest(RequestModel):
+class PredictRequest(ComputationRequest):
     """A model, and rows to compute its scores for."""
 
     model: ModelOrSpec
     inputs: Rows = Field(description="Rows as wide as the model has inputs", examples=[[[0.5, -1.0]]])
 
 
-class NetworkBackwardRequest(RequestModel):
+class NetworkBackwardRequest(ComputationRequest):
     """A model, and data to differentiate the loss on."""
 
     model: ModelOrSpec
@@ -268,7 +276,7 @@ class NetworkBackwardRequest(RequestModel):
     input_gradients: bool = Field(False, description="Whether to differentiate by the inputs too")
 
 
-class TrainRequest(RequestModel):
+class TrainRequest(ComputationRequest):
     """A model, data, and how to train."""
 
     model: ModelOrSpec
@@ -285,7 +293,7 @@ class TrainRequest(RequestModel):
     state: TrainingState | None = Field(None, description="The state that came with the model, to resume")
 
 
-class NetworkGraphRequest(RequestModel):
+class NetworkGraphRequest(ComputationRequest):
     """A model and one row to write out as an expression."""
 
     model: ModelOrSpec
@@ -294,7 +302,7 @@ class NetworkGraphRequest(RequestModel):
     loss: LossOrName | None = None
 
 
-class NetworkExportRequest(RequestModel):
+class NetworkExportRequest(ComputationRequest):
     """A model to write in another format."""
 
     model: ModelOrSpec
@@ -307,7 +315,7 @@ class NetworkImportRequest(FileRequest):
     """The bytes of an ONNX or safetensors file."""
 
 
-class BoundaryRequest(RequestModel):
+class BoundaryRequest(ComputationRequest):
     """A model of two inputs, and the grid to compute it on."""
 
     model: ModelOrSpec
@@ -329,17 +337,10 @@ class HistoryRequestRow(RequestModel):
     learning_rate: float | None = None
 
 
-class HistoryRequest(RequestModel):
+class HistoryRequest(ComputationRequest):
     """The history of a training."""
 
     history: Items[HistoryRequestRow]
-
-
-Array = SkipValidation[Rows]
-"""Rows of numbers in a response."""
-
-Shape = SkipValidation[Vector]
-"""Numbers in a response."""
 
 
 class NewModelResponse(ResponseModel):
@@ -361,7 +362,7 @@ class NetworkImportResponse(NewModelResponse):
 class PredictResponse(ResponseModel):
     """The scores: one row for each row of inputs."""
 
-    outputs: Array
+    outputs: ResultRows
 
 
 class NetworkBackwardResponse(ResponseModel):
@@ -372,7 +373,7 @@ class NetworkBackwardResponse(ResponseModel):
     regularization_loss: float
     accuracy: float = Field(ABSENT, description="The share of rows that are classified correctly; absent for regression")
     gradients: ModelNumbers
-    input_gradients: Array = Field(ABSENT, description="If requested, the gradients by the inputs")
+    input_gradients: ResultRows = Field(ABSENT, description="If requested, the gradients by the inputs")
 
 
 class HistoryRowResponse(ResponseModel):
@@ -422,11 +423,11 @@ class HistoryResponse(ResponseModel):
     """The history by column, ready to be plotted. A column that no row has is absent."""
 
     step: list[int]
-    loss: list[float]
-    data_loss: list[float | None] = ABSENT
-    regularization_loss: list[float | None] = ABSENT
-    accuracy: list[float | None] = ABSENT
-    learning_rate: list[float | None] = ABSENT
+    loss: Results
+    data_loss: Results = ABSENT
+    regularization_loss: Results = ABSENT
+    accuracy: Results = ABSENT
+    learning_rate: Results = ABSENT
 
 
 class DatasetRow(ResponseModel):
@@ -455,14 +456,15 @@ class DatasetQuery(RequestModel):
     samples: "QueryInteger | None" = Field(None, description="The number of rows; default: the dataset's own")
     noise: "QueryNumber | None" = Field(None, description="The noise of a generated dataset; default: the dataset's own")
     seed: "QueryInteger" = Field(0, description="The seed of what is drawn")
+    arrays: Arrays = Field("list", description="How the rows and the targets are written: as lists, or in base64")
 
 
 class DatasetResponse(ResponseModel):
     """A dataset, ready to be the `data` of a training."""
 
     name: str
-    inputs: Array
-    targets: Shape
+    inputs: ResultRows
+    targets: Results
     features: int = Field(description="The width of a row of inputs")
     classes: int = Field(ABSENT, description="The number of classes; absent if the targets are not classes")
 

@@ -69,7 +69,7 @@ def draw_history(request: HistoryRequest, job: Job, form: Format) -> bytes:
     translation.check_history(request)
     check_drawn(job, len(request.history), "rows", ("history",))
     steps = [row.step for row in request.history]
-    columns = {name: np.array(column, np.float64) for name, column in translation.history_columns(request).items()}
+    columns = translation.history_columns(request)
     columns.pop("learning_rate", None)
     reserve_picture(job, len(steps))
     with drawable("history"):

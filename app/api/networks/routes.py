@@ -23,8 +23,8 @@ from app.api.networks.models import (
     NetworkBackwardResponse,
     NetworkGraphRequest,
     NetworkGraphResponse,
-    NetworkSpec,
     NewModelResponse,
+    NewNetworkRequest,
     PredictRequest,
     PredictResponse,
     TrainRequest,
@@ -52,7 +52,7 @@ router = APIRouter(
 
 @router.post("", summary="A new multilayer perceptron")
 @computation(estimate_seconds=work.estimate_model)
-def networks(request: NetworkSpec, job: Job) -> NewModelResponse:
+def networks(request: NewNetworkRequest, job: Job) -> NewModelResponse:
     """Weights are drawn layer by layer, neuron by neuron; biases are 0.
 
     `uniform` draws from [-1, 1] with Python's generator, so that seed 1337 gives the model of micrograd's published demo. `he`

@@ -97,11 +97,12 @@ def check_history(request: HistoryRequest) -> None:
         raise problem_at("shape-mismatch", ("history",), "the history has no rows")
 
 
-def history_columns(request: HistoryRequest) -> dict[str, list[float | None]]:
-    """The columns of a history, without those that no row has."""
+def history_columns(request: HistoryRequest) -> dict[str, Floats]:
+    """The columns of a history, without those that no row has. NaN stands for a number that is absent."""
     names = ("loss", "data_loss", "regularization_loss", "accuracy", "learning_rate")
     columns = {name: [getattr(row, name) for row in request.history] for name in names}
-    return {name: column for name, column in columns.items() if any(number is not None for number in column)}
+    given = {name: column for name, column in columns.items() if any(number is not None for number in column)}
+    return {name: np.array(column, np.float64) for name, column in given.items()}
 
 
 def _place(body: NetworkData) -> tuple[str, ...]:

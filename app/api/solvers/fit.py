@@ -26,19 +26,24 @@ from app.engine.large_json import LargeObject
 from app.service.execution import Job
 from app.service.models import (
     ABSENT,
+    FLOAT64_ARRAY,
     LIST_SCHEMA,
     NUMBER_SCHEMA,
+    ComputationRequest,
     Floats,
     Handler,
+    Intervals,
     NamedItems,
     Numbers,
     PositiveInteger,
     RequestModel,
     ResponseModel,
+    Results,
     Seed,
     beginning,
     found_text,
     is_number,
+    nan_for_null,
     whole,
 )
 from app.service.problems import problem_at, too_large
@@ -70,7 +75,14 @@ ColumnOrNumbers = Annotated[
     str | float | Floats,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_column, core_schema.any_schema()),
-        lambda source, handler: {"oneOf": [{"type": "string"}, {**NUMBER_SCHEMA}, {**LIST_SCHEMA, "items": {**NUMBER_SCHEMA}}]},
+        lambda source, handler: {
+            "oneOf": [
+                {"type": "string", "title": "ColumnName", "description": "The name of a column of `data`"},
+                {**NUMBER_SCHEMA},
+                {**LIST_SCHEMA, "items": {**NUMBER_SCHEMA}},
+                handler(FLOAT64_ARRAY.core_schema),
+            ]
+        },
     ),
 ]
 """The name of a column, one number for all rows, or a list with one number per row."""
@@ -136,7 +148,7 @@ Starts = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)]
 """How many searches to do; it may be written 5 or 5.0."""
 
 
-class FitRequest(RequestModel):
+class FitRequest(ComputationRequest):
     """A curve, data, and what to report of the fit."""
 
     expression: Expression
@@ -190,9 +202,9 @@ class DerivedQuantity(ResponseModel):
 class FitPredictions(ResponseModel):
     """The curve at the rows of `predict`, with its bands."""
 
-    value: SkipValidation[list[float]] = Field(description="The fitted curve")
-    confidence: SkipValidation[list[Interval]] = Field(description="Where the curve is")
-    prediction: SkipValidation[list[Interval]] = Field(description="Where a further observation is")
+    value: Results = Field(description="The fitted curve")
+    confidence: Intervals = Field(description="Where the curve is: [lower, upper] per row")
+    prediction: Intervals = Field(description="Where a further observation is")
 
 
 class FitResponse(ResponseModel):
@@ -213,10 +225,10 @@ class FitResponse(ResponseModel):
     r_squared: NumberOrNull = Field(description="1 minus the sum of squares over that around the weighted mean of the target")
     aic: NumberOrNull = Field(description="As R has it: of the Gaussian likelihood, with the variance as one more parameter")
     bic: NumberOrNull = Field(description="As `aic`")
-    residuals: SkipValidation[list[float]] = Field(description="Observed minus fitted, unweighted")
+    residuals: Results = Field(description="Observed minus fitted, unweighted")
     derived: SkipValidation[dict[str, DerivedQuantity]] = Field(ABSENT, description="With `derived`")
     predictions: FitPredictions = Field(ABSENT, description="With `predict`")
-    influence: SkipValidation[dict[str, list[NumberOrNull]]] = Field(
+    influence: SkipValidation[dict[str, Results]] = Field(
         ABSENT, description="With `influence`: the derivative of each parameter by each row of the target"
     )
     iterations: int = Field(description="Iterations of the search that found the minimum")
@@ -362,10 +374,12 @@ def _response(given: FitProblem, found: Fit) -> FitResponse:
     if found.predictions is not None:
         bands = found.predictions
         optional["predictions"] = FitPredictions(
-            value=bands.value, confidence=_numbers(bands.confidence), prediction=_numbers(bands.prediction)
+            value=nan_for_null(bands.value),
+            confidence=nan_for_null(bands.confidence),
+            prediction=nan_for_null(bands.prediction),
         )
     if found.influence is not None:
-        optional["influence"] = {name: _numbers(column) for name, column in found.influence.items()}
+        optional["influence"] = {name: nan_for_null(column) for name, column in found.influence.items()}
     return FitResponse(
         parameters=found.parameters,
         standard_errors={name: _number(error) for name, error in found.standard_errors.items()},
@@ -388,15 +402,6 @@ def _response(given: FitProblem, found: Fit) -> FitResponse:
 
 def _number(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def _numbers(numbers: Floats) -> Any:
-    """Numbers with null for each that does not exist."""
-    if np.isfinite(numbers).all():
-        return numbers
-    nulls: Any = numbers.astype(object)
-    nulls[~np.isfinite(numbers)] = None
-    return nulls.tolist()
 
 
 def _matrix(names: list[str], matrix: Floats) -> dict[str, dict[str, float | None]]:

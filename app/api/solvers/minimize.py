@@ -16,7 +16,7 @@ from app.api.solvers.fit import Bounds, Starts
 from app.engine.errors import EngineError, NonFinite, UnboundInput
 from app.engine.graph import Graph
 from app.service.execution import Job
-from app.service.models import ABSENT, Items, NamedItems, PositiveInteger, RequestModel, ResponseModel, Seed
+from app.service.models import ABSENT, ComputationRequest, Items, NamedItems, PositiveInteger, RequestModel, ResponseModel, Seed
 from app.service.problems import FieldError, Problem, problem_at, too_large
 from app.solvers.methods import Method
 from app.solvers.minimize import (
@@ -59,7 +59,7 @@ class MinimizeConstraint(RequestModel):
     max: float | None = Field(None, description="The highest value allowed")
 
 
-class MinimizeRequest(RequestModel):
+class MinimizeRequest(ComputationRequest):
     """An expression to minimize."""
 
     expression: Expression

@@ -26,6 +26,7 @@ from app.service.models import (
     ABSENT,
     FLOAT,
     NUMBER_SCHEMA,
+    ComputationRequest,
     Handler,
     Items,
     NamedItems,
@@ -163,7 +164,7 @@ class MonteCarlo(RequestModel):
     seed: Seed = Field(0, description="The seed of the samples; the same request gives the same samples")
 
 
-class PropagateRequest(RequestModel):
+class PropagateRequest(ComputationRequest):
     """An expression, and what is known of its inputs."""
 
     expression: Expression

@@ -1,7 +1,9 @@
 """Every limit on every endpoint for expressions: a request at the limit is answered, and one over it is refused."""
 
+import base64
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.service.limits import AtLimit, assert_held, assert_too_large, post
@@ -107,6 +109,16 @@ POINTS = {
 @pytest.mark.parametrize("expression", [TEXT, GRAPH], ids=["text", "graph"])
 def test_points(route: str, fields: dict[str, Any], pointer: str, expression: Any) -> None:
     assert_held(AtLimit(route, {"expression": expression, **fields}, "max_points", 3, (pointer,)))
+
+
+@pytest.mark.parametrize("points", [3, 1000], ids=["few", "many"])
+@pytest.mark.parametrize("arrays", ["list", "base64"])
+def test_points_in_base64(arrays: str, points: int) -> None:
+    """The numbers that a text holds are counted, and not its characters."""
+    text = base64.b64encode(np.arange(float(points)).tobytes()).decode()
+    body = {"expression": TEXT, "inputs": {"x": {"float64": text}, "y": 1}, "arrays": arrays}
+    assert_held(AtLimit("forward", body, "max_points", points, ("/inputs/x",)))
+    assert_held(AtLimit("backward", {**body, "wrt": ["x", "y"]}, "max_numbers", 3 * points))
 
 
 @pytest.mark.parametrize("route", WITH_POINTS)

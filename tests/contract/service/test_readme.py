@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -52,6 +55,22 @@ CODE = re.compile(r"```sh\ncurl -s localhost:8000/v1/code [^\n]*text/plain' -d '
 def test_code_that_is_shown_is_what_the_service_writes(client: httpx.Client, body: str, shown: str) -> None:
     headers = {"Content-Type": "application/json", "Accept": "text/plain"}
     assert client.post("/v1/code", content=body, headers=headers).text == shown
+
+
+@pytest.mark.parametrize("language", ["python", "javascript"])
+def test_client_of_arrays_in_base64_prints_what_is_shown(base_url: str, language: str) -> None:
+    """The section's code is run as it stands, but for the address."""
+    section = README.partition("### Arrays in base64")[2]
+    found = re.search(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    assert found
+    code = found[1].replace("http://localhost:8000", base_url)
+    shown = re.split(" # | // ", code.strip())[-1].strip()
+    program = [sys.executable, "-c"] if language == "python" else ["node", "--input-type=module", "-e"]
+    if shutil.which(program[0]) is None:
+        pytest.skip("Node.js is not installed")
+    ran = subprocess.run([*program, code], capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.strip() == shown
 
 
 def test_table_of_primitives_matches_the_code() -> None:
