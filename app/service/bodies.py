@@ -75,15 +75,15 @@ class HasJSONForm(Protocol):
         """The value as lists, dicts, strings and numbers."""
 
 
-async def read(request: Request, declared: int | None, limit: int, hold: Callable[[int], None]) -> bytes:
-    """The body as it was sent.
+async def read(request: Request, declared: int | None, limit: int, hold: Callable[[int], None]) -> Body:
+    """The body as it was sent. One that comes in parts is put together as they come, and not once more when the last is there.
 
     `hold` is called with the number of bytes that a body of more than HELD_BYTES takes, as it grows: what is only declared
     takes none. Raises Problem as soon as the declared or real length exceeds `limit`, and reads no further; ClientDisconnect.
     """
     if declared is not None and declared > limit:
         raise _too_large(limit, f"the body has {declared:,} bytes")
-    parts: list[bytes] = []
+    content: Body = b""
     size = 0
     held = HELD_BYTES
     more = True
@@ -91,18 +91,23 @@ async def read(request: Request, declared: int | None, limit: int, hold: Callabl
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
+        part = message.get("body", b"")
+        size += len(part)
         if size > limit:
             raise _too_large(limit, "the body is longer")
         if size > held:
             held = min(2 * size, declared or limit, limit)
             hold(held)
+        if not content:
+            content = part
+        elif part:
+            content = content if isinstance(content, bytearray) else bytearray(content)
+            content += part
         more = message.get("more_body", False)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+    return content
 
 
-def decompress(body: bytes, limit: int, check: Checkpoint) -> Body:
+def decompress(body: Body, limit: int, check: Checkpoint) -> Body:
     """A gzip body decompressed, piece by piece, so that one that would exceed `limit` is never held as a whole.
 
     `check` is called between pieces. Raises Problem where the limit is exceeded or the body is not gzip.

@@ -221,7 +221,7 @@ class ComputationRoute(APIRoute):
             state = request.scope["state"]
             settings = execution.settings
             job = state["job"] = Job(settings, math.inf, state["facts"])
-            body = b""
+            body: bodies.Body = b""
             if self.reads_body:
                 hold = functools.partial(execution.receive, job, request)
                 body = await bodies.read(request, negotiated.body_length, settings.max_body_bytes, hold)
@@ -246,7 +246,7 @@ class ComputationRoute(APIRoute):
         return handle_computation
 
     async def _parse_in_pool(
-        self, request: Request, body: bytes, job: Job, negotiated: Negotiated, estimate_seconds: Callable[[Any], float]
+        self, request: Request, body: bodies.Body, job: Job, negotiated: Negotiated, estimate_seconds: Callable[[Any], float]
     ) -> ParsedRequest:
         """The request, decompressed and validated in the pool, with a place there for its computation."""
         execution: Execution = request.app.state.execution

@@ -72,7 +72,7 @@ def hold_nothing(size: int) -> None:
     """A budget that is never used up."""
 
 
-def read_body(request: Request, limit: int = 100, hold: Callable[[int], None] = hold_nothing) -> bytes:
+def read_body(request: Request, limit: int = 100, hold: Callable[[int], None] = hold_nothing) -> bytes | bytearray:
     """The body, at most `limit` bytes, with its length as the headers declare it."""
     return asyncio.run(read(request, negotiate(request, (JSON,)).body_length, limit, hold))
 
