@@ -24,6 +24,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "demo": networks.demo,
     "trainings": networks.trainings,
     "service": lambda: service.service(100_000),
+    "arrays": lambda: service.many_points(1_000_000),
     "solvers": solvers.solvers,
 }
 LARGE: dict[str, Callable[[], Iterator[Row]]] = {"bulk": lambda: bulk.bulk(200_000_000)}
@@ -33,6 +34,7 @@ CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "sparse": lambda: sparse.matrices((1_000, 10_000), False),
     "pairs": lambda: sparse.dense_in_disguise(100),
     "service": lambda: service.service(20_000),
+    "arrays": lambda: service.many_points(100_000),
 }
 GENEROUS = 10.0
 ALL = os.sched_getaffinity(0)
@@ -49,7 +51,7 @@ def main() -> int:
     rows: list[Row] = []
     for name in flags.parts or (CHECKED if flags.check else PARTS):
         # One processor for all contestants; but the service and those who ask it are processes of their own.
-        os.sched_setaffinity(0, ALL if name in ("service", "solvers", "bulk") else {max(ALL)})
+        os.sched_setaffinity(0, ALL if name in ("service", "arrays", "solvers", "bulk") else {max(ALL)})
         for row in parts[name]():
             if flags.check:
                 row.targets = {peer: GENEROUS * most for peer, most in row.targets.items()}

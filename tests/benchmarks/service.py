@@ -1,5 +1,7 @@
 """The service: requests a second beside a bare route, round trips beside reading the body, memory, and time to ready."""
 
+import base64
+import http.client
 import json
 import math
 import os
@@ -16,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 
+from app.engine import transforms
+from app.engine.points import Reduce
 from app.engine.tape import record
 from app.engine.text import parse
 from app.nn import MLP, datasets, losses, optimizers, training
 from app.nn.training import TrainingOptions
-from tests.benchmarks.expressions import mixed
+from tests.benchmarks.expressions import POINTS, mixed
 from tests.benchmarks.measure import OURS, Contestant, Row, race
 from tests.conftest import Server
 
@@ -159,6 +164,68 @@ def round_trips(server: Server, size: int) -> Iterator[Row]:
     count = len(tape.code) + tape.leaves
     seconds = {OURS: (sum(array.nbytes for array in arrays) + walked) / count, "a byte": 1.0}
     yield Row("bytes an instruction of the tape and its walk", seconds, {"a byte": 64.0}, unit="bytes")
+
+
+def posted(server: Server, path: str, body: bytes) -> bytes:
+    """The response to a POST, by a client that costs next to nothing beside the service."""
+    address = server.url.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(address[0], int(address[1]), timeout=60)
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    assert response.status == 200, content[:1000]
+    return content
+
+
+def encoded(numbers: Any) -> dict[str, str]:
+    """A list of numbers in base64."""
+    return {"float64": base64.b64encode(numbers.tobytes()).decode()}
+
+
+def points(server: Server, count: int) -> Iterator[Row]:
+    """Many points over HTTP: in base64 beside the engine on arrays, and as lists beside `json.loads` of the request."""
+    graph, names = parse(POINTS), ("a", "b", "c", "d", "e2")
+    rng = np.random.default_rng(0)
+    lists: dict[str, Any] = {name: rng.uniform(-1.0, 1.0, count) for name in names}
+    one: dict[str, Any] = {**lists, **dict.fromkeys(names[1:], 0.5)}
+    cases: tuple[tuple[str, dict[str, Any], Reduce, float], ...] = (
+        ("none", lists, "none", 2.5),
+        ("sum, gradients by lists", lists, "sum", 1.5),
+        ("sum, gradients by numbers", one, "sum", 1.5),
+    )
+    for what, inputs, reduce, target in cases:
+        wrt = [name for name in names if inputs is lists or name != "a"]
+        given = {name: encoded(column) if isinstance(column, np.ndarray) else column for name, column in inputs.items()}
+        request = {"expression": POINTS, "wrt": wrt, "inputs": given, "reduce": reduce, "arrays": "base64"}
+        body = json.dumps(request).encode()
+        engine = partial(transforms.backward, graph, inputs, wrt, reduce=reduce)
+        gradients = json.loads(posted(server, "/v1/backward", body))["gradients"]
+        for name, column in engine().gradients.items():
+            assert gradients[name] == (encoded(column) if isinstance(column, np.ndarray) else column), name
+        contestants = {OURS: Contestant(partial(posted, server, "/v1/backward", body)), "the engine": Contestant(engine)}
+        title = f"POST /v1/backward, {count:,} points, base64, reduce {what}"
+        yield race(title, contestants, {"the engine": target}, repeats=5)
+    numbers = {"a": lists["a"].tolist(), **dict.fromkeys(names[1:], 0.5)}
+    body = json.dumps({"expression": POINTS, "wrt": ["a"], "inputs": numbers}).encode()
+    contestants = {
+        OURS: Contestant(partial(posted, server, "/v1/backward", body)),
+        "json.loads of the body": Contestant(partial(json.loads, body)),
+    }
+    title = f"POST /v1/backward, {count:,} points of one input, lists"
+    yield race(title, contestants, {"json.loads of the body": 1.0}, repeats=5)
+
+
+def many_points(count: int) -> Iterator[Row]:
+    """`points` with a server of its own."""
+    with tempfile.TemporaryDirectory() as name:
+        server = Server(Path(name) / "log", environment=dict(os.environ))
+        server.wait_until_ready()
+        time.sleep(2.0)  # for what is loaded behind readiness
+        try:
+            yield from points(server, count)
+        finally:
+            server.stop()
 
 
 def starts(folder: Path) -> Iterator[Row]:
