@@ -56,10 +56,12 @@ ROOMS = {
         "engine solvers pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
     ),
     "app.api.docs": room("service", "fastapi starlette"),
+    "app.api.playground": room("", "fastapi starlette"),
     "app.api.operations": room("app settings engine service", "fastapi pydantic"),
     "app.api": room(),
     "app.main": room(
-        "app machine settings warm service api.errors api.docs api.operations api.expressions api.networks api.solvers",
+        "app machine settings warm service api.errors api.docs api.operations api.playground "
+        "api.expressions api.networks api.solvers",
         "fastapi starlette",
     ),
     "app.__main__": room("settings service", "pydantic uvicorn"),

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 from pydantic import Field
 
 from app import __version__
@@ -178,9 +178,3 @@ async def metrics() -> PrometheusText:
     The phases are decoding, computing and encoding. The figures cover all worker processes.
     """
     return PrometheusText(exposition())
-
-
-@router.get("/", include_in_schema=False)
-async def root(request: Request) -> RedirectResponse:
-    """Redirects to the documentation."""
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")

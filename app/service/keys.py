@@ -9,8 +9,8 @@ from starlette.types import Scope
 
 from app.service.problems import Problem
 
-OPEN_PATHS = ("/livez", "/readyz", "/docs", "/openapi.json", "/problems", "/metrics")
-"""Paths that need no key, with everything below them; so does the root, which redirects to the documentation."""
+OPEN_PATHS = ("/livez", "/readyz", "/docs", "/web", "/openapi.json", "/problems", "/metrics")
+"""Paths that need no key, with everything below them; so does the root, which is the page of the playground."""
 
 
 class Keys:

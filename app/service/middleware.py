@@ -31,6 +31,12 @@ DOCS_POLICY = (
     b"font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 )
 """Swagger UI styles its elements inline. Its scripts, and everything it requests, come from this service."""
+PLAYGROUND_POLICY = (
+    b"content-security-policy",
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+)
+"""Matplotlib styles the elements of its SVGs inline, so the playground shows them as images, from blob URLs."""
 
 log = logging.getLogger("autodiff")
 
@@ -74,8 +80,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                policy = DOCS_POLICY if page == "/docs" or page.startswith("/docs/") else API_POLICY
-                headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, policy]
+                headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, _policy(page)]
                 if execution.draining:
                     headers.append((b"connection", b"close"))
                 message = {**message, "headers": headers}
@@ -108,6 +113,13 @@ class RequestContext:
                 REJECTED.labels(facts.get("problem", str(status))).inc()
             facts |= {"route": route, "method": method, "status": status, "ms": round(seconds * 1e3, 3)}
             access_log.info("request", request_id=request_id, **facts)
+
+
+def _policy(page: str) -> tuple[bytes, bytes]:
+    """The content security policy of a path without its root path."""
+    if page == "/docs" or page.startswith("/docs/"):
+        return DOCS_POLICY
+    return PLAYGROUND_POLICY if page in ("", "/") or page.startswith("/web/") else API_POLICY
 
 
 @cache

@@ -44,6 +44,18 @@ SECURITY_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-
 API_POLICY = {"default-src": "'none'", "frame-ancestors": "'none'"}
 """A response of the API is no page: it loads nothing, and no page frames it."""
 
+PLAYGROUND_POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data: blob:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+"""Nothing is inline. Pictures with inline styles are shown as images."""
+
 DOCS_POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -230,14 +242,17 @@ def test_document() -> None:
 
 
 @pytest.mark.parametrize("root_path", ["", "/autodiff"])
-def test_root_redirects_to_the_docs(root_path: str) -> None:
-    response = ask(app_with(root_path=root_path), "GET", "/", [REQUEST_ID])
-    assert response.status in (302, 303, 307, 308) and response.values("location") == [f"{root_path}/docs"]
-    assert policy(response) == API_POLICY and response.values("x-request-id") == [REQUEST_ID[1]]
+@pytest.mark.parametrize("path", ["/", "/web/main.js", "/web/nope.js"])
+def test_playground(path: str, root_path: str) -> None:
+    response = ask(app_with(root_path=root_path), "GET", f"{root_path}{path}", [REQUEST_ID])
+    assert response.status == (404 if "nope" in path else 200)
+    assert policy(response) == PLAYGROUND_POLICY and response.values("x-request-id") == [REQUEST_ID[1]]
     assert {name: response.values(name) for name in SECURITY_HEADERS} == {k: [v] for k, v in SECURITY_HEADERS.items()}
 
 
-@pytest.mark.parametrize("path", [*(operation.path for operation in GETS), *DOCS_PAGES, "/openapi.json", "/", "/nope"])
+@pytest.mark.parametrize(
+    "path", [*(operation.path for operation in GETS), *DOCS_PAGES, "/openapi.json", "/", "/web/main.js", "/nope"]
+)
 def test_head_has_the_headers_of_a_get(path: str) -> None:
     """The server leaves the body out, because its own scope still says HEAD; `exchange` asserts that."""
     get, head = (ask(app_with(), method, path, [REQUEST_ID]) for method in ("GET", "HEAD"))

@@ -47,7 +47,18 @@ def test_each_key_is_accepted(keyed: Server, key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/livez", "/readyz", "/docs", "/docs/start.js", "/openapi.json", "/problems/unauthorized", "/metrics"]
+    "path",
+    [
+        "/",
+        "/web/main.js",
+        "/livez",
+        "/readyz",
+        "/docs",
+        "/docs/start.js",
+        "/openapi.json",
+        "/problems/unauthorized",
+        "/metrics",
+    ],
 )
 def test_health_documentation_and_metrics_need_no_key(keyed: Server, path: str) -> None:
     assert http.get(keyed.url + path).status_code == 200

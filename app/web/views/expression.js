@@ -1,0 +1,6 @@
+export const title = "Expression";
+export const initial = {};
+
+export function mount(root, { element }) {
+  root.append(element("h1", {}, title), element("p", {}, "To be built."));
+}
