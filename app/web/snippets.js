@@ -160,7 +160,7 @@ export function takeaway(section, { announce, hasKey }) {
   const title = element("h2", { id: "takeaway-title" }, "Copy as");
   const path = element("span", { class: "path" });
   const choices = element("div", { class: "choices", role: "group", "aria-label": "Language" });
-  const block = element("pre", { tabindex: "0", "aria-label": "The request as source code" }, code);
+  const block = element("pre", { tabindex: "0", role: "group", "aria-label": "The request as source code" }, code);
 
   function draw() {
     section.hidden = offered === null;

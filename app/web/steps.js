@@ -73,6 +73,7 @@ export function stepsOf(graph, output, isConstant, written) {
           sum: written(sum) + (isWhole ? "" : " …"),
           from: name(s),
           to: name(k),
+          output: name(output),
           telling: `From ${name(k)} to ${name(s)}${isWhole ? `; then ${name(s)} has everything` : `; ${name(s)} still waits for more`}`,
         },
       });

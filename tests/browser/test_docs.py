@@ -2,64 +2,24 @@
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import presence_of_element_located
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+from tests.browser.chromium import find, log_of, needs_chromium, open_chromium
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (CHROMIUM and DRIVER) and "AUTODIFF_TEST_BROWSER" not in os.environ,
-        reason="needs Debian's chromium and chromium-driver",
-    ),
-]
+pytestmark = needs_chromium
 
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    """A headless Chromium that resolves no host name but the service's."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM or "chromium"
-    for flag in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "disable-dev-shm-usage",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "window-size=1280,1600",
-        f"user-data-dir={tmp_path}",
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER or "chromedriver"))
+    driver = open_chromium(tmp_path)
     yield driver
     driver.quit()
-
-
-def find(browser: webdriver.Chrome, selector: str) -> WebElement:
-    """Wait for the first element that a selector matches."""
-    return WebDriverWait(browser, 20).until(presence_of_element_located((By.CSS_SELECTOR, selector)))
-
-
-def log_of(browser: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
-    """Return the entries of one of the browser's logs."""
-    entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]  # Selenium has no types here
-    return entries
 
 
 def test_executing_an_example_shows_its_gradients(browser: webdriver.Chrome, base_url: str) -> None:

@@ -60,6 +60,7 @@ const EXAMPLES = {
 export const initial = { expression: EXAMPLES.order.expression, inputs: EXAMPLES.order.inputs, step: 0 };
 
 const DIGITS = 7;
+const LEGIBLE = 0.7; // how far a drawing may shrink
 const PACE = 1100; // milliseconds for a step while it plays
 const TAGS = new Set("svg g path rect text title".split(" "));
 const ATTRIBUTES = new Set(
@@ -74,6 +75,7 @@ export function mount(root, context) {
   let texts = []; // by node: { data, grad }, the elements of the drawing, and what they say at the end
   let asked = new AbortController();
   let timer = 0;
+  let width = 0; // of the drawing, in pixels
 
   const field = editor({
     id: "expression",
@@ -108,14 +110,15 @@ export function mount(root, context) {
     button("last", "Last step", "⇥", () => go(steps.length - 1)),
   ];
   const play = element("button", { type: "button", id: "play", onclick: () => (timer ? pause() : start()) }, "Play");
-  const whole = element("input", { type: "checkbox", id: "whole", onchange: () => picture.classList.toggle("whole", whole.checked) });
+  const whole = element("input", { type: "checkbox", id: "whole", onchange: () => fit() });
+  const fitting = element("div", { class: "row fit" }, whole, element("label", { for: "whole" }, "Fit the graph to the width"));
 
   const player = element(
     "section",
     { class: "panel player", "aria-label": "Step through the passes" },
     element("div", { class: "row controls" }, buttons, !calm() && play, slider, element("span", { class: "row" }, count)),
     now,
-    element("div", { class: "row fit" }, whole, element("label", { for: "whole" }, "Fit the graph to the width")),
+    fitting,
     picture,
   );
 
@@ -204,9 +207,10 @@ export function mount(root, context) {
     const output = texts.findIndex((text) => text.node.classList.contains("output"));
     const isConstant = texts.map((text) => text.isConstant);
     steps = stepsOf(graph, output, isConstant, (number) => show(number, DIGITS));
-    const size = svg.getAttribute("viewBox").split(" ");
-    picture.style.setProperty("--width", `${size[2]}px`);
+    width = Number(svg.getAttribute("width"));
+    picture.style.setProperty("--width", `${width}px`);
     fill(picture, svg);
+    fit();
     fill(
       list,
       steps.map((one, k) => element("li", {}, element("button", { type: "button", onclick: () => go(k) }, one.text))),
@@ -215,6 +219,14 @@ export function mount(root, context) {
     field.fault(null);
     player.classList.remove("stale");
     lay(Math.min(step(), steps.length - 1));
+  }
+
+  /** Shrink the drawing to the frame if that is asked for, or if it remains legible. */
+  function fit() {
+    const isLegible = picture.clientWidth >= LEGIBLE * width;
+    fitting.hidden = isLegible;
+    picture.classList.toggle("whole", whole.checked || isLegible);
+    if (steps.length) follow(steps[Math.min(step(), steps.length - 1)]);
   }
 
   // --- steps
@@ -269,18 +281,18 @@ export function mount(root, context) {
     const sign = (text) => element("span", { class: "sign", "aria-hidden": "true" }, text);
     fill(now, element("p", { class: "telling" }, phase, " ", one.parts ? one.parts.telling : one.text));
     if (!one.parts) return;
-    const { local, upstream, contribution, sum, from, to } = one.parts;
+    const { local, upstream, contribution, sum, from, to, output } = one.parts;
     now.append(
       element(
         "div",
         { class: "product" },
         part(`local  ∂${to}/∂${from}`, local),
         sign("×"),
-        part(`upstream  ∂/∂${to}`, upstream),
+        part(`upstream  ∂${output}/∂${to}`, upstream),
         sign("="),
         part("contribution", contribution, "strong"),
         sign("→"),
-        part(`sum so far  ∂/∂${from}`, sum, "strong"),
+        part(`sum so far  ∂${output}/∂${from}`, sum, "strong"),
       ),
     );
   }

@@ -102,7 +102,7 @@ export function mount(root, context) {
       { class: "panel spaced", "aria-labelledby": "code-title" },
       element("div", { class: "row between" }, element("h2", { id: "code-title" }, "The derivative as code"), copyButton("Copy code", () => code.textContent, context.announce)),
       element("div", { class: "row" }, choices("Language of the code", "language", LANGUAGES, writeCode), choices("What is computed", "derivatives", DERIVATIVES, writeCode)),
-      element("pre", { tabindex: "0", "aria-label": "Source code" }, code),
+      element("pre", { tabindex: "0", role: "group", "aria-label": "Source code" }, code),
       usage,
     ),
   );
@@ -276,7 +276,7 @@ export function mount(root, context) {
     const cell = (number) => {
       const depth = number === null ? 0 : Math.sqrt(Math.abs(number) / most) * 0.5;
       const shade = `rgb(var(--${number < 0 ? "cool" : "warm"}) / ${depth.toFixed(3)})`;
-      return element("td", { class: "number", style: { background: shade } }, show(number, 5));
+      return element("td", { class: "number", style: { background: shade } }, show(number, 4));
     };
     fill(
       matrix,
