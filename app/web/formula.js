@@ -20,6 +20,7 @@ export function derivativeFormula(markup, output, input) {
   const fraction = math("mfrac", math("mrow", math("mo", "∂"), math("mi", output)), math("mrow", math("mo", "∂"), math("mi", input)));
   // Where parts are defined first, the derivative is the last row.
   const table = formula.querySelector("mtable");
+  table?.setAttribute("displaystyle", "true");
   (table?.lastElementChild?.lastElementChild ?? formula).prepend(fraction, math("mo", "="));
   for (const cell of table?.querySelectorAll("mtd") ?? []) cell.setAttribute("class", "left");
   formula.setAttribute("display", "block");

@@ -1,7 +1,8 @@
 // The shell: navigation, the state in the address, the theme, the key and "Copy as". Views are modules in views/.
 //
 // A view exports `title`, `initial` (a state that is JSON) and `mount(root, context)`, which may return
-// `{ update(state), unmount() }`. It may export `stylesheet`, the name of a file beside it. The context:
+// `{ update(state), unmount() }`. It may export `stylesheet`, the name of a file beside it, and `lessons`,
+// states by name, to which `#/NAME/LESSON` leads. The context:
 //
 //   state                       the state now; do not change it, call change()
 //   change(partial, {push})     merge into the state and write the address; with push, a new entry of the history
@@ -64,9 +65,12 @@ async function navigate() {
   const turn = ++navigation;
   const wanted = read(location.hash);
   const name = VIEWS.has(wanted.name) ? wanted.name : "expression";
-  const given = wanted.state ?? states.get(name) ?? null;
+  const stateIn = (view) => {
+    const lesson = Object.hasOwn(view.lessons ?? {}, wanted.lesson) ? view.lessons[wanted.lesson] : null;
+    return checked(view.initial, wanted.state ?? lesson ?? states.get(name) ?? null);
+  };
   if (shown?.name === name) {
-    const state = checked(shown.view.initial, given);
+    const state = stateIn(shown.view);
     states.set(name, state);
     if (shown.handle?.update) shown.handle.update(state);
     else show(name, shown.view);
@@ -83,7 +87,7 @@ async function navigate() {
   }
   if (view.stylesheet) await stylesheet(new URL(`./views/${view.stylesheet}`, import.meta.url).href);
   if (turn !== navigation) return;
-  states.set(name, checked(view.initial, given));
+  states.set(name, stateIn(view));
   const isFirst = shown === null;
   show(name, view);
   write();

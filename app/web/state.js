@@ -1,4 +1,4 @@
-// The state of a view in the fragment of the address: `#/NAME/STATE`, with the state as JSON in base64url.
+// The state of a view in the fragment of the address: `#/NAME/STATE`, with the state as JSON in base64url, or `#/NAME/LESSON`.
 
 /** The fragment of a view and its state. */
 export function fragment(name, state) {
@@ -8,16 +8,16 @@ export function fragment(name, state) {
   return `#/${name}/${btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "")}`;
 }
 
-/** The name and the state in a fragment; the state is null where there is none that can be read. */
+/** The name and the state in a fragment; the state is null where there is none that can be read. `lesson` is its text. */
 export function read(text) {
   const [, name = "", packed = ""] = text.replace(/^#/, "").split("/");
   try {
     const binary = atob(packed.replaceAll("-", "+").replaceAll("_", "/"));
     const bytes = Uint8Array.from(binary, (c) => c.charCodeAt(0));
     const state = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    return { name, state: kind(state) === "object" ? state : null };
+    return { name, state: kind(state) === "object" ? state : null, lesson: packed };
   } catch {
-    return { name, state: null };
+    return { name, state: null, lesson: packed };
   }
 }
 

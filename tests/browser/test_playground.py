@@ -227,7 +227,7 @@ def test_derivative_as_code(browser: webdriver.Chrome, base_url: str) -> None:
 
 def test_stepping_through_the_readme_of_micrograd(browser: webdriver.Chrome, base_url: str) -> None:
     """To the last step by keys. micrograd's README prints g.data = 24.7041, a.grad = 138.8338 and b.grad = 645.5773."""
-    visit(browser, base_url, "#/backward")
+    visit(browser, base_url, "#/backward/order")
     Select(find(browser, "#examples")).select_by_value("micrograd")
     until(browser, lambda: "= 24.70408" in text_of(browser, "#steps"))
     texts = [item.text for item in browser.find_elements(By.CSS_SELECTOR, "#steps li")]
@@ -276,7 +276,10 @@ def test_keys_buttons_and_slider_step(browser: webdriver.Chrome, base_url: str) 
     visit(browser, base_url, "#/backward")
     until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#steps li"))
     drawing, slider = find(browser, ".drawing"), find(browser, "#step")
-    current = lambda: int(str(slider.get_property("value")))  # noqa: E731  # read often
+
+    def current() -> int:
+        return int(str(slider.get_property("value")))
+
     for target, key, expected in (
         (drawing, Keys.ARROW_RIGHT, 1),
         (drawing, Keys.END, 8),

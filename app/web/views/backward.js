@@ -57,7 +57,11 @@ const EXAMPLES = {
   },
 };
 
-export const initial = { expression: EXAMPLES.order.expression, inputs: EXAMPLES.order.inputs, step: 0 };
+export const lessons = Object.fromEntries(
+  Object.entries(EXAMPLES).map(([id, { expression, inputs }]) => [id, { expression, inputs, step: 0 }]),
+);
+
+export const initial = lessons.order;
 
 const DIGITS = 7;
 const LEGIBLE = 0.7; // how far a drawing may shrink
@@ -349,12 +353,11 @@ export function mount(root, context) {
 
   function choose(id) {
     examples.value = "";
-    if (!Object.hasOwn(EXAMPLES, id)) return;
+    if (!Object.hasOwn(lessons, id)) return;
     pause();
-    const { expression, inputs: given, name } = EXAMPLES[id];
-    context.change({ expression, inputs: given, step: 0 }, { push: true });
+    context.change(lessons[id], { push: true });
     update();
-    context.announce(`Example: ${name}`);
+    context.announce(`Example: ${EXAMPLES[id].name}`);
   }
 
   function update() {

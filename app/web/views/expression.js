@@ -16,22 +16,28 @@ export const initial = {
   derivatives: "gradient",
 };
 
+/** What the menu offers: the name, the expression and its inputs. */
 const EXAMPLES = {
-  "A neuron and its loss": [initial.expression, initial.inputs],
-  "Product rule": ["x**2 * sin(y)", { x: [3, -5, 5], y: [1, -5, 5] }],
-  "Rosenbrock's valley": ["(1 - x)**2 + 100*(y - x**2)**2", { x: [-1.2, -2, 2], y: [1, -1, 3] }],
-  "Softmax cross-entropy": ["logsumexp(a, b, c) - a", { a: [1, -5, 5], b: [2, -5, 5], c: [0.5, -5, 5] }],
-  "Black and Scholes": [
+  neuron: ["A neuron and its loss", initial.expression, initial.inputs],
+  product: ["Product rule", "x**2 * sin(y)", { x: [3, -5, 5], y: [1, -5, 5] }],
+  rosenbrock: ["Rosenbrock’s valley", "(1 - x)**2 + 100*(y - x**2)**2", { x: [-1.2, -2, 2], y: [1, -1, 3] }],
+  softmax: ["Softmax cross-entropy", "logsumexp(a, b, c) - a", { a: [1, -5, 5], b: [2, -5, 5], c: [0.5, -5, 5] }],
+  option: [
+    "Price of an option",
     "sd = vol*sqrt(T)\nd = (log(S/K) + (r + vol**2/2)*T)/sd\nN1 = (1 + erf(d/sqrt(2)))/2\nN2 = (1 + erf((d - sd)/sqrt(2)))/2\nS*N1 - K*exp(-r*T)*N2",
     { vol: [0.2, 0.01, 1], T: [1, 0.1, 3], S: [100, 50, 150], K: [105, 50, 150], r: [0.03, 0, 0.1] },
   ],
-  "A kink: relu": ["relu(x) + x/4", { x: [-1, -3, 3] }],
-  MathJSON: ['["Divide", ["Sin", "x"], ["Add", 1, ["Power", "x", 2]]]', { x: [0.7, -5, 5] }],
-  "A graph as JSON": [
+  kink: ["A kink: relu", "relu(x) + x/4", { x: [0, -3, 3] }],
+  mathjson: ["MathJSON", '["Divide", ["Sin", "x"], ["Add", 1, ["Power", "x", 2]]]', { x: [0.7, -5, 5] }],
+  graph: [
+    "A graph as JSON",
     '{"nodes": [\n  {"id": "x", "op": "value", "data": 3},\n  {"id": "y", "op": "value", "data": 2},\n  {"id": "p", "op": "mul", "args": ["x", "y"]},\n  {"id": "out", "op": "tanh", "args": ["p"]}],\n "output": "out"}',
     {},
   ],
 };
+
+export const lessons = Object.fromEntries(Object.entries(EXAMPLES).map(([id, [, expression, inputs]]) => [id, { expression, inputs }]));
+
 const FORMS = { typeset: "Typeset", text: "Text", latex: "LaTeX" };
 const LANGUAGES = { python: "Python", javascript: "JavaScript", c: "C", r: "R", elixir: "Elixir", latex: "LaTeX" };
 const DERIVATIVES = { none: "Value", gradient: "Gradient", hessian: "Hessian" };
@@ -57,7 +63,7 @@ export function mount(root, context) {
     "select",
     { id: "examples", onchange: () => choose(examples.value) },
     element("option", { value: "" }, "Examples …"),
-    Object.keys(EXAMPLES).map((name) => element("option", {}, name)),
+    Object.entries(EXAMPLES).map(([id, [name]]) => element("option", { value: id }, name)),
   );
   const value = element("output", { class: "value number", id: "value", for: "expression" }, "…");
   const trouble = element("div", { id: "trouble" });
@@ -141,13 +147,12 @@ export function mount(root, context) {
     }
   }
 
-  function choose(name) {
+  function choose(id) {
     examples.value = "";
-    if (!Object.hasOwn(EXAMPLES, name)) return;
-    const [expression, given] = EXAMPLES[name];
-    context.change({ expression, inputs: given }, { push: true });
+    if (!Object.hasOwn(lessons, id)) return;
+    context.change(lessons[id], { push: true });
     update();
-    context.announce(`Example: ${name}`);
+    context.announce(`Example: ${EXAMPLES[id][0]}`);
   }
 
   function keepInputs() {
