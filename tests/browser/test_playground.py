@@ -24,11 +24,12 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.browser.chromium import find, log_of, needs_chromium, open_chromium
-from tests.conftest import Server
+from tests.conftest import ROOT, Server
 from tests.contract.wire import LOCAL
 
 pytestmark = needs_chromium
 
+README = (ROOT / "README.md").read_text("utf-8")
 VIEWS = ["expression", "backward", "network", "fit", "uncertainty"]
 AXE = os.environ.get("AUTODIFF_TEST_AXE")
 REFUSED = "the server responded with a status of 4"
@@ -336,6 +337,19 @@ def test_back_and_forward(browser: webdriver.Chrome, base_url: str) -> None:
     browser.forward()
     until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#steps [aria-current]"))
     assert str(find(browser, "#step").get_property("value")) == "1"
+
+
+@pytest.mark.parametrize("fragment", re.findall(r"127\.0\.0\.1:8000/(#/(?:expression|backward)/\w+)\)", README))
+def test_lessons_of_the_readme_open(browser: webdriver.Chrome, base_url: str, fragment: str) -> None:
+    """Each is one that the view has, and the address then has the whole state."""
+    _, view, name = fragment.split("/")
+    visit(browser, base_url, fragment)
+    until(browser, lambda: not browser.current_url.endswith(fragment))
+    module = f"import('./web/views/{view}.js').then((module) => arguments[0](module.lessons))"
+    lessons = browser.execute_async_script(module)
+    assert state_of(browser)[1]["expression"] == lessons[name]["expression"]
+    until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#gradients tr, #steps li"))
+    assert text_of(browser, "#expression-fault") == ""
 
 
 @pytest.mark.parametrize(

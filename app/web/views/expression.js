@@ -198,34 +198,30 @@ export function mount(root, context) {
 
   // --- the inputs have changed: one request at a time, and the difference quotients when they rest
 
-  const evaluateSoon = debounced(40, () => evaluate().catch(() => {}));
+  const evaluateSoon = debounced(40, evaluate);
   const checkSoon = debounced(300, () => check().catch(() => {}));
 
   async function evaluate() {
-    if (evaluating) {
-      isStale = true;
-      return;
-    }
-    const { signal } = typed;
+    isStale = true;
+    if (evaluating) return; // the loop below goes round once more
     evaluating = true;
     checkSoon.cancel();
-    try {
-      do {
-        isStale = false;
-        const body = { expression: source, inputs: valuesOf(rows) };
-        context.snippets("/v1/backward", body);
-        const answer = await context.call("/v1/hessian", { ...body, nonfinite: "null" }, { signal });
-        drawNumbers(answer);
-      } while (isStale && !signal.aborted);
-      results.classList.remove("stale");
-      checkSoon();
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      results.classList.add("stale");
-      fill(trouble, element("p", { class: "problem" }, element("strong", {}, error.title), ": ", error.detail));
-    } finally {
-      evaluating = false;
+    while (isStale) {
+      isStale = false;
+      const { signal } = typed;
+      const body = { expression: source, inputs: valuesOf(rows) };
+      context.snippets("/v1/backward", body);
+      try {
+        drawNumbers(await context.call("/v1/hessian", { ...body, nonfinite: "null" }, { signal }));
+        results.classList.remove("stale");
+        checkSoon();
+      } catch (error) {
+        if (error.name === "AbortError") continue;
+        results.classList.add("stale");
+        fill(trouble, element("p", { class: "problem" }, element("strong", {}, error.title), ": ", error.detail));
+      }
     }
+    evaluating = false;
   }
 
   async function check() {
