@@ -257,6 +257,7 @@ def test_each_backward_step_lights_one_edge(browser: webdriver.Chrome, base_url:
         return lit, text_of(browser, "#node-1 .grad"), text_of(browser, "#node-0 .grad")
 
     assert text_of(browser, "#node-1 .data") == "data", "not computed yet"
+    assert find(browser, "#edge-0 .local-gradient").value_of_css_property("opacity") == "0", "nor is its derivative"
     walk = []
     for _ in range(8):
         find(browser, "#forward").click()

@@ -79,6 +79,7 @@ export function mount(root, context) {
   let texts = []; // by node: { data, grad }, the elements of the drawing, and what they say at the end
   let asked = new AbortController();
   let timer = 0;
+  let targets = []; // by edge: the node that it leads to
   let width = 0; // of the drawing, in pixels
 
   const field = editor({
@@ -208,6 +209,8 @@ export function mount(root, context) {
       const [data, grad] = [node.querySelector(".data"), node.querySelector(".grad")];
       return { node, data, grad, dataText: data.textContent, gradText: grad.textContent, isConstant: node.classList.contains("constant") };
     });
+    const rowsById = new Map(graph.nodes.map((node, k) => [node.id, k]));
+    targets = graph.edges.map((edge) => rowsById.get(edge.to));
     const output = texts.findIndex((text) => text.node.classList.contains("output"));
     const isConstant = texts.map((text) => text.isConstant);
     steps = stepsOf(graph, output, isConstant, (number) => show(number, DIGITS));
@@ -267,6 +270,7 @@ export function mount(root, context) {
       const number = Number(edge.id.slice(5));
       edge.classList.toggle("lit", one.edges.includes(number));
       edge.classList.toggle("done", one.passed.has(number));
+      edge.classList.toggle("unknown", !one.known.has(targets[number]));
     }
     [...list.children].forEach((item, j) => {
       if (j === k) item.setAttribute("aria-current", "step");
