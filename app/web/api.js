@@ -37,7 +37,8 @@ async function request(path, body, accept, signal) {
     if (used !== null) headers.Authorization = `Bearer ${used}`;
     let response;
     try {
-      response = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal, credentials: "omit" });
+      const method = body === undefined ? "GET" : "POST";
+      response = await fetch(url, { method, headers, body: JSON.stringify(body), signal, credentials: "omit" });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Problem({ title: "No connection", detail: "The service could not be reached. Is it running?" });
@@ -65,7 +66,7 @@ async function problemOf(response) {
   }
 }
 
-/** POST a body. Resolves to the JSON, the text, or for pictures and files the Blob. Throws Problem, or an AbortError. */
+/** POST a body, or GET where it is undefined. Resolves to the JSON, the text, or for pictures and files the Blob. Throws Problem, or an AbortError. */
 export async function call(path, body, { signal, accept } = {}) {
   const response = await request(path, body, accept, signal);
   const type = response.headers.get("content-type") ?? "";
