@@ -121,6 +121,7 @@ export function mount(root, context) {
   const residuals = element("div", { class: "plot-holder", id: "residuals" });
   const legend = element("ul", { class: "legend" });
   const result = element("div", { class: "stack", id: "result" });
+  const more = element("div", {});
   const pictures = element("div", {}, plot, legend, residuals);
 
   root.append(
@@ -143,7 +144,7 @@ export function mount(root, context) {
         ),
         button("Fit", () => run(), { class: "main", id: "fit" }),
       ),
-      element("div", { class: "panel stack" }, wrong.box, result, pictures),
+      element("div", { class: "panel stack" }, wrong.box, result, pictures, more),
     ),
   );
 
@@ -240,10 +241,9 @@ export function mount(root, context) {
       const data = parseTable(context.state.csv, { formula: true });
       const { free } = await namesIn(call, context.state.expression, signal);
       const parameters = free.filter((name) => !Object.hasOwn(data.columns, name));
-      if (!Object.hasOwn(data.columns, context.state.target)) change({ target: data.names.at(-1) });
-      if (context.state.sigma && !Object.hasOwn(data.columns, context.state.sigma)) change({ sigma: "" });
-      showFields(parameters, data.names);
       const used = free.filter((name) => Object.hasOwn(data.columns, name));
+      chooseColumns(data.names, used);
+      showFields(parameters, data.names);
       const request = requestFor(data, parameters);
       const across = used.length === 1 ? used[0] : null;
       const grid = across && gridOver(data.columns[across]);
@@ -258,6 +258,14 @@ export function mount(root, context) {
       complain(error);
     }
     root.dataset.phase = "done";
+  }
+
+  /** Choose a target that the formula does not use, where there is one, and no standard deviations that are no column. */
+  function chooseColumns(columns, used) {
+    const { target, sigma } = context.state;
+    if (sigma && !columns.includes(sigma)) change({ sigma: "" });
+    const left = columns.filter((name) => !used.includes(name) && name !== context.state.sigma);
+    if (!left.includes(target) && (left.length || !columns.includes(target))) change({ target: left[0] ?? columns.at(-1) });
   }
 
   function requestFor(data, parameters) {
@@ -284,6 +292,7 @@ export function mount(root, context) {
     drawn = null;
     pictures.hidden = true;
     fill(result);
+    fill(more);
     context.snippets(null);
     if (error instanceof TableError) {
       tellTableError(wrong, error, area);
@@ -318,6 +327,9 @@ export function mount(root, context) {
       table("Parameters", ["parameter", "estimate", "standard error", `${part} from (${kind})`, "to"], parameters),
       element("p", { class: answer.converged ? "note" : "problem", id: "message" }, answer.converged ? "" : element("strong", {}, "Not converged. "), answer.message),
       element("dl", { class: "readout small" }, parts.map(([name, text]) => element("div", {}, element("dt", {}, name), element("dd", {}, text)))),
+    );
+    fill(
+      more,
       numbers("Correlation of the parameters", table("Correlation of the parameters", ["", ...names], correlation)),
       numbers("Data, fitted values and residuals", table("Data, fitted values and residuals", ["row", ...columns, "fitted", "residual"], someOf(points))),
     );

@@ -2,7 +2,7 @@
 // model has learned before it asks for the next steps. The page holds the only copy, so a pause is simply no request.
 
 import { fitted } from "../chart.js";
-import { element, fill, show } from "../dom.js";
+import { calm, element, fill, show } from "../dom.js";
 import { button, field, menu, messages, numberInput, numbers, someOf, table, tellTableError, textInput } from "../form.js";
 import { parseTable, TableError } from "../table.js";
 import { drawBoundary, drawCurve, drawHistory, drawNetwork, gridOf, legendOf, percent } from "./network_plots.js";
@@ -178,6 +178,7 @@ export function mount(root, context) {
         samples: row.samples,
         noise: row.noise ?? 0,
         loss: isTwo ? "max_margin" : row.classes ? "cross_entropy" : "mse",
+        ...(isTwo ? { optimizer: "sgd", rate: initial.rate, init: "uniform" } : { optimizer: "adam", rate: "0.02", init: "he" }),
       },
       { rebuild: true },
     );
@@ -191,6 +192,7 @@ export function mount(root, context) {
 
   function showSettings() {
     const state = context.state;
+    if (rate.value !== state.rate) rate.value = state.rate;
     const focused = document.activeElement?.id;
     const isTable = state.source === "table";
     const row = datasets.find((one) => one.name === state.dataset);
@@ -365,8 +367,7 @@ export function mount(root, context) {
     const end = done() + Math.min(count, left());
     try {
       while (isRunning && done() < end) {
-        const chunk = Math.min(Math.max(1, Math.round(context.state.every ?? 1)), end - done());
-        const answer = await chunkOf(chunk, signal);
+        const answer = await chunkOf(Math.min(stepsAtOnce(), end - done()), signal);
         run.model = answer.model;
         run.training = answer.state;
         run.history.push(...answer.history);
@@ -381,6 +382,12 @@ export function mount(root, context) {
     }
     isRunning = isTraining = false;
     refresh();
+  }
+
+  /** How many steps pass between two pictures: many for those who asked for less motion. */
+  function stepsAtOnce() {
+    const every = Math.max(1, Math.round(context.state.every ?? 1));
+    return calm() ? Math.max(every, Math.ceil((context.state.steps ?? 1) / 4)) : every;
   }
 
   async function chunkOf(count, signal) {

@@ -29,10 +29,10 @@ const EXAMPLES = {
     inputs: {
       ls: normal(50000623, 25, 18),
       d: normal(215, 9.7, 25.6),
-      da: { kind: "limits", value: 0, half_width: 1e-6, distribution: "uniform" },
+      da: normal(0, 0.58e-6, 50),
       theta: normal(-0.1, 0.41),
       als: { kind: "limits", value: 11.5e-6, half_width: 2e-6, distribution: "uniform" },
-      dt: { kind: "limits", value: 0, half_width: 0.05, distribution: "uniform" },
+      dt: normal(0, 0.029, 2),
     },
     correlations: [],
   },
