@@ -107,7 +107,7 @@ export function frame({ width, height, title, description, x, y, left = 58, righ
 
 function axes({ x, y, X, Y, area, height }) {
   const across = x.log ? logTicks(x.domain) : ticks(x.domain, Math.max(2, Math.min(7, (area.right - area.left) / 75)));
-  const up = y.log ? logTicks(y.domain) : ticks(y.domain, Math.max(3, (area.bottom - area.top) / 55));
+  const up = y.log ? logTicks(y.domain) : ticks(y.domain, Math.max(4, (area.bottom - area.top) / 55));
   const middle = (area.top + area.bottom) / 2;
   return shape(
     "g",

@@ -523,14 +523,22 @@ def test_nonsense_in_a_link_does_no_harm(browser: webdriver.Chrome, base_url: st
     assert find(browser, ".view h1").text
 
 
+LONG = "a_name_that_is_much_longer_than_what_a_phone_can_show_in_one_line"
+WIDE: dict[str, dict[str, Any]] = {
+    "network": {"source": "table", "csv": f"{LONG},q,t\n0,0,-1\n0,1,1\n1,0,1\n1,1,-1\n"},
+    "fit": {"csv": f"x,{LONG}\n1,2\n2,3\n3,4\n4,6\n", "expression": f"{LONG}_2*x + c", "target": LONG, "parameters": {}},
+    "uncertainty": {"expression": f"{LONG}_2 = {LONG}**2", "outputs": [], "inputs": {}, "correlations": []},
+}
+
+
 @pytest.mark.parametrize("width", [390, 1400])
-@pytest.mark.parametrize("name", STATES)
+@pytest.mark.parametrize("name", WIDE)
 def test_nothing_is_wider_than_the_window(browser: webdriver.Chrome, base_url: str, name: str, width: int) -> None:
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride", {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
     )
     try:
-        open_view(browser, base_url, name)
+        open_view(browser, base_url, name, WIDE[name])
         find(browser, ".plot")
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     finally:

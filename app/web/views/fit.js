@@ -211,7 +211,7 @@ export function mount(root, context) {
       choices,
       field("Fitted to the column", menu(columns, target, (value) => set({ target: value }), { id: "target" })),
       field("Standard deviations", menu([["", "all alike"], ...columns.filter((name) => name !== target).map((name) => [name, `column ${name}`])], sigma, (value) => set({ sigma: value }), { id: "sigma" })),
-      field("Intervals", menu([["wald", "Wald"], ["profile", "profile likelihood"]], intervals, (value) => set({ intervals: value }), { id: "intervals" })),
+      field("Intervals", menu([["wald", "Wald"], "profile"], intervals, (value) => set({ intervals: value }), { id: "intervals" })),
       field("Level", level),
       field("Loss", menu(["linear", "soft_l1", "huber", "cauchy", "arctan"], loss, (value) => set({ loss: value }), { id: "loss" })),
       sigma && tickBox("They are known, not only up to a factor", absolute, (value) => set({ absolute: value })),

@@ -138,7 +138,6 @@ export function mount(root, context) {
         history,
         element("h2", {}, "Weights"),
         wires,
-        element("p", { class: "note" }, "The width of a line is the size of the weight; blue is positive, orange is negative."),
         tables,
         element("div", { class: "row" }, element("label", { for: "format" }, "Format"), format, button("Download the model", download, { id: "download" })),
       ),

@@ -176,6 +176,6 @@ export function drawNetwork(holder, width, { model, names }) {
     names.map((name, k) => shape("text", { x: x(0) - 11, y: y(0, k) + 4, "text-anchor": "end" }, name.length > 8 ? `${name.slice(0, 7)}…` : name)),
     model.layers.map((layer, k) => shape("text", { x: x(k + 1), y: height - 8, "text-anchor": "middle" }, layer.activation)),
   );
-  return fill(holder, root);
+  return fill(holder, root, element("p", { class: "note" }, "The width of a line is the size of the weight; blue is positive, orange is negative."));
 }
 

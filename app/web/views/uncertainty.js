@@ -216,7 +216,7 @@ export function mount(root, context) {
     fill(
       options,
       field("Coverage probability", numberInput(coverage, (number) => set({ coverage: number }), { min: "0.01", max: "0.9999", id: "coverage" })),
-      field("Coverage factor", numberInput(numberOrNull(factor), (number) => set({ factor: number }), { min: "0.01", optional: true, placeholder: "from the coverage", id: "factor" })),
+      field("Coverage factor", numberInput(numberOrNull(factor), (number) => set({ factor: number }), { min: "0.01", optional: true, placeholder: "automatic", id: "factor" })),
       element("div", { class: "wide" }, tickBox("Terms of second order (independent inputs)", second, (value) => set({ second: value }))),
       element("div", { class: "wide" }, tickBox("Compare with Monte Carlo", monteCarlo, (value) => set({ monteCarlo: value }))),
       field("Samples", numberInput(samples, (number) => set({ samples: number }), { min: "100", max: "1000000", step: "1", id: "samples" })),
@@ -372,7 +372,7 @@ export function mount(root, context) {
       { class: "output", "aria-labelledby": `output-${k}` },
       element("h2", { id: `output-${k}`, "data-output": name }, `${name} = ${rounded(found.value, found.expanded_uncertainty)}`),
       element("dl", { class: "readout small" }, facts.map(([what, text]) => element("div", {}, element("dt", {}, what), element("dd", {}, text)))),
-      found.message && element("p", { class: "note" }, found.message),
+      found.message && element("p", { class: "note" }, `${found.message[0].toUpperCase()}${found.message.slice(1)}.`),
       found.second_order && secondOrder(found.second_order),
       found.monte_carlo && monteCarlo(found.monte_carlo, interval),
       holder,
