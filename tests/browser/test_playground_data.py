@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +19,12 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.browser.chromium import find, log_of, needs_chromium, open_chromium
+from tests.conftest import ROOT
 
 pytestmark = needs_chromium
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = ROOT / "tests" / "data"
+README = (ROOT / "README.md").read_text("utf-8")
 MICROGRAD = json.loads((DATA / "micrograd_demo.json").read_text("utf-8"))
 MISRA1A = next(
     one for one in json.loads((DATA / "nist_regression.json").read_text("utf-8"))["problems"] if one["name"] == "Misra1a"
@@ -512,6 +515,32 @@ def test_reload_finds_the_same_state(browser: webdriver.Chrome, base_url: str, n
     browser.refresh()
     wait_for_phase(browser, "waiting" if name == "network" else "done")
     assert fields_of(browser) == before
+
+
+@pytest.mark.parametrize("fragment", re.findall(r"127\.0\.0\.1:8000/(#/(?:network|fit|uncertainty)/\w+)\)", README))
+def test_lesson_of_the_readme_opens(browser: webdriver.Chrome, base_url: str, fragment: str) -> None:
+    """It is one that the view has, and all of its state is then in the address."""
+    _, view, name = fragment.split("/")
+    browser.get("about:blank")
+    browser.get(f"{base_url}/{fragment}")
+    wait_for_phase(browser, "waiting" if view == "network" else "done")
+    module = f"import('./web/views/{view}.js').then((module) => arguments[0](module.lessons))"
+    lesson = browser.execute_async_script(module)[name]
+    wait_for(browser, lambda _: len(browser.current_url.split("/")[-1]) > 100)
+    packed = browser.current_url.split("/")[-1]
+    assert json.loads(base64.urlsafe_b64decode(packed + "=" * (-len(packed) % 4))) == lesson
+    assert browser.find_elements(By.CSS_SELECTOR, ".problem") == []
+
+
+@pytest.mark.parametrize(("example", "accuracy"), [("xor", 100.0), ("spiral", 98.0), ("digits", 95.0)])
+def test_example_is_learned(browser: webdriver.Chrome, base_url: str, example: str, accuracy: float) -> None:
+    open_view(browser, base_url, "network")
+    Select(find(browser, "#example")).select_by_value(example)
+    wait_for(browser, lambda _: f'"dataset":"{example}"' in text_of(browser, ".takeaway pre"))
+    wait_for_phase(browser, "waiting")
+    find(browser, "#train").click()
+    wait_for_phase(browser, "done")
+    assert float(text_of(browser, "#accuracy-now").removesuffix(" %")) >= accuracy
 
 
 @pytest.mark.parametrize("name", STATES)

@@ -79,7 +79,8 @@ const EXAMPLES = {
 
 const fieldsOf = ({ csv, expression, target, parameters }) => ({ csv, expression, target, parameters });
 const PLAIN = { sigma: "", absolute: false, intervals: "wald", level: 0.95, loss: "linear" };
-export const initial = { ...fieldsOf(EXAMPLES.enzyme), ...PLAIN };
+export const lessons = Object.fromEntries(Object.entries(EXAMPLES).map(([key, one]) => [key, { ...fieldsOf(one), ...PLAIN }]));
+export const initial = lessons.enzyme;
 
 const ON_GRID = 121;
 
@@ -157,8 +158,8 @@ export function mount(root, context) {
   }
 
   function chooseExample(key) {
-    if (!Object.hasOwn(EXAMPLES, key)) return;
-    change({ ...fieldsOf(EXAMPLES[key]), ...PLAIN });
+    if (!Object.hasOwn(lessons, key)) return;
+    change(lessons[key]);
     showState();
     run();
   }

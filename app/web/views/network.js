@@ -36,6 +36,23 @@ export const initial = {
   every: 5,
 };
 
+const layers = (activation, ...sizes) => sizes.map((neurons) => ({ neurons, activation }));
+const adam = (rate) => ({ optimizer: "adam", rate });
+
+const EXAMPLES = {
+  moons: { name: "Two moons (micrograd's demo)", state: initial },
+  xor: { name: "Exclusive or", state: { ...initial, dataset: "xor", samples: 4, noise: 0, layers: layers("tanh", 4), ...adam("0.1"), steps: 60, every: 2 } },
+  spiral: {
+    name: "Two spirals",
+    state: { ...initial, dataset: "spiral", samples: 200, noise: 0.05, layers: layers("tanh", 16, 16), ...adam("0.05"), steps: 300, every: 10 },
+  },
+  digits: {
+    name: "Handwritten digits",
+    state: { ...initial, dataset: "digits", samples: 500, noise: 0, init: "he", loss: "cross_entropy", ...adam("0.02"), every: 10 },
+  },
+};
+export const lessons = Object.fromEntries(Object.entries(EXAMPLES).map(([key, { state }]) => [key, state]));
+
 const ACTIVATIONS = ["linear", "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "sin"];
 const LOSSES = [
   ["max_margin", "max_margin (targets −1, 1)"],
@@ -167,6 +184,12 @@ export function mount(root, context) {
     }
   }
 
+  function chooseExample(key) {
+    if (!Object.hasOwn(lessons, key)) return;
+    area.value = lessons[key].csv;
+    set(lessons[key], { rebuild: true });
+  }
+
   function chooseDataset(name) {
     const row = datasets.find((one) => one.name === name);
     const isTwo = row.targets.startsWith("-1");
@@ -191,13 +214,16 @@ export function mount(root, context) {
 
   function showSettings() {
     const state = context.state;
-    if (rate.value !== state.rate) rate.value = state.rate;
+    const kept = [[rate, state.rate], [ownLoss, state.lossExpression], [l2, state.l2], [momentum, state.momentum], [batch, state.batch], [steps, state.steps]];
+    for (const [input, value] of kept) if (input !== document.activeElement) input.value = value ?? "";
     const focused = document.activeElement?.id;
     const isTable = state.source === "table";
     const row = datasets.find((one) => one.name === state.dataset);
     const sources = [...datasets.map((one) => [one.name, `${one.name} (${one.features} features)`]), ["table", "a table that you paste"]];
+    const examples = [["", "Choose an example"], ...Object.entries(EXAMPLES).map(([key, one]) => [key, one.name])];
     fill(
       settings,
+      field("Examples", menu(examples, "", chooseExample, { id: "example" })),
       group(
         "Data",
         field("Dataset", menu(sources, isTable ? "table" : state.dataset, chooseSource, { id: "source" }), { wide: true, hint: isTable ? null : row?.description }),

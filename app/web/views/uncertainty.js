@@ -51,7 +51,8 @@ const EXAMPLES = {
 
 const fieldsOf = ({ expression, outputs, inputs, correlations }) => ({ expression, outputs, inputs, correlations });
 const PLAIN = { coverage: 0.95, factor: null, second: false, monteCarlo: true, samples: 200000, seed: 1 };
-export const initial = { ...fieldsOf(EXAMPLES.impedance), ...PLAIN };
+export const lessons = Object.fromEntries(Object.entries(EXAMPLES).map(([key, one]) => [key, { ...fieldsOf(one), ...PLAIN }]));
+export const initial = lessons.impedance;
 
 const KINDS = [
   ["normal", "value and uncertainty"],
@@ -197,8 +198,8 @@ export function mount(root, context) {
   }
 
   function chooseExample(key) {
-    if (!Object.hasOwn(EXAMPLES, key)) return;
-    change({ ...fieldsOf(EXAMPLES[key]), ...PLAIN });
+    if (!Object.hasOwn(lessons, key)) return;
+    change(lessons[key]);
     showState();
     run();
   }
