@@ -133,7 +133,7 @@ function drawBars(holder, width, output, budget) {
     { class: "plot budget", role: "img", width, height: bottom + 44, viewBox: `0 0 ${width} ${bottom + 44}`, "aria-labelledby": `${id}-title ${id}-desc` },
     shape("title", { id: `${id}-title` }, `Uncertainty budget of ${output}`),
     shape("desc", { id: `${id}-desc` }, `Share of the variance by input: ${text}.`),
-    ticks(domain, Math.max(2, (right - left) / 90)).map((tick) => [
+    ticks(domain, Math.max(3, (right - left) / 90)).map((tick) => [
       shape("line", { class: "grid", x1: X(tick), x2: X(tick), y1: top, y2: bottom }),
       shape("text", { x: X(tick), y: bottom + 18, "text-anchor": "middle" }, percent(tick)),
     ]),
