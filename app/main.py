@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
-from app.api import docs, errors, operations, playground
+from app.api import docs, errors, operations, playground, problem_pages
 from app.api.expressions import routes as expressions
 from app.api.networks import datasets, files
 from app.api.networks import routes as networks
@@ -31,6 +31,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         summary=docs.SUMMARY,
         description=docs.DESCRIPTION,
+        openapi_tags=docs.TAGS,
         license_info={"name": "MIT", "identifier": "MIT"},
         docs_url=None,
         redoc_url=None,
@@ -54,7 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     errors.install(app)
     computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)
-    for router in (*computations, datasets.router, operations.router, docs.router, playground.router):
+    for router in (*computations, datasets.router, operations.router, problem_pages.router, docs.router, playground.router):
         app.include_router(router)
     docs.extend_openapi(app, keys, settings.root_path)
     return app

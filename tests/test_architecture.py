@@ -55,12 +55,14 @@ ROOMS = {
     "app.api.solvers": room(
         "engine solvers pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
     ),
-    "app.api.docs": room("service", "fastapi starlette"),
+    "app.api.mistakes": room("service"),
+    "app.api.docs": room("service api.mistakes", "fastapi starlette"),
+    "app.api.problem_pages": room("service api.mistakes", "fastapi"),
     "app.api.playground": room("", "fastapi starlette"),
     "app.api.operations": room("app settings engine service", "fastapi pydantic"),
     "app.api": room(),
     "app.main": room(
-        "app machine settings warm service api.errors api.docs api.operations api.playground "
+        "app machine settings warm service api.errors api.docs api.operations api.playground api.problem_pages "
         "api.expressions api.networks api.solvers",
         "fastapi starlette",
     ),

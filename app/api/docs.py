@@ -13,10 +13,11 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import FileResponse, HTMLResponse
 from starlette.exceptions import HTTPException
 
+from app.api.mistakes import MISTAKES
 from app.service.examples import request_examples, response_examples
 from app.service.keys import Keys
 from app.service.negotiation import JSON
-from app.service.problems import ProblemDetails
+from app.service.problems import KINDS, MEDIA_TYPE, ProblemDetails
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,6 +42,27 @@ Nothing is stored: a request carries everything, and the same request gets the s
 * All POSTs are pure, so they are safe to repeat.
 """
 
+TAGS = [
+    {
+        "name": "expressions",
+        "description": """\
+Values and derivatives of an expression. Start with **/v1/backward**: the value and all first derivatives, in reverse mode,
+whose cost does not grow with the number of inputs. A **jvp** is the derivative along one direction, in forward mode: it suits
+one direction and many outputs. A **Jacobian** has a row per output, a **Hessian** all second derivatives, and an **hvp** is
+the Hessian times a direction, without forming it. **/v1/derivative** and **/v1/code** give the derivative itself.""",
+    },
+    {
+        "name": "networks",
+        "description": "Multilayer perceptrons: make one, train it, look at it, take it away. Training returns a new model.",
+    },
+    {
+        "name": "solvers",
+        "description": "Answers that need derivatives: minima, fits with standard errors, and budgets of uncertainty (GUM).",
+    },
+    {"name": "service", "description": "Health, metrics, what the service can do, and what its errors mean."},
+]
+"""The groups of operations, in the order of the page."""
+
 PAGE = """\
 <!doctype html>
 <html lang="en">
@@ -50,6 +72,7 @@ PAGE = """\
 <title>autodiff-http</title>
 <link rel="icon" type="image/png" href="{root}/docs/favicon.png">
 <link rel="stylesheet" href="{root}/docs/swagger-ui.css">
+<link rel="stylesheet" href="{root}/docs/style.css">
 </head>
 <body>
 <div id="swagger-ui" data-document="{root}/openapi.json"></div>
@@ -73,6 +96,23 @@ const ShowSvg = () => ({
     },
   },
 });
+// A kind of error is one line, which opens to an example.
+const FoldErrors = () => ({
+  wrapComponents: {
+    response: (Original, system) => (props) => {
+      const h = system.React.createElement;
+      const examples = props.response.getIn(["content", "application/problem+json", "examples"]);
+      if (!examples) return h(Original, props);
+      const lines = examples.entrySeq().map(([name, example]) => h("details", { key: name },
+        h("summary", null, example.get("summary")),
+        h("p", null, "What ", h("a", { href: "problems/" + name }, name), " means, and how to fix it:"),
+        h("pre", { tabIndex: 0 }, JSON.stringify(example.get("value").toJS(), null, 2))));
+      return h("tr", { className: "response folded", "data-code": props.code },
+        h("td", { className: "response-col_status" }, props.code),
+        h("td", { className: "response-col_description", colSpan: 2 }, lines.toArray()));
+    },
+  },
+});
 SwaggerUIBundle({
   url: document.getElementById("swagger-ui").dataset.document,
   dom_id: "#swagger-ui",
@@ -81,9 +121,32 @@ SwaggerUIBundle({
   defaultModelsExpandDepth: 0,
   tryItOutEnabled: true,
   validatorUrl: null,
-  plugins: [ShowSvg],
+  persistAuthorization: true,
+  plugins: [ShowSvg, FoldErrors],
 });
 """
+
+STYLE = """\
+.swagger-ui .folded details > summary { cursor: pointer; }
+.swagger-ui .folded p { margin: 0.25rem 0 0; }
+.swagger-ui .folded pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.75rem; margin: 0.5rem 0 0; }
+@media (max-width: 640px) {
+  .swagger-ui .wrapper { padding: 0 0.75rem; }
+  .swagger-ui .info { margin: 1rem 0; }
+  .swagger-ui .info .title { font-size: 1.5rem; overflow-wrap: anywhere; }
+  .swagger-ui .opblock .opblock-summary { flex-wrap: wrap; }
+  .swagger-ui .opblock .opblock-summary-description { flex: 1 0 100%; padding: 0 0.5rem 0.25rem; text-align: left; }
+  .swagger-ui .opblock .opblock-summary-path { max-width: none; }
+  .swagger-ui .opblock-tag { flex-wrap: wrap; }
+  .swagger-ui .opblock-tag small { flex: 1 0 100%; padding: 0.25rem 0; }
+  .swagger-ui .responses-inner, .swagger-ui .opblock-section-header { padding: 0.75rem; }
+  .swagger-ui table.responses-table, .swagger-ui table.parameters { table-layout: fixed; }
+  .swagger-ui .response-col_status { width: 3.5rem; min-width: 0; }
+  .swagger-ui .response-col_links { display: none; }
+  .swagger-ui .examples-select .examples-select-element { max-width: 100%; }
+}
+"""
+"""What Swagger UI's own style sheet lacks: folded errors, and small screens."""
 
 SWAGGER_UI = Path(__file__).parent / "swagger_ui"
 
@@ -108,6 +171,12 @@ async def docs(request: Request) -> HTMLResponse:
 async def start_script() -> Response:
     """The script that starts Swagger UI. It is a file so that the content security policy can forbid scripts in pages."""
     return Response(START_SCRIPT, media_type="text/javascript")
+
+
+@router.get("/docs/style.css")
+async def style() -> Response:
+    """Rules beside those of Swagger UI."""
+    return Response(STYLE, media_type="text/css")
 
 
 @router.get("/docs/{name}")
@@ -152,14 +221,16 @@ def _document(app: FastAPI, keys: Keys, root_path: str) -> dict[str, Any]:
     named: dict[str, Any] = {}
     schemas = {name: _named_choices(_for_generators(schema), named) for name, schema in schemas.items()}
     document["components"]["schemas"] = dict(sorted((schemas | named).items()))
-    key = {"type": "http", "scheme": "bearer", "description": "An API key, if the service has any"}
-    document["components"].setdefault("securitySchemes", {})["ApiKey"] = key
-    document["security"] = [{"ApiKey": []}] if keys.digests else [{}, {"ApiKey": []}]
+    if keys.digests:
+        document["components"]["securitySchemes"] = {
+            "ApiKey": {"type": "http", "scheme": "bearer", "description": "An API key"}
+        }
+        document["security"] = [{"ApiKey": []}]
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _add_examples(operation)
-            if keys.is_open(path):
-                operation.setdefault("security", [])
+            if keys.digests and keys.is_open(path):
+                operation["security"] = []
             for parameter in operation.get("parameters", []):
                 parameter["schema"] = _for_generators(parameter["schema"])
     return document
@@ -172,6 +243,11 @@ def _add_examples(operation: dict[str, Any]) -> None:
     for found, part in zip(examples, described, strict=True):
         if found and JSON in part.get("content", {}):
             part["content"][JSON]["examples"] = found
+    for status, response in operation["responses"].items():
+        kinds = [kind for kind in KINDS.values() if f"/problems/{kind.name})" in response["description"]]
+        if kinds and int(status) >= 400:
+            found = {kind.name: {"summary": kind.title, "value": MISTAKES[kind.name].example(kind.name)} for kind in kinds}
+            response["content"][MEDIA_TYPE]["examples"] = found
 
 
 def _for_generators(schema: Any) -> Any:

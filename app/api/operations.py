@@ -1,9 +1,8 @@
 """The endpoints about the service itself: health, metrics, what it can do, and what its errors mean."""
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from app import __version__
@@ -13,7 +12,7 @@ from app.service.execution import Execution
 from app.service.metrics import exposition
 from app.service.models import ResponseModel
 from app.service.negotiation import JSON, Accepts
-from app.service.problems import KINDS, Problem
+from app.service.problems import Problem
 from app.settings import Settings
 
 FEATURES = [
@@ -143,20 +142,6 @@ async def info(request: Request) -> Info:
 async def primitives() -> Primitives:
     """For each its name, number of arguments, formula, derivatives, domain, and what happens at a kink."""
     return ALL_PRIMITIVES
-
-
-@router.get(
-    "/problems/{name}",
-    summary="What a kind of error means, and how to fix it",
-    response_class=HTMLResponse,
-    dependencies=[Depends(Accepts("text/html"))],
-    responses=problems.responses("not-found", "invalid-request"),
-)
-async def problem(name: Annotated[str, Path(description="The name of a problem", examples=["unknown-node"])]) -> str:
-    """A short page for people. The `type` of every error leads to it."""
-    if name not in KINDS:
-        raise Problem("not-found", f"there is no such problem; there are {', '.join(KINDS)}")
-    return problems.page(KINDS[name])
 
 
 class PrometheusText(Response):

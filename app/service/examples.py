@@ -8,11 +8,12 @@ from typing import Any
 
 @cache
 def _examples(operation: str) -> dict[str, dict[str, Any]]:
-    """The examples of an operation by name."""
+    """The examples of an operation by name, the shortest first."""
     packaged = Path(__file__).parents[1] / "examples"
     folder = packaged if packaged.is_dir() else Path(__file__).parents[2] / "openapi" / "examples"
     files = sorted(folder.glob(f"{operation}.*.json"))
-    return {file.name.split(".")[1]: json.loads(file.read_text("utf-8")) for file in files}
+    found = {file.name.split(".")[1]: json.loads(file.read_text("utf-8")) for file in files}
+    return dict(sorted(found.items(), key=lambda item: len(json.dumps(item[1].get("request")))))
 
 
 def request_examples(operation: str) -> dict[str, dict[str, Any]]:

@@ -31,7 +31,7 @@ DOCS_POLICY = (
     b"font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 )
 """Swagger UI styles its elements inline. Its scripts, and everything it requests, come from this service."""
-PLAYGROUND_POLICY = (
+PAGE_POLICY = (
     b"content-security-policy",
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -80,7 +80,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, _policy(page)]
+                headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, _policy(page, status)]
                 if execution.draining:
                     headers.append((b"connection", b"close"))
                 message = {**message, "headers": headers}
@@ -115,11 +115,12 @@ class RequestContext:
             access_log.info("request", request_id=request_id, **facts)
 
 
-def _policy(page: str) -> tuple[bytes, bytes]:
-    """The content security policy of a path without its root path."""
+def _policy(page: str, status: int) -> tuple[bytes, bytes]:
+    """The content security policy of a path without its root path. What a page about an error cannot show is no page."""
     if page == "/docs" or page.startswith("/docs/"):
         return DOCS_POLICY
-    return PLAYGROUND_POLICY if page in ("", "/") or page.startswith("/web/") else API_POLICY
+    is_page = page in ("", "/") or page.startswith("/web/") or (page.startswith("/problems/") and status == 200)
+    return PAGE_POLICY if is_page else API_POLICY
 
 
 @cache

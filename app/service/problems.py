@@ -4,10 +4,8 @@
 """
 
 import logging
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from html import escape
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -220,22 +218,6 @@ def responses(*names: str) -> dict[int | str, dict[str, Any]]:
         }
         for status, kinds in sorted(by_status.items())
     }
-
-
-def _html(text: str) -> str:
-    """The text as HTML, with `code` in its element."""
-    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def page(kind: Kind) -> str:
-    """The HTML page that a problem's `type` leads to."""
-    name, title = escape(kind.name), escape(kind.title)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>{name}</title><main><h1>{title}</h1><p><code>{name}</code>, status {kind.status}</p>"
-        f"<h2>What it means</h2><p>{_html(kind.meaning)}</p><h2>How to fix it</h2><p>{_html(kind.fix)}</p>"
-        f'<p><a href="../docs">All endpoints</a></p></main></html>'
-    )
 
 
 def install(app: FastAPI) -> None:

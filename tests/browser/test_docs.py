@@ -66,3 +66,28 @@ def test_a_picture_is_shown_in_its_answer(browser: webdriver.Chrome, base_url: s
         browser.execute_script("arguments[0].scrollIntoView()", picture)
         browser.save_screenshot(file)
     assert [entry for entry in log_of(browser, "browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_an_error_is_a_line_that_opens_to_an_example(browser: webdriver.Chrome, base_url: str) -> None:
+    browser.get(f"{base_url}/docs")
+    find(browser, "#operations-expressions-backward button.opblock-summary-control").click()
+    line = find(browser, "#operations-expressions-backward tr[data-code='422'] details:first-child")
+    assert line.text == "The request does not match the schema"
+    line.find_element(By.TAG_NAME, "summary").click()
+    error = json.loads(line.find_element(By.TAG_NAME, "pre").text)
+    assert error["status"] == 422 and error["detail"].startswith("at /inputs/x: ")
+    line.find_element(By.TAG_NAME, "a").click()
+    assert find(browser, "h1").text == "The request does not match the schema"
+
+
+def test_there_is_no_lock_without_keys(browser: webdriver.Chrome, base_url: str) -> None:
+    browser.get(f"{base_url}/docs")
+    find(browser, "#operations-expressions-backward")
+    assert not browser.find_elements(By.CSS_SELECTOR, ".authorize, .authorization__btn")
+
+
+def test_the_first_example_is_the_simplest(browser: webdriver.Chrome, base_url: str) -> None:
+    browser.get(f"{base_url}/docs")
+    find(browser, "#operations-expressions-backward button.opblock-summary-control").click()
+    body = find(browser, "#operations-expressions-backward textarea")
+    assert json.loads(body.get_attribute("value") or "") == {"expression": "x**2", "inputs": {"x": 3}}

@@ -44,7 +44,7 @@ SECURITY_HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-
 API_POLICY = {"default-src": "'none'", "frame-ancestors": "'none'"}
 """A response of the API is no page: it loads nothing, and no page frames it."""
 
-PLAYGROUND_POLICY = {
+PAGE_POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
     "style-src": "'self'",
@@ -113,7 +113,8 @@ def assert_headers(
     assert response.status == status, response.body[:300]
     found = {name: response.values(name) for name in SECURITY_HEADERS}
     assert found == {name: [value] for name, value in SECURITY_HEADERS.items()}
-    assert policy(response) == (DOCS_POLICY if docs else API_POLICY)
+    is_page = content_type.startswith("text/html")
+    assert policy(response) == (DOCS_POLICY if docs else PAGE_POLICY if is_page else API_POLICY)
     assert response.values("x-request-id") == [REQUEST_ID[1]]
     assert response.values("content-type") == [content_type]
     if content_type.startswith("text/event-stream"):
@@ -242,11 +243,11 @@ def test_document() -> None:
 
 
 @pytest.mark.parametrize("root_path", ["", "/autodiff"])
-@pytest.mark.parametrize("path", ["/", "/web/main.js", "/web/nope.js"])
-def test_playground(path: str, root_path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/web/main.js", "/web/nope.js", "/problems/unbound-input"])
+def test_page(path: str, root_path: str) -> None:
     response = ask(app_with(root_path=root_path), "GET", f"{root_path}{path}", [REQUEST_ID])
     assert response.status == (404 if "nope" in path else 200)
-    assert policy(response) == PLAYGROUND_POLICY and response.values("x-request-id") == [REQUEST_ID[1]]
+    assert policy(response) == PAGE_POLICY and response.values("x-request-id") == [REQUEST_ID[1]]
     assert {name: response.values(name) for name in SECURITY_HEADERS} == {k: [v] for k, v in SECURITY_HEADERS.items()}
 
 

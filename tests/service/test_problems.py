@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 
+from app.api.problem_pages import page
 from app.service import problems
 from app.service.models import RequestModel
-from app.service.problems import KINDS, FieldError, Problem, page, pointer, problem_at, response, too_large
+from app.service.problems import KINDS, FieldError, Problem, pointer, problem_at, response, too_large
 from app.service.routing import ComputationRoute
 from tests.service.inprocess import running, send, service
 

@@ -60,7 +60,7 @@ PLAIN_TEXT = "text/plain"
 router = APIRouter(prefix="/v1", tags=["expressions"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS))
 
 
-@router.post("/backward", summary="Value and gradient table (reverse mode)")
+@router.post("/backward", summary="Value and derivatives")
 @computation(estimate_seconds=work.estimate_evaluation)
 def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
     """`gradients[x] = cotangent * df/dx`, for all x in one walk back over the expression.

@@ -55,7 +55,7 @@ async def datasets() -> DatasetsResponse:
 )
 @computation(estimate_seconds=estimate_rows)
 def dataset(
-    name: Annotated[str, Path(description="The name of a dataset", examples=["moons"])],
+    name: Annotated[str, Path(description="The name of a dataset", examples=["moons"], json_schema_extra={"enum": [*SOURCES]})],
     query: Annotated[DatasetQuery, Query()],
     job: Job,
 ) -> DatasetResponse:
