@@ -34,6 +34,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"--workers is from 1 to 256, not {flags.workers}")
     # The server sends itself again the signal that ended it; an orderly end is a success.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
+    os.environ["AUTODIFF_HOST"] = flags.host  # by which /mcp knows the names that it may be called by
     os.environ["AUTODIFF_WORKERS"] = str(flags.workers)  # for the workers, which divide the machine's memory among them
     processes.prepare_metrics(flags.workers)
     logs.configure_logging(settings.log_level)

@@ -2,13 +2,16 @@
 
 import gc
 import sys
-from functools import partial
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import docs, errors, operations, playground, problem_pages
+from app.api.bridges import mcp
+from app.api.bridges.mcp_sdk import connecting
 from app.api.expressions import routes as expressions
 from app.api.networks import datasets, files
 from app.api.networks import routes as networks
@@ -21,6 +24,13 @@ from app.service.logs import configure_logging
 from app.service.middleware import RequestContext
 from app.settings import Settings
 from app.warm import preload, warm
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """What lives as long as the application does."""
+    async with serving(app, warm=warm, preload=preload), connecting(app):
+        yield
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -38,7 +48,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
-        lifespan=partial(serving, warm=warm, preload=preload),
+        lifespan=lifespan,
         telemetry={"tracing": settings.telemetry, "metrics": False},
     )
     app.state.settings = settings
@@ -49,13 +59,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID"],
+            allow_headers=["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID", *mcp.HEADERS],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
     problems.install(app)
     errors.install(app)
     computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)
-    for router in (*computations, datasets.router, operations.router, problem_pages.router, docs.router, playground.router):
+    pages = (problem_pages.router, docs.router, playground.router)
+    for router in (*computations, datasets.router, mcp.router, operations.router, *pages):
         app.include_router(router)
     docs.extend_openapi(app, keys, settings.root_path)
     return app

@@ -11,6 +11,18 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.machine import memory_budget, open_files
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of the machine itself."""
+
+
+def _is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
 
 class Settings(BaseSettings):
     """All settings with their defaults. `python -m app` has flags for the first three."""
@@ -31,6 +43,11 @@ class Settings(BaseSettings):
     metrics_open: bool = Field(default=True, description="Whether /metrics needs no key.")
     cors_origins: str = Field(
         default="", description="Origins whose pages may call the service, separated by commas; * for all."
+    )
+    allowed_hosts: str = Field(
+        default="",
+        description="Names by which /mcp may be called, separated by commas; * for any. Default: localhost, 127.0.0.1 and ::1 "
+        "if AUTODIFF_HOST is one of them, else any.",
     )
     max_body_bytes: int = Field(default=64 << 20, ge=1, description="Maximum body size in bytes, after decompression.")
     max_nodes: int = Field(
@@ -132,6 +149,23 @@ class Settings(BaseSettings):
                     f"{proxy.strip()!r} is neither an address such as 10.0.0.1 nor a network such as 10.0.0.0/8"
                 ) from None
         return value.strip()
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _holds_names(cls, value: str) -> str:
+        """A name with a scheme, a path or a port would never match."""
+        for name in value.split(",") if value.strip() not in ("", "*") else ():
+            if not name.strip() or "*" in name or "/" in name or (":" in name and not _is_address(name.strip())):
+                raise ValueError(f"{name.strip()!r} is no host name such as autodiff.example; leave out scheme and port")
+        return value.strip()
+
+    @property
+    def hosts(self) -> frozenset[str] | None:
+        """The names by which /mcp may be called, in lower case; None for any."""
+        if self.allowed_hosts == "*" or not (self.allowed_hosts or self.host in LOOPBACK):
+            return None
+        named = {name.strip().lower() for name in self.allowed_hosts.split(",") if self.allowed_hosts}
+        return frozenset(named or LOOPBACK)
 
     @cached_property
     def proxies(self) -> list[IPv4Network | IPv6Network]:

@@ -55,6 +55,10 @@ ROOMS = {
     "app.api.solvers": room(
         "engine solvers pictures service api.errors api.expressions", "fastapi starlette pydantic pydantic_core numpy"
     ),
+    "app.api.bridges": room(
+        "app settings engine nn service api.errors api.expressions api.networks api.solvers",
+        "fastapi starlette pydantic pydantic_core numpy orjson mcp mcp_types",
+    ),
     "app.api.mistakes": room("service"),
     "app.api.docs": room("service api.mistakes", "fastapi starlette"),
     "app.api.problem_pages": room("service api.mistakes", "fastapi"),
@@ -63,7 +67,7 @@ ROOMS = {
     "app.api": room(),
     "app.main": room(
         "app machine settings warm service api.errors api.docs api.operations api.playground api.problem_pages "
-        "api.expressions api.networks api.solvers",
+        "api.expressions api.networks api.solvers api.bridges",
         "fastapi starlette",
     ),
     "app.__main__": room("settings service", "pydantic uvicorn"),

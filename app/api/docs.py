@@ -40,6 +40,7 @@ Nothing is stored: a request carries everything, and the same request gets the s
 * Every error is `application/problem+json` with a `type` that leads to a page about it.
 * Every response has an `X-Request-ID`: the request's own, or a new one.
 * All POSTs are pure, so they are safe to repeat.
+* Language models call the same functions as tools, by the Model Context Protocol at `/mcp`.
 """
 
 TAGS = [

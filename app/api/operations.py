@@ -18,7 +18,7 @@ from app.settings import Settings
 FEATURES = [
     *("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"),
     *("many-points", "reduce", "pictures", "minimize", "fit", "propagate"),
-    *("derivative", "code", "mathjson", "network-files"),
+    *("derivative", "code", "mathjson", "network-files", "mcp"),
 ]
 LIMITS = (
     "max_body_bytes",

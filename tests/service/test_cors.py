@@ -27,8 +27,8 @@ REFUSED_ORIGINS = {
 SAFELISTED = {"accept", "accept-language", "content-language", "content-type"}
 """Request headers that every page may send (the Fetch standard, 2.2.2)."""
 
-SENT = SAFELISTED | {"authorization", "content-encoding", "x-request-id"}
-"""Request headers that a client of this service needs: its key, the type and coding of its body, and its request id."""
+SENT = SAFELISTED | {"authorization", "content-encoding", "x-request-id", "mcp-protocol-version", "mcp-method", "mcp-name"}
+"""Request headers that a client of this service needs: its key, the type and coding of its body, its request id, and MCP's."""
 
 READ = {"x-request-id", "retry-after"}
 """Response headers that a client of this service reads: what to quote in a report, and when to try again."""
