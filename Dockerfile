@@ -25,6 +25,7 @@ WORKDIR /srv
 FROM base AS builder
 ARG COMPILE
 
+# The lock has the extras interop and mcp (27 MB): what the README shows should work in the image, to which users cannot add.
 # Wheels only: the image has no compiler, so a source package should fail at once and not halfway through its setup script.
 # The libraries' own tests are removed; they are a seventh of the size.
 COPY requirements.lock .
