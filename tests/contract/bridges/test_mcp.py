@@ -112,6 +112,17 @@ def test_answer_comes_with_a_check_on_request(base_url: str, client: httpx.Clien
     assert called(base_url, version, tool, arguments | {"check": False}).structured_content == expected
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"inputs": {"x": {"float64": "AAAAAAAA8D8="}}}, {"inputs": {"x": [1.0]}, "arrays": "base64"}],
+    ids=["inputs", "answer"],
+)
+@pytest.mark.parametrize("tool", ["gradient", "hessian"])
+def test_answer_with_base64_is_not_checked_and_says_so(base_url: str, tool: str, arguments: dict[str, Any]) -> None:
+    found = called(base_url, "2026-07-28", tool, {"expression": "x**2", **arguments, "check": True}).structured_content
+    assert "base64" in found["check"]["message"] and found["value"] in ([1.0], {"float64": "AAAAAAAA8D8="})
+
+
 def test_check_gives_the_difference_quotients(base_url: str) -> None:
     """Of x**2*sin(y) at (3, 0.1): 2*x*sin(y) and x**2*cos(y), and of the first 2*sin(y) and 2*x*cos(y)."""
     gradient = called(base_url, "2026-07-28", "gradient", WAVE | {"check": True}).structured_content["check"]
