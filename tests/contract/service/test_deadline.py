@@ -28,3 +28,24 @@ def test_training_at_the_deadline_returns_the_model_so_far(start: Start) -> None
     abandoned = http.post(f"{server.url}/v1/check", json=expensive)
     problem(abandoned, "deadline-exceeded", 503)
     assert abandoned.headers["retry-after"]
+
+
+WIDE = {"expression": "sum(" + ",".join(f"sin(x{k})" for k in range(160)) + ")", "inputs": {f"x{k}": k / 9 for k in range(160)}}
+PICTURES = {
+    "graph": ("/v1/graph", WIDE),
+    "history": ("/v1/networks/history", {"history": [{"step": k, "loss": 1 / (1 + k)} for k in range(5000)]}),
+    "boundary": (
+        "/v1/networks/decision-boundary",
+        {"model": {"inputs": 2, "layers": [1000, 1000, 1]}, "data": {"dataset": "moons"}},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture_at_the_deadline_is_abandoned(start: Start, name: str) -> None:
+    server = start(AUTODIFF_COMPUTE_TIMEOUT_S="0.02")
+    path, body = PICTURES[name]
+    began = time.monotonic()
+    abandoned = http.post(f"{server.url}{path}", json=body, headers={"Accept": "image/svg+xml"})
+    assert time.monotonic() - began < 2.5
+    problem(abandoned, "deadline-exceeded", 503)
