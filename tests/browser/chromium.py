@@ -51,6 +51,23 @@ def find(browser: webdriver.Chrome, selector: str) -> WebElement:
     return WebDriverWait(browser, 20).until(presence_of_element_located((By.CSS_SELECTOR, selector)))
 
 
+def read(browser: webdriver.Chrome, selector: str, name: str) -> str:
+    """A property that is a text, or else an attribute, of the first element that a selector matches, once there is one.
+
+    A script finds and reads it at once: an element that was found before may have been drawn anew.
+    """
+    script = """
+        const element = document.querySelector(arguments[0]), property = element?.[arguments[1]];
+        return typeof property === "string" ? property : element?.getAttribute(arguments[1])
+    """
+
+    def found(_: webdriver.Chrome) -> list[str]:
+        text = browser.execute_script(script, selector, name)
+        return [] if text is None else [str(text)]
+
+    return WebDriverWait(browser, 20).until(found)[0]
+
+
 def log_of(browser: webdriver.Chrome, name: str) -> list[dict[str, Any]]:
     """Return the entries of one of the browser's logs."""
     entries: list[dict[str, Any]] = browser.get_log(name)  # type: ignore[no-untyped-call]  # Selenium has no types here

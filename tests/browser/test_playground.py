@@ -23,7 +23,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.browser.chromium import find, log_of, needs_chromium, open_chromium
+from tests.browser.chromium import find, log_of, needs_chromium, open_chromium, read
 from tests.conftest import ROOT, Server
 from tests.contract.wire import LOCAL
 
@@ -81,7 +81,7 @@ def until(browser: webdriver.Chrome, holds: Callable[[], Any], message: str = ""
 
 def text_of(browser: webdriver.Chrome, selector: str) -> str:
     """The text of the first element that a selector matches, shown or not."""
-    return str(find(browser, selector).get_property("textContent"))
+    return read(browser, selector, "textContent")
 
 
 def number_of(text: str) -> float:
@@ -148,12 +148,12 @@ def test_moving_a_slider_changes_the_numbers(browser: webdriver.Chrome, base_url
     visit(browser, base_url, link("expression", expression="a*a", inputs={"a": [2, 0, 10]}))
     assert wait_for_rows(browser, "a")["a"][0] == "4"
     find(browser, "#input-0-range").send_keys(Keys.ARROW_RIGHT)
-    value = float(str(find(browser, "#input-0-value").get_property("value")))
+    value = float(read(browser, "#input-0-value", "value"))
     assert 2 < value < 3
     until(browser, lambda: math.isclose(number_of(table(browser)["a"][0]), 2 * value, rel_tol=1e-7))
     type_into(find(browser, "#input-0-value"), "25")
     until(browser, lambda: table(browser)["a"][0] == "50")
-    assert find(browser, "#input-0-range").get_property("max") == "25", "the range grows with the number"
+    assert read(browser, "#input-0-range", "max") == "25", "the range grows with the number"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_back_and_forward(browser: webdriver.Chrome, base_url: str) -> None:
     assert wait_for_rows(browser, "m")["m"][0] == "8"
     browser.forward()
     until(browser, lambda: browser.find_elements(By.CSS_SELECTOR, "#steps [aria-current]"))
-    assert str(find(browser, "#step").get_property("value")) == "1"
+    assert read(browser, "#step", "value") == "1"
 
 
 @pytest.mark.parametrize("fragment", re.findall(r"127\.0\.0\.1:8000/(#/(?:expression|backward)/\w+)\)", README))
@@ -456,7 +456,7 @@ def test_text_from_a_user_stays_text(browser: webdriver.Chrome, base_url: str, v
     else:
         until(browser, lambda: NASTY in text_of(browser, "#steps"))
         find(browser, "#last").click()
-        assert find(browser, "#node-0").get_attribute("data-id") == NASTY
+        assert read(browser, "#node-0", "data-id") == NASTY
     assert browser.find_elements(By.CSS_SELECTOR, "main img, main script, main [onerror]") == []
     assert "hacked" not in browser.title and browser.title != "1"
     assert NASTY in [str(name.get_property("textContent")) for name in browser.find_elements(By.CSS_SELECTOR, ".slider .name")]
@@ -487,7 +487,7 @@ def test_axe_finds_nothing_serious(browser: webdriver.Chrome, base_url: str, vie
         until(browser, lambda: len(browser.find_elements(By.CSS_SELECTOR, "#steps li")) == 9)
         find(browser, "#steps li:nth-child(5) button").click()
     browser.execute_script("for (const a of document.getAnimations()) a.finish()")
-    assert find(browser, "html").get_attribute("data-theme") == scheme
+    assert read(browser, "html", "data-theme") == scheme
     browser.execute_script((Path(AXE) / "node_modules" / "axe-core" / "axe.min.js").read_text("utf-8"))
     found = browser.execute_async_script("axe.run().then((r) => arguments[0](r.violations), (e) => arguments[0](String(e)))")
     serious = [
@@ -502,9 +502,9 @@ def test_theme_can_be_chosen(browser: webdriver.Chrome, base_url: str) -> None:
     colours(browser, "light")
     visit(browser, base_url)
     find(browser, "#theme").click()
-    assert find(browser, "html").get_attribute("data-theme") == "dark"
+    assert read(browser, "html", "data-theme") == "dark"
     browser.refresh()
-    until(browser, lambda: find(browser, "html").get_attribute("data-theme") == "dark")
+    until(browser, lambda: read(browser, "html", "data-theme") == "dark")
     find(browser, "#theme").click()
     browser.execute_script("localStorage.clear()")
 

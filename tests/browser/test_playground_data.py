@@ -18,7 +18,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.browser.chromium import find, log_of, needs_chromium, open_chromium
+from tests.browser.chromium import find, log_of, needs_chromium, open_chromium, read
 from tests.conftest import ROOT
 
 pytestmark = needs_chromium
@@ -141,7 +141,7 @@ def test_boundary_parts_the_two_moons(browser: webdriver.Chrome, base_url: str) 
     open_view(browser, base_url, "network")
     find(browser, "#train").click()
     wait_for_phase(browser, "done")
-    line = find(browser, "#boundary .boundary").get_attribute("d") or ""
+    line = read(browser, "#boundary .boundary", "d")
     assert line.count("M") > 50
     colours = browser.execute_script("""
         const canvas = document.querySelector("#boundary canvas"), pixels = canvas.getContext("2d");
@@ -247,7 +247,7 @@ def test_layers_have_activations_of_their_own(browser: webdriver.Chrome, base_ur
 def test_wrong_learning_rate_is_told_and_marked(browser: webdriver.Chrome, base_url: str) -> None:
     open_view(browser, base_url, "network", {"rate": "1 - step/"})
     find(browser, "#train").click()
-    problem = find(browser, ".messages .problem").text
+    problem = read(browser, ".messages .problem", "innerText")
     assert "column" in problem and "expected" in problem
     assert [f.get_attribute("value") for f in browser.find_elements(By.CSS_SELECTOR, "[aria-invalid=true]")] == ["1 - step/"]
 
@@ -289,11 +289,11 @@ def test_pasted_table_is_fitted(browser: webdriver.Chrome, base_url: str, separa
     settle(browser, find(browser, "#fit").click)
     assert text_of(browser, "[data-estimate=b1]") == "238.94212918" == str(MISRA1A["certified"]["b1"])
     assert text_of(browser, "[data-estimate=b2]") == "0.00055015643181" == str(MISRA1A["certified"]["b2"])
-    row = find(browser, "#result tbody tr").text.split()
+    row = read(browser, "#result tbody tr", "innerText").split()
     assert float(row[2]) == pytest.approx(MISRA1A["standard_errors"]["b1"], rel=1e-5)
     assert f"{MISRA1A['rss']:.8g}" in text_of(browser, "#result")
     for mark in (".curve", ".band", ".band.narrow"):
-        assert find(browser, f"#curve {mark}").get_attribute("d")
+        assert read(browser, f"#curve {mark}", "d")
     assert len(browser.find_elements(By.CSS_SELECTOR, "#residuals .point")) == 14
 
 
@@ -343,7 +343,7 @@ def test_wrong_table_is_told_with_its_line(browser: webdriver.Chrome, base_url: 
     assert f"line {line}: " in problem.text and words in problem.text
     area = find(browser, "#table")
     assert area.get_attribute("aria-invalid") == "true"
-    assert find(browser, ".messages").get_attribute("role") == "alert"
+    assert read(browser, ".messages", "role") == "alert"
     problem.find_element(By.TAG_NAME, "button").click()
     selected = browser.execute_script("return [arguments[0].selectionStart, arguments[0].selectionEnd]", area)
     assert table[slice(*selected)] == table.split("\n")[line - 1]
@@ -355,7 +355,7 @@ def test_wrong_formula_is_told_and_marked(browser: webdriver.Chrome, base_url: s
     open_view(browser, base_url, "fit")
     settle(browser, lambda: paste(browser, "#formula", "Vm*conc/(K + conc"))
     assert "column 18" in text_of(browser, ".messages")
-    assert find(browser, "#formula").get_attribute("aria-invalid") == "true"
+    assert read(browser, "#formula", "aria-invalid") == "true"
 
 
 def test_several_columns_are_drawn_as_observed_against_fitted(browser: webdriver.Chrome, base_url: str) -> None:
@@ -403,7 +403,7 @@ def test_bars_are_the_shares_of_the_variance(browser: webdriver.Chrome, base_url
         "[b.dataset.input, Number(b.getAttribute('x')), Number(b.getAttribute('width'))])",
         output,
     )
-    zero = float(find(browser, f"#bars-{output} .axis").get_attribute("x1") or "nan")
+    zero = float(read(browser, f"#bars-{output} .axis", "x1"))
     longest = max(width for _, _, width in bars)
     largest = max(map(abs, wanted.values()))
     assert [name for name, *_ in bars] == ["V", "I", "phi"]
@@ -440,7 +440,7 @@ def test_kind_of_an_input_is_chosen(browser: webdriver.Chrome, base_url: str) ->
     open_view(browser, base_url, "uncertainty", {"expression": "2*q", "outputs": [], "inputs": {}, "correlations": []})
     Select(find(browser, "#kind-q")).select_by_value("readings")
     settle(browser, lambda: retype(find(browser, "#readings-q"), "5.01 4.99 5.02 4.98 5.00"))
-    assert find(browser, "#result h2").text.startswith("output = 10.000 ± ")
+    assert read(browser, "#result h2", "innerText").startswith("output = 10.000 ± ")
     assert text_of(browser, "#result .readout").count("0.014142") == 1  # 2*sqrt(0.001/4/5)
     Select(find(browser, "#kind-q")).select_by_value("limits")
     retype(find(browser, "#value-q"), "5")
@@ -549,7 +549,7 @@ def test_nonsense_in_a_link_does_no_harm(browser: webdriver.Chrome, base_url: st
     browser.get(f"{base_url}/{link(name, NONSENSE)}")
     phases = ("waiting", "done")
     wait_for(browser, lambda _: browser.execute_script("return document.querySelector('.view')?.dataset.phase") in phases)
-    assert find(browser, ".view h1").text
+    assert read(browser, ".view h1", "innerText")
 
 
 LONG = "a_name_that_is_much_longer_than_what_a_phone_can_show_in_one_line"
