@@ -6,9 +6,10 @@ from numbers import Real
 
 import numpy as np
 
-from app.engine.errors import InvalidNode, ShapeMismatch, UnboundInput, quote
-from app.engine.graph import Graph, unknown_node
-from app.engine.primitives import LEAF_CODE
+from app.engine.errors import MAX_COMPARED_NAMES, InvalidNode, ShapeMismatch, UnboundInput, quote
+from app.engine.foreign_names import NUMBERS
+from app.engine.graph import CONSTANTS, Graph, unknown_node
+from app.engine.primitives import LEAF_CODE, WIRE
 from app.engine.tape import Floats, Ints, Tape, record
 
 Column = float | Floats
@@ -16,6 +17,10 @@ Column = float | Floats
 Seed = float | Sequence[float] | Floats
 Inputs = Mapping[str, Seed]
 """Numbers by id: real numbers of any type, or sequences of them."""
+
+MAX_MISSING_SHOWN = 5
+MAX_PRODUCT_LENGTH = 12
+"""Longer names are words."""
 
 NUMBER = (float, Real)
 """What is one number. `float` comes first because asking the abstract class takes long."""
@@ -102,11 +107,41 @@ def _check_all_bound(graph: Graph, tape: Tape, bound: set[int]) -> None:
 
 
 def _unbound(graph: Graph, missing: Sequence[int]) -> UnboundInput:
-    """Return the error for the leaves at these positions; it names the first."""
-    first = min(missing)
-    more = len(missing) - 1
-    others = f", and neither {'does 1 other leaf' if more == 1 else f'do {more} other leaves'}" if more else ""
-    return UnboundInput(f"{quote(graph.nodes[first].id)} has no number{others}", ("nodes", first))
+    """Return the error for the leaves at these positions; it names the first few, and points at the first."""
+    names = [graph.nodes[position].id for position in sorted(missing)[:MAX_MISSING_SHOWN]]
+    more = len(missing) - len(names)
+    shown = [*map(quote, names), *([f"{more} other {'leaf' if more == 1 else 'leaves'}"] if more else [])]
+    listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    notes = dict.fromkeys(NUMBERS[name] for name in names if name in NUMBERS and graph.source == "text")
+    detail = f"{listed} {'has' if len(missing) == 1 else 'have'} no number{''.join(f'; {note}' for note in notes)}"
+    return UnboundInput(detail, ("nodes", min(missing)))
+
+
+def _parts(graph: Graph, inputs: Inputs) -> str:
+    """Return a hint where a name of a text is a product of inputs, or a call, without its signs, such as `xy` or `sinx`."""
+    if graph.source != "text":
+        return ""
+    factors = [*(name for name in inputs if name not in graph.index), *CONSTANTS]
+    for name in graph.leaves[:MAX_COMPARED_NAMES]:
+        if len(name) > MAX_PRODUCT_LENGTH or name in inputs:
+            continue
+        product = _split(name, factors)
+        call = next((f"{f}({name[len(f) :]})" for f in WIRE if name.startswith(f) and name[len(f) :] in factors), "")
+        if call or len(product) > 1:
+            written = call or "*".join(product)
+            return f" {quote(name)} is one name; write {written} for a {'call' if call else 'product'}."
+    return ""
+
+
+def _split(name: str, factors: Sequence[str]) -> list[str]:
+    """Return `name` as a list of factors one after the other, or an empty list."""
+    ways: dict[int, list[str]] = {0: []}
+    for end in range(1, len(name) + 1):
+        for factor in factors:
+            begin = end - len(factor)
+            if begin in ways and end not in ways and name[begin:end] == factor:
+                ways[end] = [*ways[begin], factor]
+    return ways.get(len(name), [])
 
 
 def points_of(graph: Graph, inputs: Inputs) -> int | None:
@@ -119,7 +154,8 @@ def points_of(graph: Graph, inputs: Inputs) -> int | None:
     for name, given in inputs.items():
         node = graph.index.get(name, -1)
         if node < 0:
-            raise unknown_node(name, graph, ("inputs", name))
+            hint = _parts(graph, inputs)
+            raise unknown_node(name, graph, ("inputs", name), hint)
         if graph.wiring.opcode[node] != LEAF_CODE:
             detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can have an input"
             raise InvalidNode(detail, ("inputs", name))

@@ -22,6 +22,9 @@ Place = tuple[str | int, ...]
 
 NAME_LIMIT = 60
 MAX_COMPARED_NAMES = 300
+MAX_EXAMINED_NAMES = 5
+MISTAKEN_LENGTH = 4
+LONG_NAME = 7
 
 
 class EngineError(Exception):
@@ -94,11 +97,30 @@ def quote(name: object) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` if a known name is similar to `name`, else an empty string.
 
-    Only the first 300 names of at most 60 characters are compared, so that the hint never costs more than the request.
+    Similar are names that differ only in case, or by a slip of the fingers: one letter left out, added, swapped with the next
+    or, in names of four letters and more, mistaken; in names of seven letters and more, two of those. Of short names, other
+    letters make other names (`cot` is not `cos`). Only the first 300 names of at most 60 characters are compared, so that the
+    hint never costs more than the request.
     """
     names = zip(known, range(MAX_COMPARED_NAMES), strict=False)
     candidates: Collection[str] = [candidate for candidate, _ in names if len(candidate) <= NAME_LIMIT]
-    matches = difflib.get_close_matches(name[:NAME_LIMIT], candidates, n=1)
-    if not matches:
-        matches = [candidate for candidate in candidates if candidate.lower() == name.lower()][:1]
+    same = [candidate for candidate in candidates if candidate.lower() == name.lower()]
+    close = difflib.get_close_matches(name[:NAME_LIMIT], candidates, n=MAX_EXAMINED_NAMES)
+    matches = same or [candidate for candidate in close if _is_slip(name[:NAME_LIMIT], candidate)]
+    matches.sort(key=lambda candidate: sorted(candidate) != sorted(name))  # first those with letters swapped
     return f" Did you mean {quote(matches[0])}?" if matches else ""
+
+
+def _is_slip(typed: str, meant: str) -> bool:
+    """Return whether `typed` is `meant` with a slip of the fingers or two."""
+    if sorted(typed) == sorted(meant):  # letters swapped
+        return sum(a != b for a, b in zip(typed, meant, strict=True)) <= 2
+    blocks = difflib.SequenceMatcher(None, typed, meant, autojunk=False).get_opcodes()
+    slips = sum(max(b - a, d - c) for tag, a, b, c, d in blocks if tag != "equal")
+    if any(map(str.isdigit, "".join(typed[a:b] + meant[c:d] for tag, a, b, c, d in blocks if tag != "equal"))):
+        return False  # numbers are not mistyped: w1 is another name than w2
+    mistaken = any(tag == "replace" for tag, *_ in blocks)
+    length = min(len(typed), len(meant))
+    if mistaken and length < MISTAKEN_LENGTH:
+        return False
+    return slips <= (2 if length >= LONG_NAME else 1)

@@ -1,5 +1,6 @@
 """Graphs: nodes that name their arguments, checked as a whole and put into topological order without recursion."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from unicodedata import normalize
 import numpy as np
 import numpy.typing as npt
 
+from app.engine import foreign_names
 from app.engine.errors import (
     DuplicateNode,
     GraphCycle,
@@ -26,6 +28,8 @@ from app.engine.primitives import ALIASES, LEAF, LEAF_CODE, OPCODE, PRIMITIVES, 
 from app.engine.tape import Floats, Ints, Tape, Wiring, connect, record
 
 ID_LIMIT = 128
+CONSTANTS = {"pi": math.pi, "e": math.e}
+"""Names in a text that stand for numbers, unless it assigns them."""
 CHUNK = 1 << 16
 """So many arguments are looked up in some milliseconds, in which no other thread runs."""
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -159,10 +163,12 @@ class Graph:
         return np.array(found, np.int32)
 
 
-def unknown_node(name: str, graph: Graph, place: Place) -> UnknownNode:
-    """Return the error for a name of no node, with the nearest name that exists."""
+def unknown_node(name: str, graph: Graph, place: Place, hint: str = "") -> UnknownNode:
+    """Return the error for a name of no node, with a hint, by default at the nearest name that exists."""
     normal = normalize("NFKC", name)
-    hint = nearest(name, graph.index)
+    hint = hint or nearest(name, graph.index)
+    if graph.source == "text" and name in CONSTANTS:
+        hint = f" {name} is the constant {CONSTANTS[name]:.4g}...; choose another name."
     if normal != name and normal in graph.index and graph.source == "text":
         hint = f" Names in a text are normalised (NFKC); write {quote(normal)} here too."
     if not hint and len(graph.names) <= MAX_NAMES_SHOWN:
@@ -216,9 +222,28 @@ def argument_starts(counts: npt.NDArray[np.int64]) -> Ints:
 
 
 def unknown_primitive(name: str, place: Place, leaf: bool = True) -> UnknownPrimitive:
-    """Return the error for an unknown operation, with the nearest known one. `leaf`: the op of a leaf counts as known."""
-    hint = " It is called 'log'." if name == "ln" else nearest(name, [*WIRE, LEAF] if leaf else WIRE)
-    return UnknownPrimitive(f"there is no primitive {quote(name)}.{hint}", place)
+    """Return the error for an unknown operation, with what to write instead. `leaf`: the op of a leaf counts as known."""
+    return UnknownPrimitive(f"there is no primitive {quote(name)}.{_instead(name, leaf)}", place)
+
+
+def _instead(name: str, leaf: bool) -> str:
+    """Return what to write instead of an unknown operation, or an empty string."""
+    plain = name.lower()
+    if leaf and name in foreign_names.OPERATIONS:
+        unary = ", or 'neg' with one argument" if name == "-" else ""
+        return f" It is called {quote(foreign_names.OPERATIONS[name])}{unary}."
+    if leaf and plain in foreign_names.LEAF_NAMES:
+        return f" A leaf has the op {quote(LEAF)}."
+    if plain in foreign_names.RENAMED:
+        return f" It is called {quote(foreign_names.RENAMED[plain])}."
+    if plain in foreign_names.FORMULAS:
+        arguments, formula, where = foreign_names.FORMULAS[plain]
+        return f" {plain}({arguments}) is {formula}{f' for {where}' if where else ''}."
+    if plain in foreign_names.NOTES:
+        return f" {foreign_names.NOTES[plain]}"
+    if plain[1:] in WIRE and not leaf:  # a product without its sign, such as xsin(x)
+        return ""
+    return nearest(name, [*WIRE, LEAF] if leaf else WIRE)
 
 
 def wrong_arity(name: str, count: int, place: Place, node: str | None = None) -> WrongArity:

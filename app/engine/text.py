@@ -18,14 +18,14 @@ from keyword import iskeyword
 from typing import NamedTuple, TypeVar
 from unicodedata import normalize
 
-from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, quote
-from app.engine.graph import ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
+from app.engine.advice import Fault, advise
+from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownPrimitive, quote
+from app.engine.graph import CONSTANTS, ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
 from app.engine.interruption import Checkpoint, checked, never
 from app.engine.primitives import ALIASES, LEAF, WIRE
 
 E = TypeVar("E", bound=EngineError)
 
-CONSTANTS = {"pi": math.pi, "e": math.e}
 OUTPUT = "output"
 
 TOKEN = re.compile(
@@ -55,15 +55,6 @@ BINARY = {
     "*": ("mul", PRODUCT),
     "/": ("divide", PRODUCT),
     "**": ("pow", POWER),
-}
-ADVICE = {
-    "^": " (a power is written **)",
-    "%": " (there is no remainder)",
-    "and": " (a product of comparisons is their 'and')",
-    "or": " (the max of comparisons is their 'or')",
-    "not": " (1 - comparison is its 'not')",
-    "=": " (an equality is written ==)",
-    ".": " (functions are called by their bare names)",
 }
 OPERAND = "a number, a name, a call or '('"
 
@@ -95,7 +86,37 @@ def parse(text: str, *, checkpoint: Checkpoint = never) -> Graph:
     Raises: ExpressionSyntaxError; UnknownPrimitive; WrongArity; DuplicateNode for a name that is assigned twice, or after it
     was used. All have `line` and `column`.
     """
-    return _Parser(text, checkpoint).graph()
+    parser = _Parser(text, checkpoint)
+    try:
+        return parser.graph()
+    except EngineError as error:
+        if parser.fault is not None:
+            error.detail += _advice(error, text, parser.fault)
+            error.args = (error.detail,)
+        raise
+
+
+def _advice(error: EngineError, text: str, fault: Fault) -> str:
+    """Return what to write instead, as the end of a message, or an empty string."""
+    if isinstance(error, DuplicateNode):
+        return ""
+    found = advise(text, fault, _fault_of)
+    if found is None or (isinstance(error, UnknownPrimitive) and found.statement is None and not error.detail.endswith("'.")):
+        return ""
+    end = f": {found.statement}" if found.statement else ""
+    if not isinstance(error, UnknownPrimitive):
+        return f"; {found.words}{end}"
+    return f" {found.words[0].upper()}{found.words[1:]}{end or '.'}"
+
+
+def _fault_of(text: str) -> Fault | None:
+    """Return where a text cannot be read, or None if it can."""
+    parser = _Parser(text, never)
+    try:
+        parser.graph()
+    except EngineError:
+        return parser.fault
+    return None
 
 
 class _Parser:
@@ -115,6 +136,7 @@ class _Parser:
         self.operands: list[str | float] = []
         self.pending: list[_Pending] = []
         self.depth = 0
+        self.fault: Fault | None = None
 
     def graph(self) -> Graph:
         """Read all statements."""
@@ -373,7 +395,7 @@ class _Parser:
         elif token.text == "\n":
             found = "the end of the line"
         else:
-            found = quote(token.text) + ADVICE.get(token.text, "")
+            found = quote(token.text)
         return self._syntax_error(f"expected {expected}, found {found}", token.at)
 
     def _syntax_error(self, message: str, at: int) -> ExpressionSyntaxError:
@@ -381,5 +403,7 @@ class _Parser:
 
     def _error_at(self, kind: type[E], message: str, at: int) -> E:
         """Return an error of this kind for the character at index `at`."""
+        token = TOKEN.match(self.text, at)
+        self.fault = Fault(at, at if token is None else token.end())
         before = self.text[:at].replace("\r\n", "\n").replace("\r", "\n")
         return kind(message, line=before.count("\n") + 1, column=len(before) - before.rfind("\n"))

@@ -206,7 +206,12 @@ def test_up_to_eight_nodes_are_listed_for_an_unknown_output(count: int) -> None:
     [
         ("sinn", " Did you mean 'sin'?"),
         ("SIN", " Did you mean 'sin'?"),
-        ("power", " Did you mean 'pow'?"),
+        ("power", " It is called 'pow'."),
+        ("multiply", " It is called 'mul'."),
+        ("*", " It is called 'mul'."),
+        ("input", " A leaf has the op 'value'."),
+        ("cot", " cot(x) is 1/tan(x)."),
+        ("sin2", ""),
         ("ln", " It is called 'log'."),
         ("Value", " Did you mean 'value'?"),
         ("qqq", ""),
