@@ -18,6 +18,7 @@ from app.api.networks import routes as networks
 from app.api.solvers import routes as solvers
 from app.machine import keep_heaps_small
 from app.service import problems
+from app.service.cors import ExplainedPreflights
 from app.service.keys import Keys
 from app.service.lifecycle import serving
 from app.service.logs import configure_logging
@@ -62,12 +63,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID", *mcp.HEADERS],
             expose_headers=["X-Request-ID", "Retry-After"],
         )
+        app.add_middleware(ExplainedPreflights)
     problems.install(app)
     errors.install(app)
     computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)
     pages = (problem_pages.router, docs.router, playground.router)
-    for router in (*computations, datasets.router, mcp.router, operations.router, *pages):
+    routers = (*computations, datasets.router, mcp.router, operations.router, *pages)
+    for router in routers:
         app.include_router(router)
+    problems.describe_paths(app, routers, operations.OTHER_PATHS)
     docs.extend_openapi(app, keys, settings.root_path)
     return app
 

@@ -4,6 +4,7 @@ The libraries say what is wrong and where in terms of their own arguments. Here 
 request, and the message gets the advice that only makes sense to an HTTP client.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -69,6 +70,9 @@ EXPRESSION_PROBLEMS = (
 NUMBER_PROBLEMS = ("shape-mismatch", "non-finite")
 """What can be wrong with numbers."""
 
+PLAIN_UNKNOWN = re.compile(r"there is no primitive (?:'[^']*'|\"[^\"]*\")\.$")
+"""What says that there is no such primitive, and nothing else."""
+
 OF_THE_EXPRESSION = ("nodes", "output", "outputs")
 """Places that are parts of the expression itself; all others are fields of the request."""
 
@@ -91,10 +95,12 @@ def problem_for(
 
 def _advice(error: EngineError, is_text: bool, nulls_allowed: bool) -> str:
     if isinstance(error, errors.UnboundInput):
-        return '; add it to "inputs"' + ("" if is_text else ' or give the node "data"')
+        what = "add them" if " have no number" in error.detail else "add it"
+        alternative = "or " if ";" in error.detail else ""
+        return f'; {alternative}{what} to "inputs"' + ("" if is_text else ' or give the node "data"')
     if isinstance(error, errors.NonFinite) and nulls_allowed:
         return '; with "nonfinite": "null" the response has null in its place'
-    if isinstance(error, errors.UnknownPrimitive) and "Did you mean" not in error.detail and "It is called" not in error.detail:
+    if isinstance(error, errors.UnknownPrimitive) and PLAIN_UNKNOWN.search(error.detail):
         return " GET /v1/primitives lists them."
     return ""
 

@@ -44,6 +44,32 @@ LIMITS = (
 )
 
 
+OTHER_PATHS = {
+    **dict.fromkeys(("ad", "autodiff", "backprop", "derivatives", "grad", "gradient"), "/v1/backward"),
+    **dict.fromkeys(("gradients", "reverse", "value_and_grad", "vjp"), "/v1/backward"),
+    **dict.fromkeys(("compute", "eval", "evaluate", "evaluation", "expression", "value"), "/v1/forward"),
+    **dict.fromkeys(("diff", "differentiate", "symbolic"), "/v1/derivative"),
+    "hess": "/v1/hessian",
+    "jac": "/v1/jacobian",
+    **dict.fromkeys(("minimise", "minimization", "optimise", "optimize", "solve"), "/v1/minimize"),
+    **dict.fromkeys(("curve-fit", "curve_fit", "curvefit", "fitting", "regression"), "/v1/fit"),
+    **dict.fromkeys(("error-propagation", "gum", "propagation", "uncertainty"), "/v1/propagate"),
+    **dict.fromkeys(("codegen", "export", "generate"), "/v1/code"),
+    **dict.fromkeys(("draw", "svg"), "/v1/graph"),
+    **dict.fromkeys(("fit/network", "network/train", "networks/fit", "train", "training"), "/v1/networks/train"),
+    **dict.fromkeys(("network/predict", "predict", "prediction"), "/v1/networks/predict"),
+    **dict.fromkeys(("mlp", "network", "networks/create", "networks/new", "nn"), "/v1/networks"),
+    "dataset": "/v1/datasets",
+    **dict.fromkeys(("functions", "operations", "ops"), "/v1/primitives"),
+    **dict.fromkeys(("info", "version"), "/v1/info"),
+    **dict.fromkeys(("health", "healthcheck", "healthz", "ping", "ready", "status", "up"), "/readyz"),
+    **dict.fromkeys(("alive", "live"), "/livez"),
+    **dict.fromkeys(("openapi", "openapi.yaml", "schema", "swagger.json"), "/openapi.json"),
+    **dict.fromkeys(("documentation", "help", "redoc", "swagger", "swagger-ui", "ui"), "/docs"),
+}
+"""Paths that people try, without `/v1`, and those that they mean."""
+
+
 class Health(ResponseModel):
     """Whether the service is alive, or ready for work."""
 

@@ -429,8 +429,8 @@ RULES: tuple[Rule, ...] = (
     _rule(f"[{''.join(CHARACTERS)}\uff01-\uff5e]", "write it in plain characters", _ascii),
     _rule(r"(?![0-9])\d", "digits are 0 to 9", lambda match: str(decimal(match[0]))),
     _rule(r"∞", "numbers are finite; there is no infinity"),
-    _rule(r"∑", "write a sum out: sum(a, b, c)"),
-    _rule(r"∏", "write a product out: prod(a, b, c)"),
+    _rule(r"∑", "write a sum out, as in sum(a, b, c)"),
+    _rule(r"∏", "write a product out, as in prod(a, b, c)"),
     _rule(r"∫", "there are no integrals"),
     _rule(r"[∂∇]", WHOLE_DERIVATIVE),
     _rule(r"±", "an expression has one value; write + or -"),
@@ -438,7 +438,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"\s*\|\s*", "take the max of comparisons to say 'or'",
           _joined(LOGIC_OR, lambda parts: f"max({', '.join(parts)})"), applies=lambda match: match.string.count("|") % 2 == 1),
     _rule(r"\|", "an absolute value is written abs(x)", _bars),
-    _rule(r"(?<=\w)['’′]+", WHOLE_DERIVATIVE),
+    _rule(r"(?<=[^\W\d])['’′]+|(?<=\))['’′]+", WHOLE_DERIVATIVE),
     _rule(r"@", "there are no matrices; write a product with *"),
     # Calls and brackets
     _rule(rf"{MODULES}(?P<name>pi|e)\b(?!\()", "constants are written pi and e", r"\g<name>"),
@@ -460,6 +460,7 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"\b(?P<name>{LETTERS})(?=\()", "write", lambda match: _here(match["name"]),
           applies=lambda match: _here(match["name"]) not in (None, match["name"])),
     _rule(r"\blog\s*\((?P<x>[^(),;]+),(?P<b>[^(),;]+)\)", "log has the base e; to the base b it is log(x)/log(b)"),
+    _rule(rf"\b{LETTERS}\((?P<a>\d+),(?P<b>\d+)\)", r"decimals follow a point, as in \g<a>.\g<b>"),
     _rule(r"\batan\s*\(([^(),;]+,[^(),;]+)\)", "the function of two arguments is atan2", r"atan2(\1)"),
     _rule(r"(?<!\w)(?P<name>[a-ceh-zA-CEH-Z])(?=\()", "write a product with *", r"\g<name>*"),
     _rule(r";", "arguments are separated by commas", _semicolons, applies=lambda match: "(" in match.string[: match.start()]),
@@ -490,7 +491,7 @@ RULES: tuple[Rule, ...] = (
           "write a product with *, and parentheses around what is divided by or raised to, as in 1/(2*x) or (1/2)*x",
           before=True, applies=_is_open_product),
     _rule(r"(?<=[\w).])[ \t]*(?=[\w(])", "write a product with *", "*", before=True, applies=_is_product),
-    _rule(r",", "an expression has one value; give several names: a = x; b = y"),
+    _rule(r",", "an expression has one value; give each of several a name, as in a = x; b = y"),
 )
 # fmt: on
 """From the special to the general: the first rule that applies counts."""

@@ -95,7 +95,13 @@ def quote(name: object) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ` Did you mean 'x'?` if a known name is similar to `name`, else an empty string.
+    """Return ` Did you mean 'x'?` if a known name is similar to `name`, else an empty string. See `nearest_name`."""
+    found = nearest_name(name, known)
+    return "" if found is None else f" Did you mean {quote(found)}?"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that is similar to `name`, or None.
 
     Similar are names that differ only in case, or by a slip of the fingers: one letter left out, added, swapped with the next
     or, in names of four letters and more, mistaken; in names of seven letters and more, two of those. Of short names, other
@@ -108,7 +114,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name[:NAME_LIMIT], candidates, n=MAX_EXAMINED_NAMES)
     matches = same or [candidate for candidate in close if _is_slip(name[:NAME_LIMIT], candidate)]
     matches.sort(key=lambda candidate: sorted(candidate) != sorted(name))  # first those with letters swapped
-    return f" Did you mean {quote(matches[0])}?" if matches else ""
+    return matches[0] if matches else None
 
 
 def _is_slip(typed: str, meant: str) -> bool:

@@ -38,6 +38,8 @@ CODES = {name: OPCODE[name] for name in WIRE} | {name: OPCODE[to] for name, to i
 MIN_ARITY = np.array([row.min_arity for row in PRIMITIVES] + [0])
 MAX_ARITY = np.array([row.max_arity or 2**31 - 1 for row in PRIMITIVES] + [0])
 
+NUMBER_TEXT = re.compile(r"-?\d{1,17}(?:\.\d{1,17})?(?:[eE][+-]?\d{1,3})?")
+
 MAX_CYCLE_SHOWN = 12
 CYCLE_START_SHOWN = 6
 CYCLE_ID_SHOWN = 30
@@ -294,7 +296,8 @@ def _unknown_argument(nodes: Sequence[Node], index: dict[str, int], counts: npt.
     position = place - int(start[k])
     name = nodes[k].args[position]
     detail = f"node {quote(nodes[k].id)} has the argument {quote(name)}, which names no node."
-    return UnknownNode(detail + nearest(str(name), index), ("nodes", k, "args", position))
+    hint = f" A number stands without quotes: {name}." if NUMBER_TEXT.fullmatch(str(name)) else nearest(str(name), index)
+    return UnknownNode(detail + hint, ("nodes", k, "args", position))
 
 
 def _cycle_error(ids: list[str], place: Place) -> GraphCycle:

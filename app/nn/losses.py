@@ -81,6 +81,20 @@ LOSSES: dict[str, LossRow] = {
 }
 
 
+OTHER_NAMES = {
+    **dict.fromkeys(("hinge", "hinge_loss", "margin", "svm"), "max_margin"),
+    **dict.fromkeys(("l2", "l2_loss", "least_squares", "mean_squared_error", "MSELoss", "mse_loss", "quadratic"), "mse"),
+    **dict.fromkeys(("squared", "squared_error"), "mse"),
+    **dict.fromkeys(("l1", "L1Loss", "l1_loss", "mean_absolute_error", "absolute_error"), "mae"),
+    **dict.fromkeys(("smooth_l1", "HuberLoss", "huber_loss", "SmoothL1Loss"), "huber"),
+    **dict.fromkeys(("bce", "BCE", "bce_with_logits", "BCEWithLogitsLoss", "binary_crossentropy"), "binary_cross_entropy"),
+    **dict.fromkeys(("binarycrossentropy", "log_loss"), "binary_cross_entropy"),
+    **dict.fromkeys(("CrossEntropyLoss", "categorical_crossentropy", "ce", "crossentropy", "cross-entropy"), "cross_entropy"),
+    **dict.fromkeys(("sparse_categorical_crossentropy", "softmax"), "cross_entropy"),
+}
+"""Losses by the names of other libraries. Theirs may take other targets; those of ours are checked."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loss:
     """A loss to train with. `graph` is its expression of `score` and `target`, or None for cross-entropy."""
@@ -94,7 +108,8 @@ def named(loss: str) -> Loss:
     """Return the loss in the row `loss` of LOSSES. Raises InvalidNetwork for an unknown name."""
     row = LOSSES.get(loss)
     if row is None:
-        hint = nearest(loss, LOSSES) or f" Use one of {', '.join(LOSSES)}."
+        other = OTHER_NAMES.get(loss)
+        hint = f" It is called {quote(other)} here." if other else nearest(loss, LOSSES) or f" Use one of {', '.join(LOSSES)}."
         raise InvalidNetwork(f"there is no loss {quote(loss)}.{hint}", ("loss",))
     return Loss(row.name, None if row.expression is None else parse(row.expression), row.targets)
 

@@ -17,11 +17,23 @@ ACTIVATIONS = (LINEAR, *(name for name, row in WIRE.items() if row.max_arity == 
 """`linear`, and every primitive of one argument."""
 
 
+OTHER_NAMES = {
+    **dict.fromkeys(("identity", "none", "id"), "No activation is 'linear'."),
+    **dict.fromkeys(("logistic", "expit"), "It is called 'sigmoid' here."),
+    **dict.fromkeys(("swish",), "It is called 'silu' here."),
+    "leakyrelu": "It is called 'leaky_relu' here.",
+    "softmax": "For classes, make the last layer 'linear' and take the loss 'cross_entropy', which has the softmax in it.",
+}
+"""Activations by the names of other libraries, and what to write."""
+
+
 def opcode_of(activation: str, place: Place = ("activation",)) -> int:
     """Return the opcode of an activation. Raises InvalidNetwork for an unknown name."""
     if activation not in ACTIVATIONS:
+        other = OTHER_NAMES.get(activation.lower())
         detail = f"there is no activation {quote(activation)}; use linear or a primitive of one argument."
-        raise InvalidNetwork(f"{detail}{nearest(activation, ACTIVATIONS)}", place)
+        hint = f" {other}" if other else nearest(activation, ACTIVATIONS)
+        raise InvalidNetwork(f"{detail}{hint}", place)
     return OPCODE["identity" if activation == LINEAR else activation]
 
 

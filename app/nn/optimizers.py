@@ -252,7 +252,9 @@ def make(
     """
     row = OPTIMIZERS.get(name)
     if row is None:
-        hint = nearest(name, OPTIMIZERS) or f" Use one of {', '.join(OPTIMIZERS)}."
+        other = "sgd" if name.lower() in ("gd", "gradient_descent", "momentum") else name.lower().removesuffix("optimizer")
+        hint = f" It is called {quote(other)} here." if other in OPTIMIZERS else nearest(name, OPTIMIZERS)
+        hint = hint or f" Use one of {', '.join(OPTIMIZERS)}."
         raise InvalidNetwork(f"there is no optimizer {quote(name)}.{hint}", ("name",))
     settings: dict[str, Setting] = {parameter.name: parameter.default for parameter in row.parameters}
     known = {parameter.name: parameter for parameter in row.parameters}

@@ -27,6 +27,7 @@ from app.engine.gradients import Gradients
 from app.engine.interruption import Checkpoint, never
 from app.engine.large_json import TOKEN, LargeList, LargeObject, LargeString, decode
 from app.engine.scanner import BrokenList, NumberList, NumberRows, NumberText
+from app.service.json_mistakes import json_advice
 from app.service.metrics import DECODE
 from app.service.models import Arrays, FileRequest
 from app.service.problems import FieldError, Problem, pointer
@@ -194,7 +195,8 @@ def _explain(body: Body, check: Checkpoint) -> Problem:
         tree = json.loads(body.decode(), parse_int=float)
     except json.JSONDecodeError as wrong:
         reason = wrong.msg[0].lower() + wrong.msg[1:].removesuffix(" at")
-        return Problem("invalid-json", f"the body is not JSON: {reason} at line {wrong.lineno}, column {wrong.colno}")
+        place = f"{reason} at line {wrong.lineno}, column {wrong.colno}"
+        return Problem("invalid-json", f"the body is not JSON: {place}{json_advice(wrong.doc, wrong.pos, reason)}")
     except RecursionError:
         return Problem("invalid-json", "the body is not JSON that can be read: it is nested too deeply")
     place = next(_not_finite(tree), None)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 from prometheus_client import Counter, Histogram
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.service import problems
@@ -15,7 +16,7 @@ from app.service.execution import Execution
 from app.service.keys import Keys
 from app.service.logs import access_log
 from app.service.metrics import LATENCY, REJECTED, REQUESTS
-from app.service.problems import Problem
+from app.service.problems import NO_PATHS, Paths, Problem
 
 REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
@@ -93,6 +94,8 @@ class RequestContext:
                 self.keys.check(scope)
             await self.app(scope, receive, send_with_headers)
         except Problem as problem:
+            facts["problem"] = problem.kind.name
+            scope["route"] = _route_of(scope)
             await problems.response(problem)(scope, receive, send_with_headers)
         except Exception:
             log.exception("request %s failed: %s %s", request_id, method, path)
@@ -121,6 +124,12 @@ def _policy(page: str, status: int) -> tuple[bytes, bytes]:
         return DOCS_POLICY
     is_page = page in ("", "/") or page.startswith("/web/") or (page.startswith("/problems/") and status == 200)
     return PAGE_POLICY if is_page else API_POLICY
+
+
+def _route_of(scope: Scope) -> BaseRoute | None:
+    """The route of a request that was refused before it was routed, for the log."""
+    paths: Paths = getattr(scope["app"].state, "paths", NO_PATHS)
+    return next((route for route in paths.routes if route.matches(scope)[0] is Match.FULL), None)
 
 
 @cache

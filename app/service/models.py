@@ -6,10 +6,10 @@ the compiled scanner has already read them.
 """
 
 import math
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from copy import deepcopy
 from itertools import islice
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,12 @@ class RequestModel(BaseModel):
     """Base of everything a client sends."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, frozen=True)
+
+    OTHER_NAMES: ClassVar[Mapping[str, str]] = {}
+    """Fields by the names that people or other programs give them: the name here, or a sentence that says what to write.
+
+    The field may also be one of an object within this one.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -333,8 +339,10 @@ def _rows(value: Any, handler: Handler) -> Floats:
         if not value.size:
             raise PydanticCustomError("shape-mismatch", "there are no rows, or rows without numbers", {"place": ("shape",)})
         return value
-    if isinstance(value, NumberList | BrokenList) and not _is_rows(value):
-        raise PydanticCustomError("row", "expected a list, found a number", {"place": (0,)})
+    is_numbers = isinstance(value, list) and value and is_number(value[0])
+    if is_numbers or (isinstance(value, NumberList | BrokenList) and not _is_rows(value)):
+        detail = "expected a list, found a number; rows are written [[1, 2], [3, 4]], and a single one [[1, 2]]"
+        raise PydanticCustomError("row", detail, {"place": (0,)})
     if isinstance(value, BrokenList):
         raise _broken(value)
     if isinstance(value, NumberRows):

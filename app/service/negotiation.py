@@ -10,6 +10,8 @@ from app.service.problems import Problem
 
 JSON = "application/json"
 FILE = "application/octet-stream"
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+"""What HTML forms send, and curl's `-d` and `-F` by default."""
 GZIP = ("gzip", "x-gzip")
 MAX_DIGITS = 20
 """Digits of a length that are read. More are far beyond any limit, and very many could not be converted."""
@@ -70,7 +72,8 @@ def _check_content_type(request: Request, expected: str) -> None:
         media = content.partition(";")[0].strip().lower()
         is_json = media.startswith("application/") and media.endswith("+json")
         if media != expected and not (is_json and expected == JSON):
-            detail = f"the body is declared as {media[:100] or 'no media type'}; send Content-Type: {expected}"
+            what = " a JSON object with" if expected == JSON and media in FORMS else ""
+            detail = f"the body is declared as {media[:100] or 'no media type'}; send{what} Content-Type: {expected}"
             raise Problem("unsupported-media-type", detail, headers={"Accept-Post": expected})
     coding = _header(request, b"content-encoding")
     if coding is not None and coding.strip().lower() not in ("identity", "", *GZIP):

@@ -4,19 +4,25 @@
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from app.engine.errors import nearest_name
+
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
 MAX_DETAIL_LENGTH = 2000
+
+ORIGINS_SETTING = "AUTODIFF_CORS_ORIGINS"
 
 log = logging.getLogger("autodiff")
 
@@ -131,6 +137,18 @@ class ProblemDetails(BaseModel):
     def to_json(self) -> bytes:
         """The problem as JSON, without `errors` where there are none."""
         return self.model_dump_json(exclude_none=True).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """The routes of an app, the method that each path takes, and the paths that people try instead."""
+
+    routes: Sequence[APIRoute]
+    methods: Mapping[str, str]
+    others: Mapping[str, str]
+
+
+NO_PATHS = Paths((), {}, {})
 
 
 class Problem(Exception):
@@ -258,16 +276,46 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     headers = error.headers
     if error.status_code == 405:
         allowed = (headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
-        problem = Problem(
-            "method-not-allowed", f"{path} does not take {method}; it takes {allowed}", headers={"Allow": allowed}
-        )
+        detail = f"{path} does not take {method}; send {allowed.partition(',')[0]} {path} instead; it takes {allowed}"
+        if method == "OPTIONS" and "access-control-request-method" in request.headers:
+            detail = f"pages of other origins may not call this service, unless {ORIGINS_SETTING} lists their origins"
+        problem = Problem("method-not-allowed", detail, headers={"Allow": allowed})
     elif error.status_code == 404:
-        problem = Problem("not-found", f"there is no {path}; GET /docs shows all endpoints", headers=headers)
+        meant = meant_path(path, getattr(request.app.state, "paths", NO_PATHS))
+        hint = f"you may mean {meant}; " if meant else ""
+        problem = Problem("not-found", f"there is no {path}; {hint}GET /docs shows all endpoints", headers=headers)
     else:
         by_status = {kind.status: kind.name for kind in reversed(KINDS.values())}
         name = by_status.get(error.status_code, "invalid-request" if error.status_code < 500 else "internal")
         problem = Problem(name, str(error.detail), headers=headers, status=error.status_code)
     return await _answer_problem(request, problem)
+
+
+def describe_paths(app: FastAPI, routers: Iterable[APIRouter], others: Mapping[str, str]) -> None:
+    """Have the app answer requests to paths that do not exist with the one that was probably meant.
+
+    `others` are paths that people try, in lower case, without a slash at either end and without a version, and the paths that
+    they mean.
+    """
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    methods = {route.path: "GET" if "GET" in route.methods else "POST" for route in routes}
+    methods |= {app.openapi_url: "GET"} if app.openapi_url else {}
+    app.state.paths = Paths(routes, methods, others)
+
+
+def meant_path(path: str, paths: Paths) -> str | None:
+    """The method and path that a request to a path that does not exist was probably meant for, or None."""
+    steps = [step for step in path.lower().split("/") if step]
+    while steps and re.fullmatch(r"api|v\d+", steps[0]):
+        del steps[0]
+    plain = "/".join(steps)
+    known = {VERSION.sub("", found): found for found in paths.methods if "{" not in found}
+    near = known.get(nearest_name(plain, known) or "")
+    found = known.get(plain) or paths.others.get(plain) or near
+    return f"{paths.methods[found]} {found}" if found in paths.methods else None
+
+
+VERSION = re.compile(r"^/(?:v\d+/?)?")
 
 
 async def _answer_invalid_parameters(request: Request, error: Exception) -> Response:

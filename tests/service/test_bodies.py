@@ -495,7 +495,8 @@ NOT_JSON: list[tuple[bytes, str]] = [
 
 def test_message_of_a_body_that_is_not_json() -> None:
     assert refusal(b"{'text': 'x'}").detail == (
-        "the body is not JSON: expecting property name enclosed in double quotes at line 1, column 2"
+        "the body is not JSON: expecting property name enclosed in double quotes at line 1, column 2; "
+        'names and texts stand in double quotes: {"x": 3}'
     )
 
 

@@ -1,5 +1,6 @@
 """Requests from pages of other origins (the Fetch standard, CORS protocol): which may call, and what they may send and read."""
 
+import json
 from functools import cache
 
 import pytest
@@ -99,6 +100,20 @@ def test_preflight_of_each_listed_origin() -> None:
 def test_preflight_of_an_origin_that_is_not_listed(origin: str) -> None:
     response = preflight(listed(), "/v1/forward", origin)
     assert response.status >= 400 and "access-control-allow-origin" not in response.headers
+
+
+@pytest.mark.parametrize("origins", ["", ORIGIN], ids=["none are listed", "others are listed"])
+def test_refused_preflight_names_the_setting(origins: str) -> None:
+    """Whoever looks at the response in a browser's tools learns what to set."""
+    response = preflight(app_for(origins), "/v1/forward", "https://b.example")
+    assert response.status >= 400 and response.values("content-type") == ["application/problem+json"]
+    assert "AUTODIFF_CORS_ORIGINS" in json.loads(response.body)["detail"]
+
+
+@pytest.mark.parametrize(("method", "headers", "reason"), [("PUT", None, "method"), ("POST", "x-other", "headers")])
+def test_refused_preflight_says_what_is_refused(method: str, headers: str | None, reason: str) -> None:
+    detail = json.loads(preflight(listed(), "/v1/forward", method=method, headers=headers).body)["detail"]
+    assert f"disallowed cors {reason}" in detail and "Authorization" in detail and "POST" in detail
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "post", "*"])

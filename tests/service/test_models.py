@@ -298,7 +298,7 @@ def test_wrong_entry_in_a_row_of_any_width(field: str, width: int) -> None:
 def test_list_in_place_of_rows(length: int) -> None:
     kind, place, detail = refusal("rows", list_text(length))
     assert (kind, place) == ("invalid-request", "/rows/0")
-    assert detail.startswith("expected a list") and detail.endswith("found a number")
+    assert detail.startswith("expected a list, found a number") and "[[1, 2]]" in detail
 
 
 # --- base64

@@ -15,12 +15,16 @@ from app.service.validation import invalid_request
 class Inner(RequestModel):
     """A field, and one with another name."""
 
-    learning_rate: float = 1.0
+    OTHER_NAMES = {"lr": "learning_rate", "epochs": "Give the number of steps."}
+
+    learning_rate: float = Field(1.0, examples=[0.01])
     other: float = Field(1.0, alias="from")
 
 
 class Outer(RequestModel):
     """A field of every kind."""
+
+    OTHER_NAMES = {"lr": "learning_rate", "count": "whole"}
 
     number: float
     whole: int = 1
@@ -95,6 +99,13 @@ CASES: dict[str, tuple[Any, str, str]] = {
         "/inner/lr",
         "unknown field 'lr'. It is called 'learning_rate' here.",
     ),
+    "unknown, of another place": (
+        {"number": 1, "lr": 0.1},
+        "/lr",
+        "unknown field 'lr'. 'learning_rate' belongs in 'inner': \"inner\": {\"learning_rate\": 0.01}.",
+    ),
+    "unknown, of another place, by its own name": ({"number": 1, "learning_rate": 0.1}, "/learning_rate", "belongs in 'inner'"),
+    "unknown, with advice": ({"number": 1, "inner": {"epochs": 5}}, "/inner/epochs", "unknown field 'epochs'. Give the number"),
     "alias": ({"number": 1, "inner": {"from": "x"}}, "/inner/from", "expected a number, found a string"),
 }
 
@@ -106,6 +117,10 @@ def test_place_and_message(value: Any, place: str, detail: str) -> None:
     assert [error.pointer for error in problem.errors] == [place]
     assert detail in problem.errors[0].detail
     assert problem.detail == (f"at {place}: " if place else "") + problem.errors[0].detail
+
+
+def test_a_field_with_another_name_is_reported_before_the_one_that_is_missing() -> None:
+    assert problem_of({"count": 1}).detail == "at /count: unknown field 'count'. It is called 'whole' here. (and 1 more)"
 
 
 def test_many_errors_are_counted_and_20_are_listed() -> None:

@@ -1,5 +1,6 @@
 """Expressions on the wire: a text, a graph object or a MathJSON array, and the engine's graph that it stands for."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -25,6 +26,7 @@ from app.service.problems import problem_at
 
 CACHED_BYTES = 4096
 CACHE_ENTRIES = 256
+MAX_EXAMINED_NODES = 1000
 """Expressions up to this size stay in memory, parsed, in case they come again: the latest of them."""
 
 Wire = TypeVar("Wire")
@@ -50,6 +52,13 @@ Argument = Annotated[
 
 class ExpressionNode(RequestModel):
     """A node of a graph: a leaf, or an operation on other nodes and numbers."""
+
+    OTHER_NAMES = {
+        "name": "id",
+        **dict.fromkeys(("function", "kind", "operation", "operator", "primitive", "type"), "op"),
+        **dict.fromkeys(("arguments", "children", "inputs", "operands", "parents"), "args"),
+        **dict.fromkeys(("number", "val", "value"), "data"),
+    }
 
     id: str = Field(description="1 to 128 characters, no control characters", examples=["x"])
     op: str = Field(description='The name of a primitive, or "value" for a leaf', examples=["mul"])
@@ -128,6 +137,12 @@ def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
 
 class ExpressionGraph(RequestModel):
     """A graph of scalar operations: nodes in any order, and the id of the output."""
+
+    OTHER_NAMES = {
+        **dict.fromkeys(("out", "result", "root"), "output"),
+        **dict.fromkeys(("ops", "operations", "vertices"), "nodes"),
+        **dict.fromkeys(("edges", "links"), "There are no edges: each node names its arguments in 'args'."),
+    }
 
     nodes: Annotated[
         NodeList[ExpressionNode],
@@ -230,7 +245,8 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
         )
     if (expression.outputs is None) == (expression.output is None):
         needed = 'either "output" or "outputs"' if several else '"output"'
-        raise problem_at("invalid-request", (*path, "output"), f"a graph needs {needed}")
+        detail = f"a graph needs {needed}, which names a node{_proposed_output(nodes.nodes)}"
+        raise problem_at("invalid-request", (*path, "output"), detail)
     outputs = (expression.output,) if expression.output is not None else tuple(expression.outputs or ())
     try:
         return Graph(nodes.nodes, outputs, table=nodes.table) if nodes.text is None else _connect_short(nodes.text, outputs)
@@ -238,6 +254,15 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
         if error.place == ("output",) and expression.output is None:
             error.place = ("outputs", 0)
         raise problem_for(error, expression, path) from None
+
+
+def _proposed_output(nodes: Sequence[Node]) -> str:
+    """The output that a graph without one must have if everything in it is used, as the end of a message."""
+    if len(nodes) > MAX_EXAMINED_NODES:
+        return ""
+    used = {argument for node in nodes for argument in node.args}
+    last = [node.id for node in nodes if node.id not in used]
+    return f': add "output": {json.dumps(last[0])}' if len(last) == 1 else ""
 
 
 def _graph_of_mathjson(expression: MathJSON, job: Job, path: Place) -> Graph:

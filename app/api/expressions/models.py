@@ -20,7 +20,10 @@ from app.service.models import (
 
 Bindings = Annotated[
     NamedItems[Numbers],
-    Field(description="Numbers for leaves, by id. All lists have the same length; entry k of each belongs to point k."),
+    Field(
+        description="Numbers for leaves, by id. All lists have the same length; entry k of each belongs to point k.",
+        examples=[{"x": 3.0}],
+    ),
 ]
 Tangents = Annotated[NamedItems[Numbers], Field(description="The direction, by id; a node that is not named has 0")]
 ByLeaves = Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
@@ -34,8 +37,20 @@ MatrixFormat = Annotated[
 ]
 
 
+EXPRESSION_NAMES = {
+    **dict.fromkeys(("code", "equation", "expr", "exp", "f", "formula", "fn", "func", "function", "graph"), "expression"),
+    **dict.fromkeys(("args", "arguments", "at", "bindings", "data", "env", "params", "parameters", "point"), "inputs"),
+    **dict.fromkeys(("input", "variables", "vars", "x"), "inputs"),
+    **dict.fromkeys(("by", "gradients_of", "respect_to", "with_respect_to"), "wrt"),
+    **dict.fromkeys(("direction", "seed", "tangent", "v", "vector"), "tangents"),
+}
+"""What people call the fields of requests about expressions."""
+
+
 class ExpressionRequest(ComputationRequest):
     """An expression and its inputs."""
+
+    OTHER_NAMES = EXPRESSION_NAMES
 
     expression: Expression
     inputs: Bindings = Field(default_factory=dict)

@@ -51,6 +51,12 @@ Activation = Annotated[str, Field(description="`linear`, or the name of a primit
 class NetworkLayer(RequestModel):
     """A layer of a model. A row of `weights` is a neuron."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("W", "kernel", "w", "weight"), "weights"),
+        **dict.fromkeys(("B", "b", "bias"), "biases"),
+        **dict.fromkeys(("act", "function", "nonlin"), "activation"),
+    }
+
     weights: Rows = Field(description="One row per neuron", examples=[[[0.1, -0.2], [0.3, 0.4]]])
     biases: Vector = Field(description="One per neuron", examples=[[0.0, 0.0]])
     activation: Activation = "linear"
@@ -80,8 +86,21 @@ class NetworkModel(RequestModel):
     )
 
 
+SPEC_NAMES = {
+    **dict.fromkeys(("features", "input", "input_dim", "input_size", "in_features", "n_inputs", "nin"), "inputs"),
+    **dict.fromkeys(("hidden", "hidden_layers", "hidden_layer_sizes", "hidden_sizes", "neurons", "nouts", "units"), "layers"),
+    **dict.fromkeys(("initialization", "initializer", "weights_init"), "init"),
+    "random_state": "seed",
+    "outputs": "The last of 'layers' is the number of outputs.",
+    "output": "The last of 'layers' is the number of outputs.",
+}
+"""What people call the fields of a new network."""
+
+
 class NetworkSpec(RequestModel):
     """A new multilayer perceptron."""
+
+    OTHER_NAMES = SPEC_NAMES
 
     inputs: WholeNumber = Field(ge=1, description="The width of a row of inputs")
     layers: Annotated[list[PositiveInteger], Field(min_length=1, fail_fast=True), WrapValidator(items), WrapValidator(_few)] = (
@@ -135,6 +154,13 @@ ModelOrSpec = Annotated[
 class NetworkData(RequestModel):
     """Rows of inputs with their targets, or a dataset by name."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("X", "x", "X_train", "x_train", "data", "rows"), "inputs"),
+        **dict.fromkeys(("Y", "labels", "output", "outputs", "target", "y", "y_train"), "targets"),
+        "n_samples": "samples",
+        "random_state": "seed",
+    }
+
     inputs: Rows | None = Field(None, description="Rows as wide as the model has inputs")
     targets: VectorOrRows | None = Field(
         None, description="One number per row, or a list with one per output; for cross_entropy, the class of each row"
@@ -158,7 +184,7 @@ def _loss(value: Any, handler: Handler) -> str | LossExpression:
     if isinstance(value, str):
         return value
     if not isinstance(value, dict | LargeObject):
-        context = {"form": '{"expression": ...}', "found": found_text(value)}
+        context = {"form": '{"expression": "(score - target)**2"}', "found": found_text(value)}
         raise PydanticCustomError("loss", "expected the name of a loss or {form}, found {found}", context)
     loss: LossExpression = handler(value)
     return loss
@@ -219,11 +245,28 @@ def _optimizer_fields() -> dict[str, Any]:
 class OptimizerBase(RequestModel):
     """An optimizer with PyTorch's parameter names and defaults. Parameters of other optimizers are refused."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("alpha", "eta", "learningRate", "lr", "rate", "step_size"), "learning_rate"),
+        **dict.fromkeys(("algorithm", "method", "type"), "name"),
+        "beta1": 'Write both together: "betas": [0.9, 0.999].',
+        "beta2": 'Write both together: "betas": [0.9, 0.999].',
+        "epsilon": "eps",
+    }
+
     name: str = Field("sgd", description=", ".join(OPTIMIZERS), examples=["adam"])
-    learning_rate: Rate | None = Field(None, description="A number, or an expression of `step`; default: PyTorch's")
+    learning_rate: Rate | None = Field(
+        None, description="A number, or an expression of `step`; default: PyTorch's", examples=[0.01]
+    )
 
 
 Optimizer = create_model("Optimizer", __base__=OptimizerBase, __doc__=OptimizerBase.__doc__, **_optimizer_fields())
+
+
+def _optimizer(value: Any, handler: Handler) -> Any:
+    if isinstance(value, str):
+        form = f'{{"name": "{value}"}}' if value in OPTIMIZERS else f'{{"name": ...}} with one of {", ".join(OPTIMIZERS)}'
+        raise PydanticCustomError("optimizer", "expected an object, found a string; write {form}", {"form": form})
+    return handler(value)
 
 
 class LayerNumbers(RequestModel):
@@ -262,6 +305,11 @@ class TrainingState(RequestModel):
 class PredictRequest(ComputationRequest):
     """A model, and rows to compute its scores for."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("X", "data", "input", "rows", "x"), "inputs"),
+        **dict.fromkeys(("net", "network", "weights"), "model"),
+    }
+
     model: ModelOrSpec
     inputs: Rows = Field(description="Rows as wide as the model has inputs", examples=[[[0.5, -1.0]]])
 
@@ -276,14 +324,32 @@ class NetworkBackwardRequest(ComputationRequest):
     input_gradients: bool = Field(False, description="Whether to differentiate by the inputs too")
 
 
+EPOCHS = "Give the number of 'steps': one per epoch without 'batch_size', else one per batch."
+
+
 class TrainRequest(ComputationRequest):
     """A model, data, and how to train."""
+
+    OTHER_NAMES = {
+        **dict.fromkeys(("criterion", "loss_function", "objective"), "loss"),
+        **dict.fromkeys(("net", "network"), "model"),
+        **dict.fromkeys(("optim", "solver"), "optimizer"),
+        **dict.fromkeys(("alpha", "learningRate", "lr", "rate", "step_size"), "learning_rate"),
+        **dict.fromkeys(("iterations", "max_iter", "n_iter", "n_steps", "num_steps"), "steps"),
+        **dict.fromkeys(("batch", "batchSize", "minibatch"), "batch_size"),
+        **dict.fromkeys(("X", "input", "inputs", "x"), "inputs"),
+        **dict.fromkeys(("labels", "target", "targets", "y"), "targets"),
+        **dict.fromkeys(("epoch", "epochs", "n_epochs", "num_epochs"), EPOCHS),
+        "hidden": "layers",
+        "random_state": "seed",
+        "verbose": "log_every",
+    }
 
     model: ModelOrSpec
     data: NetworkData
     loss: LossOrName
     l2: L2 = 0.0
-    optimizer: Optimizer = Field(default_factory=Optimizer)
+    optimizer: Annotated[Optimizer, WrapValidator(_optimizer)] = Field(default_factory=Optimizer)
     steps: WholeNumber = Field(100, ge=1, le=MAX_STEPS, description="How many steps to do")
     batch_size: PositiveInteger | None = Field(
         None, description="Rows per step, drawn without repetition within an epoch; by default all rows in every step"

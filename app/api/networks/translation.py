@@ -1,5 +1,6 @@
 """Between request and response models and `app.nn`: models, data, losses, optimizers, states and histories."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from app.api.networks.models import (
     OptimizerState,
 )
 from app.api.networks.models import TrainingState as TrainingStateModel
+from app.engine.errors import NAME_LIMIT, EngineError, quote
+from app.engine.text import parse
 from app.nn import MLP, losses, optimizers
 from app.nn.datasets import load
 from app.nn.evaluation import check_data, check_inputs
@@ -132,9 +135,23 @@ def _data(body: NetworkData) -> tuple[Floats, Floats | None]:
 def loss_of(body: str | LossExpression, job: Job) -> Loss:
     """A loss by name, or of an expression."""
     if isinstance(body, str):
+        if not body.isidentifier() and body not in losses.OTHER_NAMES:
+            raise problem_at("invalid-request", ("loss",), _as_loss(body))
         with located():
             return losses.named(body)
     return losses.of_expression(graph_of(body.expression, job, ("loss", "expression")))
+
+
+def _as_loss(text: str) -> str:
+    """What is wrong with a text in place of a loss's name."""
+    detail = (
+        f"there is no loss {quote(text)}; use one of {', '.join(losses.LOSSES)}, or write an expression of score and target"
+    )
+    try:
+        parse(text)
+    except EngineError:
+        return f'{detail} as {{"expression": "(score - target)**2"}}'
+    return f"{detail} as {json.dumps({'expression': text})}" if len(text) <= NAME_LIMIT else f"{detail} as an object"
 
 
 def optimizer_of(body: Any, job: Job) -> Optimizer:

@@ -151,6 +151,16 @@ Starts = Annotated[int, Field(ge=1, le=10_000), BeforeValidator(whole)]
 class FitRequest(ComputationRequest):
     """A curve, data, and what to report of the fit."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("curve", "expr", "f", "formula", "func", "function", "model"), "expression"),
+        **dict.fromkeys(("guess", "initial", "p0", "params", "start"), "parameters"),
+        **dict.fromkeys(("dependent", "response", "y", "ydata"), "target"),
+        **dict.fromkeys(("inputs", "x", "xdata"), "data"),
+        **dict.fromkeys(("errors", "u", "yerr"), "sigma"),
+        **dict.fromkeys(("confidence", "confidence_level"), "level"),
+        **dict.fromkeys(("maxiter", "max_iter", "maxfev"), "max_iterations"),
+    }
+
     expression: Expression
     data: NamedItems[Numbers] = Field(description="Columns by name: lists of one length, or one number for all rows")
     target: ColumnOrNumbers = Field(description="What the curve is fitted to: the name of a column, or a list")

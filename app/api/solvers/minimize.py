@@ -11,7 +11,7 @@ from pydantic import Field, SkipValidation
 from app.api.errors import KIND_OF, OF_THE_EXPRESSION, problem_for
 from app.api.expressions import work
 from app.api.expressions.expression import AnyExpression, Expression, ExpressionGraph, graph_of
-from app.api.expressions.models import Bindings
+from app.api.expressions.models import EXPRESSION_NAMES, Bindings
 from app.api.solvers.fit import Bounds, Starts
 from app.engine.errors import EngineError, NonFinite, UnboundInput
 from app.engine.graph import Graph
@@ -61,6 +61,15 @@ class MinimizeConstraint(RequestModel):
 
 class MinimizeRequest(ComputationRequest):
     """An expression to minimize."""
+
+    OTHER_NAMES = {
+        **EXPRESSION_NAMES,
+        **dict.fromkeys(("guess", "initial_guess", "start", "variables", "vars", "x0"), "initial"),
+        **dict.fromkeys(("maxiter", "max_iter", "steps"), "max_iterations"),
+        **dict.fromkeys(("algorithm", "optimizer", "solver"), "method"),
+        "constants": "inputs",
+        "tol": "tolerance",
+    }
 
     expression: Expression
     inputs: Bindings = Field(

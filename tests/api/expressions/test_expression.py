@@ -67,7 +67,11 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
         "/args/1",
         "expected a node's id or a number, found a boolean",
     ),
-    "data": ({"id": "y", "op": "value", "data": "3.5"}, "/data", "expected a number, found a string"),
+    "data": (
+        {"id": "y", "op": "value", "data": "3.5"},
+        "/data",
+        "expected a number, found a string; a number stands without quotes: 3",
+    ),
     "label": ({"id": "y", "op": "value", "label": 3}, "/label", "expected a string, found a number"),
     "unknown field": ({"id": "y", "op": "neg", "arg": []}, "/arg", "unknown field 'arg'. Did you mean 'args'?"),
 }
@@ -97,7 +101,7 @@ OTHER_FAULTS: dict[str, tuple[str, str, str]] = {
         "/expression/ouput",
         "unknown field 'ouput'. Did you mean 'output'?",
     ),
-    "inputs": ('{"expression": "x", "input": {}}', "/input", "unknown field 'input'. Did you mean 'inputs'?"),
+    "inputs": ('{"expression": "x", "input": {}}', "/input", "unknown field 'input'. It is called 'inputs' here."),
     "wrt": ('{"expression": "x", "wrt": ["x", 3]}', "/wrt/1", "expected a string, found a number"),
     "nonfinite": ('{"expression": "x", "nonfinite": "nul"}', "/nonfinite", 'expected "error" or "null"'),
     "cotangent": (

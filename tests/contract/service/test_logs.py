@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import Server
 from tests.contract import client as http
+from tests.contract.conftest import Start
 from tests.contract.service.processes import SMALL_REQUEST, wait_until
 from tests.contract.wire import LOCAL
 
@@ -40,3 +41,20 @@ def test_log_counts_the_bytes_of_a_response(server: Server, path: str, body: dic
     lines = [json.loads(line) for line in server.log.read_text().splitlines()]
     line = next(line for line in lines if line.get("request_id") == identity)
     assert line["bytes_out"] == len(response.content)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("POST", "/v1/backward", "/v1/backward"),
+        ("GET", "/v1/datasets/moons", "/v1/datasets/{name}"),
+        ("GET", "/v1/nothing", "unmatched"),
+    ],
+)
+def test_log_of_a_request_without_a_key_has_its_route(start: Start, method: str, path: str, route: str) -> None:
+    server = start(AUTODIFF_API_KEYS="k")
+    assert httpx.request(method, f"{server.url}{path}", headers={"X-Request-ID": "no-key"}).status_code == 401
+    wait_until(lambda: "no-key" in server.log.read_text(), 2)
+    lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    line = next(line for line in lines if line.get("request_id") == "no-key")
+    assert (line["route"], line["status"], line["problem"]) == (route, 401, "unauthorized")

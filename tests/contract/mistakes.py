@@ -1,0 +1,784 @@
+"""What people type and send, what is wrong with it, and what the answer must say.
+
+The rows are grouped by what they are about. Expressions come from spreadsheets, MATLAB, R, JavaScript, LaTeX, Python,
+Mathematica, pocket calculators and paper. `means` was worked out apart from the service, with Python's own arithmetic: a text
+that an answer proposes must have this value.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tests.contract.wire import leaf, node
+from tests.nn.networks import MODEL, ROWS
+
+X, Y, N = 0.7, 1.9, 5.0
+"""The numbers that the names of all rows have, chosen so that different texts have different values."""
+
+
+class Typed(NamedTuple):
+    """A text that is no expression.
+
+    `says` are parts of the answer's detail; "a|b" stands for a or b. `writes` is the text it proposes, if any, with the value
+    `means` at `inputs`; None if it must not propose any.
+    """
+
+    text: str
+    says: tuple[str, ...]
+    writes: str | None
+    means: float | None
+    inputs: dict[str, float]
+
+
+def typed(text: str, *says: str, writes: str | None = None, means: float | None = None, **inputs: float) -> Typed:
+    """A row. Every name has its number from the beginning of this file unless it is given another."""
+    return Typed(text, says, writes, means, {"x": X, "y": Y, **inputs})
+
+
+def sigmoid(z: float) -> float:
+    return 1 / (1 + math.exp(-z))
+
+
+OPERATORS = [
+    typed("2x", "'x'", "line 1, column 2", "*", writes="2*x", means=2 * X),
+    typed("2(x+1)", "*", writes="2*(x+1)", means=2 * (X + 1)),
+    typed("(x+1)(x-1)", "*", writes="(x+1)*(x-1)", means=(X + 1) * (X - 1)),
+    typed("x(x+1)", "*", writes="x*(x+1)", means=X * (X + 1)),
+    typed("x y", "*", writes="x*y", means=X * Y),
+    typed("2 x y", "*", writes="2*x*y", means=2 * X * Y),
+    typed("2pi", "*", writes="2*pi", means=2 * math.pi),
+    typed("3x + 2y", "*", writes="3*x + 2*y", means=3 * X + 2 * Y),
+    typed("sin(x)cos(x)", "*", writes="sin(x)*cos(x)", means=math.sin(X) * math.cos(X)),
+    typed("xsin(x)", "'xsin'", "*", writes="x*sin(x)", means=X * math.sin(X)),
+    typed("1/2x", "1/(2*x)", "(1/2)*x"),
+    typed("x^2y", "**"),
+    typed("x²", "**", writes="x**2", means=X**2),
+    typed("x³ + 2x² − 5", "**", writes="x**3 + 2*x**2 - 5", means=X**3 + 2 * X**2 - 5),
+    typed("x²y", writes="x**2*y", means=X**2 * Y),
+    typed("x⁻¹", writes="x**-1", means=1 / X),
+    typed("2×x", writes="2*x", means=2 * X),
+    typed("x÷2", writes="x/2", means=X / 2),
+    typed("2·x", writes="2*x", means=2 * X),
+    typed("−x", writes="-x", means=-X),
+    typed("x – 1", writes="x - 1", means=X - 1),
+    typed("√x", "sqrt", writes="sqrt(x)", means=math.sqrt(X)),
+    typed("√(x+1)", "sqrt", writes="sqrt(x+1)", means=math.sqrt(X + 1)),
+    typed("2√x", "sqrt", writes="2*sqrt(x)", means=2 * math.sqrt(X)),
+    typed("√2x", "sqrt"),
+    typed("½x", writes="(1/2)*x", means=X / 2),
+    typed("x^2", "**", writes="x**2", means=X**2),
+    typed("-x^2", "**", writes="-x**2", means=-(X**2)),
+    typed("2*x^3 - x^0.5", "**", writes="2*x**3 - x**0.5", means=2 * X**3 - X**0.5),
+    typed("2^3^2", "**", "parentheses"),
+    typed("x * * 2", "** without a space", writes="x ** 2", means=X**2),
+    typed("x%2", "no remainder"),
+    typed("x//2", "no whole-number division"),
+    typed("5!", "exp(lgamma(n + 1))", writes="exp(lgamma(5 + 1))", means=120.0),
+    typed("(x+1)!", "lgamma", writes="exp(lgamma(x+1 + 1))", means=math.gamma(X + 2)),
+    typed("|x|", "abs", writes="abs(x)", means=X),
+    typed("2|x - y|", "abs", writes="2*abs(x - y)", means=2 * (Y - X)),
+    typed("|x| + |y|", "abs", writes="abs(x) + abs(y)", means=X + Y),
+    typed("|x - |y||", "abs"),
+    typed("x ≤ y", writes="x <= y", means=1.0),
+    typed("x ≠ y", writes="x != y", means=1.0),
+    typed("x <> y", "!=", writes="x != y", means=1.0),
+    typed("x === y", "==", writes="x == y", means=0.0),
+    typed("x =< y", "<=", writes="x <= y", means=1.0),
+    typed("x = y = 3", "equality", "=="),
+    typed("x += 1", "name"),
+    typed("x++", "in place"),
+    typed("x @ y", "matrices"),
+    typed("x ± 1", "one value"),
+]
+"""Operators and signs."""
+
+FUNCTIONS = [
+    typed("sin x", "sin(x)", writes="sin(x)", means=math.sin(X)),
+    typed("2 sin x + cos y", writes="2*sin(x) + cos(y)", means=2 * math.sin(X) + math.cos(Y)),
+    typed("abs x", writes="abs(x)", means=X),
+    typed("sin 2x", "parentheses"),
+    typed("sin x^2", "parentheses"),
+    typed("sin x*y", "parentheses"),
+    typed("SIN(x)", "'sin'", writes="sin(x)", means=math.sin(X)),
+    typed("Sin[x]", "round brackets", writes="sin(x)", means=math.sin(X)),
+    typed("Sqrt[x] + Exp[y]", writes="sqrt(x) + exp(y)", means=math.sqrt(X) + math.exp(Y)),
+    typed("np.sin(x)", "bare names", writes="sin(x)", means=math.sin(X)),
+    typed("math.exp(x) + math.pi", "bare names", writes="exp(x) + pi", means=math.exp(X) + math.pi),
+    typed("Math.PI*x", "pi", writes="pi*x", means=math.pi * X),
+    typed("torch.nn.functional.relu(x)", writes="relu(x)", means=X),
+    typed("x.sin()", "bare names", writes="sin(x)", means=math.sin(X)),
+    typed("(x + 1).tanh()", writes="tanh(x + 1)", means=math.tanh(X + 1)),
+    typed("x.pow(2)", writes="pow(x, 2)", means=X**2),
+    typed("sin^2(x)", "after the call", writes="sin(x)**2", means=math.sin(X) ** 2),
+    typed("sin² x", writes="sin(x)**2", means=math.sin(X) ** 2),
+    typed("sin^2 x + cos^2 x", writes="sin(x)**2 + cos(x)**2", means=1.0),
+    typed("sin^-1(x)", "asin", "1/sin(x)"),
+    typed("cot(x)", "cot(x) is 1/tan(x)", writes="1/tan(x)", means=1 / math.tan(X)),
+    typed("2/cot(x+1)", "1/tan(x)", writes="2/(1/tan(x+1))", means=2 * math.tan(X + 1)),
+    typed("sec(x)", "sec(x) is 1/cos(x)", writes="1/cos(x)", means=1 / math.cos(X)),
+    typed("csc(x)", "1/sin(x)", writes="1/sin(x)", means=1 / math.sin(X)),
+    typed("gamma(x)", "gamma(x) is exp(lgamma(x)) for x > 0"),
+    typed("factorial(x)", "exp(lgamma(n + 1))"),
+    typed("softmax(x, y)", "exp(x)/(exp(x) + exp(y))", writes="exp(x)/(exp(x) + exp(y))", means=sigmoid(X - Y)),
+    typed("round(x)", "'round'", "no rounding"),
+    typed("floor(x)", "'floor'", "no rounding"),
+    typed("ceil(x)", "no rounding"),
+    typed("mod(x, 2)", "'mod'", "no rounding, remainder"),
+    typed("arcsin(x)", "'asin'", writes="asin(x)", means=math.asin(X)),
+    typed("arctan2(y, x)", "'atan2'", writes="atan2(y, x)", means=math.atan2(Y, X)),
+    typed("atan(y, x)", "atan2", writes="atan2(y, x)", means=math.atan2(Y, X)),
+    typed("ln(x)", "'log'", writes="log(x)", means=math.log(X)),
+    typed("lg(x)", "log10(x)", "log2(x)"),
+    typed("ld(x)", "'log2'", writes="log2(x)", means=math.log2(X)),
+    typed("log(x, 10)", "log(x)/log(b)"),
+    typed("logistic(x)", "'sigmoid'", writes="sigmoid(x)", means=sigmoid(X)),
+    typed("swish(x)", "'silu'", writes="silu(x)", means=X * sigmoid(X)),
+    typed("cbrt(x)", writes="sign(x)*abs(x)**(1/3)", means=X ** (1 / 3)),
+    typed("clip(x, 0, 0.5)", "min(max(x, low), high)", writes="min(max(x, 0), 0.5)", means=0.5),
+    typed("normcdf(x)", "erfc(-x/sqrt(2))/2", writes="erfc(-x/sqrt(2))/2", means=0.5 * math.erfc(-X / math.sqrt(2))),
+    typed("heaviside(x)", "x > 0", "x >= 0"),
+    typed("sinc(x)", "sin(x)/x", "sin(pi*x)/(pi*x)"),
+    typed("power(x, 2)", "'pow'", writes="pow(x, 2)", means=X**2),
+    typed("POWER(x;2)", "'pow'", writes="pow(x,2)", means=X**2),
+    typed("max(x; y)", "commas", writes="max(x, y)", means=Y),
+    typed("max([x, y])", "without brackets", writes="max(x, y)", means=Y),
+    typed("average(x, y)", "'mean'", writes="mean(x, y)", means=(X + Y) / 2),
+    typed("sinn(x)", "'sin'"),
+    typed("tahn(x)", "'tanh'"),
+    typed("foo(x)", "'foo'", "/v1/primitives"),
+]
+"""Functions."""
+
+WHOLE = [
+    typed("f(x)=x**2", "expression alone", writes="x**2", means=X**2),
+    typed("f(x, y) := x*y", writes="x*y", means=X * Y),
+    typed("=x*2", "without =", writes="x*2", means=2 * X),
+    typed("lambda x: x**2", writes="x**2", means=X**2),
+    typed("def f(x): return x**2", writes="x**2", means=X**2),
+    typed("x => x**2", writes="x**2", means=X**2),
+    typed("x -> x^2", writes="x**2", means=X**2),
+    typed("@(x) x.^2", writes="x**2", means=X**2),
+    typed("function(x) x^2", writes="x**2", means=X**2),
+    typed("let z = x + 1", writes="z = x + 1", means=X + 1),
+    typed("return x**2", writes="x**2", means=X**2),
+    typed("z := x**2", "=", writes="z = x**2", means=X**2),
+    typed("z <- x^2", "=", writes="z = x**2", means=X**2),
+    typed("lambda*x", "reserved word"),
+    typed('"x**2"', "quotes", writes="x**2", means=X**2),
+    typed("“x**2”", "quotes", writes="x**2", means=X**2),
+    typed("x .^ 2 + x.*y", "no dot", writes="x**2 + x*y", means=X**2 + X * Y),
+    typed("$x^2$", "dollar", writes="x**2", means=X**2),
+    typed(r"\frac{x}{2} + \sqrt{y}", "LaTeX", writes="((x)/(2)) + sqrt(y)", means=X / 2 + math.sqrt(Y)),
+    typed(r"\sin(x)", "LaTeX", writes="sin(x)", means=math.sin(X)),
+    typed("e^{-x^2}", "LaTeX", writes="e**(-x**2)", means=math.exp(-(X**2))),
+    typed(r"2\pi x", "LaTeX", writes="2*pi*x", means=2 * math.pi * X),
+    typed("x[0]", "indexing", writes="x0", means=3.0, x0=3.0),
+    typed("x[i]", "indexing"),
+    typed("[x, y]", "not a list"),
+    typed("{x+1}*2", "round brackets", writes="(x+1)*2", means=2 * (X + 1)),
+    typed("x, y", "one value"),
+    typed("x * (y + 2", "')'"),
+    typed("x + 1 // a note", "comment begins with #"),
+    typed("derivative of x^2", "in symbols"),
+    typed("x plus 2", "in symbols"),
+    typed("d/dx x^2", "differentiated as a whole"),
+    typed("f'(x)", "differentiated as a whole"),
+    typed("∂x", "differentiated as a whole"),
+    typed("diff(x^2, x)", "differentiated as a whole"),
+    typed("∫x dx", "no integrals"),
+    typed("integrate(x**2, x)", "no integrals"),
+    typed("∑x", "sum(a, b, c)"),
+]
+"""Statements, and the notation of other languages."""
+
+CONDITIONS = [
+    typed("x>0 ? x : -x", "a if condition else b", writes="x if x>0 else -x", means=X),
+    typed("z = x>1 ? 1 : 2", writes="z = 1 if x>1 else 2", means=2.0),
+    typed("x > 0 ? 1 : x < -1 ? 2 : 3", "a if condition else b"),
+    typed("if x > 0: x else: -x", writes="x if x > 0 else -x", means=X),
+    typed("if x > 1 then x else y", writes="x if x > 1 else y", means=Y),
+    typed("if (x > 1) x else y", writes="x if (x > 1) else y", means=Y),
+    typed("IF(x>0, x, -x)", "'where'", writes="where(x>0, x, -x)", means=X),
+    typed("if(x>0, x, -x)", "where", writes="where(x>0, x, -x)", means=X),
+    typed("ifelse(x > 1, x, 0)", "'where'", writes="where(x > 1, x, 0)", means=0.0),
+    typed("np.where(x > 1, x, y)", writes="where(x > 1, x, y)", means=Y),
+    typed("x > 0 && y > 2", "multiply", writes="(x > 0)*(y > 2)", means=0.0),
+    typed("x > 0 and y > 0", "multiply", writes="(x > 0)*(y > 0)", means=1.0),
+    typed("1 if x > 0 and y < 1 else 3", "multiply", writes="1 if (x > 0)*(y < 1) else 3", means=3.0),
+    typed("x > 1 or y > 1", "max", writes="max(x > 1, y > 1)", means=1.0),
+    typed("x > 1 || y > 2", "max", writes="max(x > 1, y > 2)", means=0.0),
+    typed("not x > 0", "1 minus", writes="1 - (x > 0)", means=0.0),
+    typed("!(x > 1)", "1 minus", writes="1 - (x > 1)", means=1.0),
+    typed("x and y", "multiply comparisons"),
+    typed("True*x", "1", writes="1*x", means=X),
+]
+"""Conditions and booleans."""
+
+NUMBERS = [
+    typed("3,14*x", "point", writes="3.14*x", means=3.14 * X),
+    typed("sin(1,5)", "1.5"),
+    typed("1,000*x", "1000", "1.000"),
+    typed("1,000,000", "thousands", writes="1000000", means=1e6),
+    typed("1,234.5", "thousands", writes="1234.5", means=1234.5),
+    typed("1.000,5", "thousands", writes="1000.5", means=1000.5),
+    typed("1 000*x", "thousands", writes="1000*x", means=1000 * X),
+    typed("1'000", "thousands", writes="1000", means=1000.0),
+    typed("２*x", "plain", writes="2*x", means=2 * X),
+    typed("（x＋1）", "plain", writes="(x+1)", means=X + 1),
+    typed("٣*x", "0 to 9", writes="3*x", means=3 * X),
+    typed("0x1F", "decimal", writes="31", means=31.0),
+    typed("1.2.3", "'.3'"),
+    typed("1e999", "1.8e308"),
+    typed("05", "leading zeros"),
+    typed("sin(30°)", "radians", writes="sin(30*pi/180)", means=0.5),
+    typed("cos(60 deg)", "radians", writes="cos(60*pi/180)", means=0.5),
+    typed("sind(30)", "sin(x*pi/180)", writes="sin(30*pi/180)", means=0.5),
+    typed("radians(x)", "x*pi/180", writes="x*pi/180", means=math.radians(X)),
+    typed("5 kg", "no units"),
+    typed("$5 + x", "no units", writes="5 + x", means=5 + X),
+    typed("20% * x", "quotient", writes="(20/100)* x", means=0.2 * X),
+    typed("∞", "no infinity"),
+]
+"""Numbers, angles and units."""
+
+TYPED = [*OPERATORS, *FUNCTIONS, *WHOLE, *CONDITIONS, *NUMBERS]
+
+
+class Sent(NamedTuple):
+    """A request that is wrong, the problem it gets, the place in the body, and parts of the answer's texts.
+
+    `fixed` makes the request that the answer asks for, which must be answered with 200.
+    """
+
+    name: str
+    operation: str
+    body: dict[str, Any]
+    problem: str
+    pointer: str
+    says: tuple[str, ...]
+    fixed: dict[str, Any] | None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def sent(
+    name: str, operation: str, body: dict[str, Any], problem: str, pointer: str, *says: str, fixed: dict[str, Any] | None = None
+) -> Sent:
+    """A row."""
+    return Sent(name, operation, body, problem, pointer, says, fixed)
+
+
+SQUARE: dict[str, Any] = {"expression": "x**2", "inputs": {"x": 3}}
+LEAF, TIMES = leaf("x", 3.0), node("y", "mul", "x", 2)
+
+
+def squared(**fields: Any) -> dict[str, Any]:
+    """x squared, with other fields. None leaves one out."""
+    return {name: value for name, value in (SQUARE | fields).items() if value is not None}
+
+
+def of_graph(*nodes: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A request with a graph."""
+    return {"expression": {"nodes": list(nodes), "output": "y", **fields}}
+
+
+GRAPH_FIXED = of_graph(LEAF, TIMES)
+
+NAMES = [
+    sent("π", "backward", {"expression": "π*x", "inputs": {"x": 1}}, "unbound-input", "/expression", "'π'", "written pi"),
+    sent("PI", "backward", {"expression": "PI*x", "inputs": {"x": 1}}, "unbound-input", "/expression", "'PI'", "written pi"),
+    sent("E", "backward", {"expression": "E**x", "inputs": {"x": 1}}, "unbound-input", "/expression", "'E'", "written e"),
+    sent("inf", "backward", {"expression": "inf*x", "inputs": {"x": 1}}, "unbound-input", "/expression", "no infinity"),
+    sent("true", "backward", {"expression": "true*x", "inputs": {"x": 1}}, "unbound-input", "/expression", "written 1"),
+    sent("imaginary unit", "backward", {"expression": "x + i", "inputs": {"x": 1}}, "unbound-input", "/expression", "real"),
+    sent("dy/dx", "backward", {"expression": "dy/dx"}, "unbound-input", "/expression", "'dy' and 'dx'", "as a whole"),
+    sent(
+        "input e", "backward", {"expression": "e**2", "inputs": {"e": 2}}, "unknown-node", "/inputs/e", "2.718", "another name"
+    ),
+    sent(
+        "input pi", "backward", {"expression": "pi", "inputs": {"pi": 3}}, "unknown-node", "/inputs/pi", "3.14", "another name"
+    ),
+    sent("two unbound", "backward", {"expression": "x*y"}, "unbound-input", "/expression", "'x' and 'y' have no number"),
+    sent("product of names", "backward", {"expression": "xy", "inputs": {"x": 1, "y": 2}}, "unknown-node", "/inputs/x", "x*y"),
+    sent(
+        "call without parentheses",
+        "backward",
+        {"expression": "sinx", "inputs": {"x": 1}},
+        "unknown-node",
+        "/inputs/x",
+        "sin(x)",
+    ),
+    sent("another name", "backward", squared(inputs={"z": 3}), "unknown-node", "/inputs/z", "'z'", "'x'"),
+]
+"""Names without a number, and numbers without a name."""
+
+FIELDS = [
+    *(
+        sent(
+            f"{name} for {field}",
+            "backward",
+            squared(**{field: None}, **{name: SQUARE[field]}),
+            "invalid-request",
+            f"/{name}",
+            f"'{field}'",
+            fixed=SQUARE,
+        )
+        for field, names in (
+            ("inputs", ("variables", "vars", "params", "parameters", "input", "point", "args")),
+            ("expression", ("expr", "function", "formula", "f", "equation")),
+        )
+        for name in names
+    ),
+    sent(
+        "inputs as a list",
+        "backward",
+        squared(inputs=[3]),
+        "invalid-request",
+        "/inputs",
+        "an object",
+        '"inputs": {"x": 3.0}',
+        fixed=squared(inputs={"x": 3.0}),
+    ),
+    sent("input as a string", "backward", squared(inputs={"x": "3"}), "invalid-request", "/inputs/x", "number", "string"),
+    sent("input as a matrix", "backward", squared(inputs={"x": [[3]]}), "invalid-request", "/inputs/x/0", "number", "list"),
+    sent("input as a boolean", "backward", squared(inputs={"x": True}), "invalid-request", "/inputs/x", "number", "boolean"),
+    sent("input as null", "backward", squared(inputs={"x": None}), "invalid-request", "/inputs/x", "number", "null"),
+    sent("wrt as a string", "backward", squared(wrt="x"), "invalid-request", "/wrt", '["x"]', fixed=squared(wrt=["x"])),
+    sent("with_respect_to", "backward", squared(with_respect_to=["x"]), "invalid-request", "/with_respect_to", "'wrt'"),
+    sent("graph at the top", "backward", {"nodes": [LEAF, TIMES], "output": "y"}, "invalid-request", "/nodes", "'expression'"),
+    sent("expression as a number", "backward", squared(expression=3), "invalid-request", "/expression", "text", "object"),
+    sent(
+        "lists of two lengths",
+        "backward",
+        {"expression": "x*y", "inputs": {"x": [1, 2], "y": [1]}},
+        "shape-mismatch",
+        "/inputs/y",
+        "one length",
+    ),
+    sent("an empty list", "backward", squared(inputs={"x": []}), "shape-mismatch", "/inputs/x", "empty"),
+]
+"""Fields of requests about expressions."""
+
+GRAPHS = [
+    sent(
+        "op *",
+        "backward",
+        of_graph(LEAF, node("y", "*", "x", 2)),
+        "unknown-primitive",
+        "/expression/nodes/1/op",
+        "'mul'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "op multiply",
+        "backward",
+        of_graph(LEAF, node("y", "multiply", "x", 2)),
+        "unknown-primitive",
+        "/expression/nodes/1/op",
+        "'mul'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent("op +", "backward", of_graph(LEAF, node("y", "+", "x", 2)), "unknown-primitive", "/expression/nodes/1/op", "'add'"),
+    sent(
+        "op -", "backward", of_graph(LEAF, node("y", "-", "x")), "unknown-primitive", "/expression/nodes/1/op", "'sub'", "'neg'"
+    ),
+    sent(
+        "op input",
+        "backward",
+        of_graph({"id": "x", "op": "input", "data": 3}, TIMES),
+        "unknown-primitive",
+        "/expression/nodes/0/op",
+        "leaf",
+        "'value'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "op variable",
+        "backward",
+        of_graph({"id": "x", "op": "variable", "data": 3}, TIMES),
+        "unknown-primitive",
+        "/expression/nodes/0/op",
+        "'value'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "op Tanh", "backward", of_graph(LEAF, node("y", "Tanh", "x")), "unknown-primitive", "/expression/nodes/1/op", "'tanh'"
+    ),
+    sent(
+        "op cot",
+        "backward",
+        of_graph(LEAF, node("y", "cot", "x")),
+        "unknown-primitive",
+        "/expression/nodes/1/op",
+        "cot(x) is 1/tan(x)",
+    ),
+    sent(
+        "number in quotes",
+        "backward",
+        of_graph(LEAF, node("y", "mul", "x", "2")),
+        "unknown-node",
+        "/expression/nodes/1/args/1",
+        "without quotes: 2",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "graph without output",
+        "backward",
+        {"expression": {"nodes": [LEAF, TIMES]}},
+        "invalid-request",
+        "/expression/output",
+        'add "output": "y"',
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "result for output",
+        "backward",
+        {"expression": {"nodes": [LEAF, TIMES], "result": "y"}},
+        "invalid-request",
+        "/expression/result",
+        "'output'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent("edges", "backward", of_graph(LEAF, TIMES, edges=[]), "invalid-request", "/expression/edges", "'args'"),
+    sent(
+        "type for op",
+        "backward",
+        of_graph({"id": "x", "type": "value", "data": 3}, TIMES),
+        "invalid-request",
+        "/expression/nodes/0/type",
+        "'op'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "inputs for args",
+        "backward",
+        of_graph(LEAF, {"id": "y", "op": "mul", "inputs": ["x", 2]}),
+        "invalid-request",
+        "/expression/nodes/1/inputs",
+        "'args'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "value for data",
+        "backward",
+        of_graph({"id": "x", "op": "value", "value": 3}, TIMES),
+        "invalid-request",
+        "/expression/nodes/0/value",
+        "'data'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "name for id",
+        "backward",
+        of_graph({"name": "x", "op": "value", "data": 3}, TIMES),
+        "invalid-request",
+        "/expression/nodes/0/name",
+        "'id'",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "leaf with arguments",
+        "backward",
+        of_graph(node("x", "value", 3), TIMES),
+        "wrong-arity",
+        "/expression/nodes/0/args",
+        "data",
+        fixed=GRAPH_FIXED,
+    ),
+    sent(
+        "wrong argument",
+        "backward",
+        of_graph(LEAF, leaf("w", 1), node("y", "mul", "x", "W")),
+        "unknown-node",
+        "/expression/nodes/2/args/1",
+        "'w'",
+    ),
+]
+"""Graph objects."""
+
+TRAIN: dict[str, Any] = {"model": MODEL, "data": ROWS, "loss": "mse", "steps": 3, "optimizer": {"name": "adam"}}
+
+
+def training(**fields: Any) -> dict[str, Any]:
+    """A training, with other fields. None leaves one out."""
+    return {name: value for name, value in (TRAIN | fields).items() if value is not None}
+
+
+RATE = training(optimizer={"name": "adam", "learning_rate": 0.01})
+PREDICT: dict[str, Any] = {"model": MODEL, "inputs": [[1, 2]]}
+
+NETWORKS = [
+    sent(
+        "lr at the top",
+        "networks/train",
+        training(lr=0.01),
+        "invalid-request",
+        "/lr",
+        "'optimizer'",
+        '"optimizer": {"learning_rate": 0.01}',
+        fixed=training(optimizer={"learning_rate": 0.01}),
+    ),
+    sent(
+        "learning_rate at the top",
+        "networks/train",
+        training(learning_rate=0.01),
+        "invalid-request",
+        "/learning_rate",
+        '"optimizer": {"learning_rate": 0.01}',
+        fixed=training(optimizer={"learning_rate": 0.01}),
+    ),
+    sent(
+        "lr in the optimizer",
+        "networks/train",
+        training(optimizer={"name": "adam", "lr": 0.01}),
+        "invalid-request",
+        "/optimizer/lr",
+        "'learning_rate'",
+        fixed=RATE,
+    ),
+    sent(
+        "optimizer as text",
+        "networks/train",
+        training(optimizer="adam"),
+        "invalid-request",
+        "/optimizer",
+        '{"name": "adam"}',
+        fixed=TRAIN,
+    ),
+    sent(
+        "Adam",
+        "networks/train",
+        training(optimizer={"name": "Adam"}),
+        "invalid-request",
+        "/optimizer/name",
+        "'adam'",
+        fixed=TRAIN,
+    ),
+    sent(
+        "beta1",
+        "networks/train",
+        training(optimizer={"name": "adam", "beta1": 0.9}),
+        "invalid-request",
+        "/optimizer/beta1",
+        '"betas": [0.9, 0.999]',
+        fixed=training(optimizer={"name": "adam", "betas": [0.9, 0.999]}),
+    ),
+    sent(
+        "loss as an expression",
+        "networks/train",
+        training(loss="(score - target)**2"),
+        "invalid-request",
+        "/loss",
+        '{"expression": "(score - target)**2"}',
+        fixed=training(loss={"expression": "(score - target)**2"}),
+    ),
+    sent("hinge", "networks/train", training(loss="hinge"), "invalid-request", "/loss", "'max_margin'"),
+    sent("bce", "networks/train", training(loss="bce"), "invalid-request", "/loss", "'binary_cross_entropy'"),
+    sent("crossentropy", "networks/train", training(loss="crossentropy"), "invalid-request", "/loss", "'cross_entropy'"),
+    sent(
+        "mean_squared_error",
+        "networks/train",
+        training(loss="mean_squared_error"),
+        "invalid-request",
+        "/loss",
+        "'mse'",
+        fixed=TRAIN,
+    ),
+    sent(
+        "epochs",
+        "networks/train",
+        training(steps=None, epochs=3),
+        "invalid-request",
+        "/epochs",
+        "'steps'",
+        "batch",
+        fixed=TRAIN,
+    ),
+    sent(
+        "iterations",
+        "networks/train",
+        training(steps=None, iterations=3),
+        "invalid-request",
+        "/iterations",
+        "'steps'",
+        fixed=TRAIN,
+    ),
+    sent(
+        "batch", "networks/train", training(batch=2), "invalid-request", "/batch", "'batch_size'", fixed=training(batch_size=2)
+    ),
+    sent(
+        "data.X",
+        "networks/train",
+        training(data={"X": ROWS["inputs"], "targets": ROWS["targets"]}),
+        "invalid-request",
+        "/data/X",
+        "'inputs'",
+        fixed=TRAIN,
+    ),
+    sent(
+        "data.y",
+        "networks/train",
+        training(data={"inputs": ROWS["inputs"], "y": ROWS["targets"]}),
+        "invalid-request",
+        "/data/y",
+        "'targets'",
+        fixed=TRAIN,
+    ),
+    sent(
+        "model.hidden",
+        "networks/train",
+        training(model={"inputs": 2, "hidden": [3, 1]}),
+        "invalid-request",
+        "/model/hidden",
+        "'layers'",
+        fixed=training(model={"inputs": 2, "layers": [3, 1]}),
+    ),
+    sent(
+        "predict one row",
+        "networks/predict",
+        PREDICT | {"inputs": [1, 2]},
+        "invalid-request",
+        "/inputs/0",
+        "[[1, 2]]",
+        fixed=PREDICT,
+    ),
+    sent("predict x", "networks/predict", {"model": MODEL, "x": [[1, 2]]}, "invalid-request", "/x", "'inputs'", fixed=PREDICT),
+    sent(
+        "predict data",
+        "networks/predict",
+        {"model": MODEL, "data": [[1, 2]]},
+        "invalid-request",
+        "/data",
+        "'inputs'",
+        fixed=PREDICT,
+    ),
+    sent(
+        "softmax",
+        "networks",
+        {"inputs": 2, "layers": [3], "output_activation": "softmax"},
+        "invalid-request",
+        "/output_activation",
+        "'linear'",
+        "'cross_entropy'",
+        fixed={"inputs": 2, "layers": [3], "output_activation": "linear"},
+    ),
+    sent(
+        "ReLU",
+        "networks",
+        {"inputs": 2, "layers": [3], "activation": "ReLU"},
+        "invalid-request",
+        "/activation",
+        "'relu'",
+        fixed={"inputs": 2, "layers": [3], "activation": "relu"},
+    ),
+    sent(
+        "input_size",
+        "networks",
+        {"input_size": 2, "layers": [3]},
+        "invalid-request",
+        "/input_size",
+        "'inputs'",
+        fixed={"inputs": 2, "layers": [3]},
+    ),
+    sent(
+        "weight for weights",
+        "networks/predict",
+        {"model": {"layers": [{"weight": [[1, 2]], "biases": [0]}]}, "inputs": [[1, 2]]},
+        "invalid-request",
+        "/model/layers/0/weight",
+        "'weights'",
+        fixed={"model": {"layers": [{"weights": [[1, 2]], "biases": [0]}]}, "inputs": [[1, 2]]},
+    ),
+    sent(
+        "x0 for initial",
+        "minimize",
+        {"expression": "(x - 1)**2", "x0": {"x": 0}},
+        "invalid-request",
+        "/x0",
+        "'initial'",
+        fixed={"expression": "(x - 1)**2", "initial": {"x": 0}},
+    ),
+    sent(
+        "p0 for parameters",
+        "fit",
+        {"expression": "a*x", "data": {"x": [1, 2, 3], "y": [2, 4, 7]}, "target": "y", "p0": {"a": 1}},
+        "invalid-request",
+        "/p0",
+        "'parameters'",
+        fixed={"expression": "a*x", "data": {"x": [1, 2, 3], "y": [2, 4, 7]}, "target": "y", "parameters": {"a": 1}},
+    ),
+]
+"""Networks and searches."""
+
+SENT = [*NAMES, *FIELDS, *GRAPHS, *NETWORKS]
+
+Check = Callable[[Any], None]
+
+NOT_JSON = {
+    "single quotes": ("{'expression': 'x'}", "double quotes", '{"x": 3}'),
+    "typographic quotes": ("{“expression”: “x”}", "plain double quotes"),
+    "no quotes around a name": ('{expression: "x"}', "names stand in double quotes"),
+    "no quotes around a text": ('{"expression": x**2}', "texts stand in double quotes"),
+    "trailing comma in an object": ('{"expression": "1", "inputs": {},}', "leave out the comma before }"),
+    "trailing comma in a list": ('{"expression": "x", "inputs": {"x": [1, 2,]}}', "leave out the comma before }"),
+    "comment //": ('{"expression": "1" // one\n}', "JSON has no comments"),
+    "comment #": ('{"expression": "1" # one\n}', "JSON has no comments"),
+    "comment /*": ('/* one */ {"expression": "1"}', "JSON has no comments"),
+    "True": ('{"expression": "1", "values": True}', "true, false and null"),
+    "None": ('{"expression": "1", "wrt": None}', "true, false and null"),
+    "undefined": ('{"expression": "1", "wrt": undefined}', "left out, or null"),
+    "form": ("expression=x**2&x=3", "a form", "JSON object"),
+    "YAML": ("expression: x**2\ninputs:\n  x: 3", "YAML", "JSON object"),
+    "XML": ("<expression>x</expression>", "XML", "JSON object"),
+    "bare text": ("x**2", "double quotes"),
+    "number .5": ('{"expression": "x", "inputs": {"x": .5}}', "a digit on each side", "0.5"),
+    "number 5.": ('{"expression": "x", "inputs": {"x": 5.}}', "a digit on each side"),
+    "number +5": ('{"expression": "x", "inputs": {"x": +5}}', "no plus sign"),
+    "number 05": ('{"expression": "x", "inputs": {"x": 05}}', "no leading zeros"),
+    "decimal comma": ('{"expression": "x", "inputs": {"x": 0,5}}', "point", "0.5"),
+    "colon missing": ('{"expression" "x"}', "colon"),
+    "equals sign": ('{"expression"= "x"}', "colon"),
+    "comma missing": ('{"expression": "x" "inputs": {}}', "a comma is missing"),
+    "semicolon": ('{"expression": "x"; "inputs": {}}', "commas"),
+    "two commas": ('{"expression": "x",, "inputs": {}}', "comma too many"),
+    "brace missing": ('{"expression": "x", "inputs": {"x": 3}', "} or ] is missing"),
+    "quote missing": ('{"expression": "x', "double quote is missing"),
+    "brace too many": ('{"expression": "1"}}', "} too many"),
+    "two objects": ('{"expression": "1"}\n{"expression": "2"}', "not several"),
+    "line break in a text": ('{"expression": "a = 1\na"}', r"\n"),
+    "backslash in a text": (r'{"expression": "\sin(x)"}', "backslash"),
+    "nothing": ("", "empty"),
+}
+"""Bodies that are not JSON: the body, and parts of the detail."""
+
+PATHS = [
+    ("POST", "/v1/gradient", 404, "/v1/backward"),
+    ("POST", "/v1/grad", 404, "/v1/backward"),
+    ("POST", "/v1/gradients", 404, "/v1/backward"),
+    ("POST", "/backward", 404, "/v1/backward"),
+    ("POST", "/v1/backward/", 404, "/v1/backward"),
+    ("POST", "/v1/Backward", 404, "/v1/backward"),
+    ("POST", "/v1/backwards", 404, "/v1/backward"),
+    ("POST", "/v1//backward", 404, "/v1/backward"),
+    ("POST", "/v2/backward", 404, "/v1/backward"),
+    ("POST", "/api/v1/backward", 404, "/v1/backward"),
+    ("POST", "/v1/evaluate", 404, "/v1/forward"),
+    ("POST", "/v1/eval", 404, "/v1/forward"),
+    ("POST", "/v1/differentiate", 404, "/v1/derivative"),
+    ("POST", "/v1/optimize", 404, "/v1/minimize"),
+    ("POST", "/v1/curve_fit", 404, "/v1/fit"),
+    ("POST", "/v1/train", 404, "/v1/networks/train"),
+    ("POST", "/v1/predict", 404, "/v1/networks/predict"),
+    ("POST", "/v1/network", 404, "/v1/networks"),
+    ("GET", "/health", 404, "/readyz"),
+    ("GET", "/healthz", 404, "/readyz"),
+    ("GET", "/openapi", 404, "/openapi.json"),
+    ("GET", "/swagger", 404, "/docs"),
+    ("GET", "/redoc", 404, "/docs"),
+    ("GET", "/v1/primitive", 404, "/v1/primitives"),
+    ("GET", "/v1/backward", 405, "POST /v1/backward"),
+    ("PUT", "/v1/backward", 405, "POST /v1/backward"),
+    ("POST", "/v1/primitives", 405, "GET /v1/primitives"),
+]
+"""Requests to paths that do not exist, or by a method they do not take: the status, and the path that the detail names."""

@@ -1,0 +1,91 @@
+"""Every row of the tables of mistakes: the answer says what is wrong and where, and what it proposes is right."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.contract.conftest import Post
+from tests.contract.mistakes import NOT_JSON, PATHS, SENT, TYPED, Sent, Typed
+from tests.contract.wire import assert_mentions, json_of, problem, resolve
+
+TEXT_PROBLEMS = ("syntax-error", "unknown-primitive", "wrong-arity")
+
+
+def proposed(detail: str, text: str) -> bool:
+    """Whether a detail ends with a text that it proposes."""
+    return detail.endswith(f": {text}")
+
+
+def value(post: Post, text: str, inputs: dict[str, float]) -> float:
+    """The value of a text, with those of the inputs that it has."""
+    used = {name: number for name, number in inputs.items() if re.search(rf"(?<!\w){name}(?!\w)", text)}
+    return float(json_of(post("forward", expression=text, inputs=used))["value"])
+
+
+@pytest.mark.parametrize("row", TYPED, ids=[row.text for row in TYPED])
+def test_text_is_explained_and_the_proposal_is_right(post: Post, row: Typed) -> None:
+    body = problem(post("backward", expression=row.text, inputs={}), None, 422, "/expression")
+    assert body["type"].removeprefix("/problems/") in TEXT_PROBLEMS
+    assert re.match(r"line 1, column \d+: ", body["detail"])
+    assert_mentions(body, row.says)
+    if row.writes is None:
+        assert not re.search(r": [^:']+$", body["detail"].removesuffix(".").partition(": ")[2]), "it proposes something"
+        return
+    assert proposed(body["detail"], row.writes), body["detail"]
+    assert row.means is not None
+    assert value(post, row.writes, row.inputs) == pytest.approx(row.means, rel=1e-12)
+
+
+@pytest.mark.parametrize("row", SENT, ids=str)
+def test_request_is_explained_and_the_fixed_one_is_answered(post: Post, row: Sent) -> None:
+    body = problem(post(row.operation, **row.body), row.problem, 422, row.pointer)
+    assert_mentions({"detail": body["detail"]}, row.says)
+    for entry in body["errors"]:
+        resolve(row.body, entry["pointer"].rpartition("/")[0])
+    if row.fixed is not None:
+        assert post(row.operation, **row.fixed).status_code == 200
+
+
+@pytest.mark.parametrize("name", NOT_JSON)
+def test_body_that_is_not_json_is_explained(post: Post, name: str) -> None:
+    content, *says = NOT_JSON[name]
+    assert_mentions(problem(post("backward", content=content.encode()), "invalid-json", 400), says)
+
+
+@pytest.mark.parametrize(("method", "path", "status", "meant"), PATHS, ids=[f"{row[0]} {row[1]}" for row in PATHS])
+def test_wrong_path_leads_to_the_right_one(client: httpx.Client, method: str, path: str, status: int, meant: str) -> None:
+    name = {404: "not-found", 405: "method-not-allowed"}[status]
+    detail = problem(client.request(method, path), name, status)["detail"]
+    assert re.search(rf"{re.escape(meant)}(?![\w/])", detail), detail
+
+
+def test_right_paths_exist(routes: dict[str, tuple[str, str]]) -> None:
+    documented = {path for _, path in routes.values()} | {"/docs", "/openapi.json"}
+    assert {meant.split()[-1] for *_, meant in PATHS} <= documented
+
+
+FORMS: dict[str, dict[str, Any]] = {
+    "form": {"data": {"expression": "x**2"}},
+    "files": {"files": {"expression": ("x.txt", b"x**2")}},
+    "text": {"content": b'{"expression": "1"}', "headers": {"Content-Type": "text/plain"}},
+    "curl's default": {"content": b'{"expression": "1"}', "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_other_content_types_are_told_the_right_one(client: httpx.Client, form: dict[str, Any]) -> None:
+    body = problem(client.post("/v1/backward", **form), "unsupported-media-type", 415)
+    assert "Content-Type: application/json" in body["detail"]
+
+
+@pytest.mark.parametrize("accept", ["application/problem+json", "application/problem+json, application/json;q=0.5"])
+def test_client_that_accepts_only_problems_is_answered(post: Post, accept: str) -> None:
+    """Some generated clients name only the media type of the errors."""
+    response = post("backward", headers={"Accept": accept}, expression="x**2", inputs={"x": 3})
+    assert json_of(response)["gradients"]["x"] == 6.0
+
+
+def test_there_are_enough_rows() -> None:
+    assert len(TYPED) + len(SENT) + len(NOT_JSON) + len(PATHS) >= 120

@@ -1,0 +1,174 @@
+"""What to write instead: formulas that are right, proposals that can be read, and no time lost on hopeless texts."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.engine.advice import ATOM, CHARACTERS, REWRITTEN_LENGTH, RULES
+from app.engine.errors import EngineError
+from app.engine.foreign_names import FORMULAS, NOTES, OPERATIONS, RENAMED
+from app.engine.primitives import ALIASES, WIRE
+from app.engine.text import parse
+from app.engine.transforms import evaluate
+
+mpmath.mp.dps = 30
+
+
+def degrees(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of an angle in degrees."""
+    return lambda x: function(x * mpmath.pi / 180)
+
+
+ORACLES: dict[str, Callable[..., Any]] = {
+    "acosec": mpmath.acsc, "acosech": mpmath.acsch, "acoth": mpmath.acoth, "acsc": mpmath.acsc, "acsch": mpmath.acsch,
+    "asec": mpmath.asec, "asech": mpmath.asech, "beta": mpmath.beta, "binom": mpmath.binomial,
+    "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), "choose": mpmath.binomial,
+    "clamp": lambda x, low, high: sorted([x, low, high])[1], "clip": lambda x, low, high: sorted([x, low, high])[1],
+    "comb": mpmath.binomial, "cosd": degrees(mpmath.cos), "cosec": mpmath.csc, "cosech": mpmath.csch,
+    "cosm1": lambda x: mpmath.cos(x) - 1, "cospi": mpmath.cospi, "cot": mpmath.cot, "cotg": mpmath.cot, "coth": mpmath.coth,
+    "csc": mpmath.csc, "csch": mpmath.csch, "ctg": mpmath.cot, "cube": lambda x: x * x * x, "deg2rad": mpmath.radians,
+    "degrees": mpmath.degrees, "erfcx": lambda x: mpmath.exp(x * x) * mpmath.erfc(x), "exp10": lambda x: mpmath.power(10, x),
+    "exp2": lambda x: mpmath.power(2, x), "fact": mpmath.factorial, "factorial": mpmath.factorial, "gamma": mpmath.gamma,
+    "hardtanh": lambda x: sorted([x, -1, 1])[1], "inv": lambda x: 1 / x, "lerp": lambda a, b, t: (1 - t) * a + t * b,
+    "logaddexp": lambda a, b: mpmath.log(mpmath.exp(a) + mpmath.exp(b)),
+    "logit": lambda x: mpmath.log(x) - mpmath.log1p(-x), "logsigmoid": lambda x: mpmath.log(1 / (1 + mpmath.exp(-x))),
+    "mish": lambda x: x * mpmath.tanh(mpmath.log(1 + mpmath.exp(x))), "nchoosek": mpmath.binomial, "norm": mpmath.hypot,
+    "normcdf": mpmath.ncdf, "normpdf": mpmath.npdf, "pow10": lambda x: mpmath.power(10, x),
+    "pow2": lambda x: mpmath.power(2, x), "rad2deg": mpmath.degrees, "radians": mpmath.radians,
+    "relu6": lambda x: sorted([x, 0, 6])[1], "root": lambda x, n: mpmath.power(x, 1 / n),
+    "rsqrt": lambda x: 1 / mpmath.sqrt(x), "sec": mpmath.sec, "sech": mpmath.sech, "sind": degrees(mpmath.sin),
+    "sinpi": mpmath.sinpi, "softmax": lambda x, y: 1 / (1 + mpmath.exp(y - x)), "softsign": lambda x: x / (1 + abs(x)),
+    "tand": degrees(mpmath.tan), "tanhshrink": lambda x: x - mpmath.tanh(x), "tgamma": mpmath.gamma,
+    "xlogy": lambda x, y: x * mpmath.log(y),
+}  # fmt: skip
+"""What the functions of FORMULAS mean, by mpmath."""
+
+POINTS = {
+    1: [(0.3,), (0.85,), (-0.4,), (2.7,)],
+    2: [(1.7, 0.6), (4.0, 2.0)],
+    3: [(0.3, 0.1, 0.8), (1.7, -1.0, 1.0), (-2.0, -1.0, 1.0)],
+}
+"""Arguments. Those at which mpmath has no real value are left out."""
+
+
+def real(function: Callable[..., Any], arguments: tuple[float, ...]) -> float | None:
+    """The value of a function of mpmath, or None if it is not real and finite."""
+    try:
+        value = mpmath.mpmathify(function(*map(mpmath.mpf, arguments)))
+    except (ValueError, ZeroDivisionError):
+        return None
+    return float(value) if isinstance(value, mpmath.mpf) and mpmath.isfinite(value) else None
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formula_is_the_function(name: str) -> None:
+    arguments, formula, where = FORMULAS[name]
+    names = arguments.split(", ")
+    compared = 0
+    for point in POINTS[len(names)]:
+        given = dict(zip(names, point, strict=True))
+        graph = parse(formula)
+        inputs = {name: number for name, number in given.items() if name in graph.names}
+        expected = real(ORACLES[name], point)
+        if expected is None or (where and not eval(where, dict(given))):
+            continue
+        assert evaluate(graph, inputs)["output"] == pytest.approx(expected, rel=1e-13, abs=1e-15)
+        compared += 1
+    assert compared >= 1
+
+
+def test_every_formula_has_an_oracle() -> None:
+    assert set(ORACLES) == set(FORMULAS)
+
+
+def test_other_names_lead_to_operations_and_are_none_themselves() -> None:
+    assert set(RENAMED.values()) | (set(OPERATIONS.values())) <= set(WIRE) | set(ALIASES)
+    for table in (RENAMED, FORMULAS, NOTES):
+        assert not set(table) & (set(WIRE) | set(ALIASES))
+        assert all(name == name.lower() for name in table)
+    assert not set(RENAMED) & set(FORMULAS) and not set(RENAMED) & set(NOTES) and not set(FORMULAS) & set(NOTES)
+
+
+FRAGMENTS = [
+    "x",
+    "y",
+    "2",
+    "3.5",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    "|",
+    "^",
+    "**",
+    "*",
+    "/",
+    "-",
+    "!",
+    "?",
+    ":",
+    ",",
+    ";",
+    "=",
+    "<",
+]
+FRAGMENTS += [
+    " ",
+    "sin",
+    "cot",
+    "log",
+    "np.",
+    ".",
+    "and ",
+    "or ",
+    "not ",
+    "if ",
+    "else ",
+    "\\frac",
+    "'",
+    '"',
+    "%",
+    "@",
+    "°",
+    "²",
+]
+FRAGMENTS += [*CHARACTERS, "√", "1,000", "lambda x: ", "=>", "\n", "#", "&&", "||", "f(x) = ", "$", "٣"]
+
+
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=12).map("".join))
+def test_what_is_proposed_can_be_read(text: str) -> None:
+    try:
+        parse(text)
+    except EngineError as error:
+        proposed = re.search(r"(?:; [^:]+|Write[^:]*): ([^:]+)$", error.detail)
+        if proposed and "found" not in proposed[1]:
+            parse(proposed[1])
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize(
+    "piece", ["(", "x(", "|x", "x ? ", "a(b,", "!", "x^", "if ", "{", "\\frac{", "1,000", "x and ", "√", " "]
+)
+def test_advice_takes_little_time(piece: str) -> None:
+    """A statement that is rewritten is short, so that no pattern takes long, however often it could match."""
+    for length in (REWRITTEN_LENGTH - 2, 100_000):
+        text = (piece * length)[:length] + "$"
+        began = time.perf_counter()
+        with pytest.raises(EngineError):
+            parse(text)
+        assert time.perf_counter() - began < 2.0
+
+
+def test_rules_say_something_and_patterns_can_match_nothing_only_before_a_token() -> None:
+    for rule in RULES:
+        assert rule.words
+        assert rule.before or rule.pattern.match("") is None, rule.pattern.pattern
+    assert re.fullmatch(ATOM, "f(x, (y + 1)*2)")
