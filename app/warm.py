@@ -12,7 +12,7 @@ from app.engine.graph import Graph
 from app.engine.interruption import never
 from app.engine.special import lgamma, polygamma
 from app.engine.text import parse
-from app.engine.value import backward, value
+from app.engine.values import backward, value
 from app.nn import MLP, datasets, evaluation, losses, optimizers, training
 from app.nn.training import TrainingOptions
 from app.pictures import canvas

@@ -206,7 +206,7 @@ def test_no_private_name_of_another_module_is_imported(module: str) -> None:
 def test_msgspec_is_used_in_one_place() -> None:
     """A program makes millions of `Value`s, and a frozen dataclass takes five times as long to make."""
     users = [module for module in MODULES if "msgspec" in {name.partition(".")[0] for name, _ in imported(module)}]
-    assert users == ["app.engine.value"]
+    assert users == ["app.engine.values"]
 
 
 def test_no_import_is_a_cycle() -> None:
@@ -260,26 +260,7 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
 
 def test_public_names_of_the_engine() -> None:
     """Names may be added; none is taken away."""
-    assert app.engine.__all__ == [
-        "PRIMITIVES",
-        "EdgeRow",
-        "EngineError",
-        "Gradients",
-        "Graph",
-        "Node",
-        "NodeRow",
-        "Primitive",
-        "Value",
-        "backward",
-        "check_gradients",
-        "dot",
-        "evaluate",
-        "hessian",
-        "hvp",
-        "jacobian",
-        "jvp",
-        "parse",
-        "rows",
-        "value",
-    ]
+    kept = "PRIMITIVES EdgeRow EngineError Gradients Graph Node NodeRow Primitive Value add backward check_gradients divide dot"
+    kept += " evaluate grad graph_of hessian hvp jacobian jvp mul neg parse relu rows sub value"
+    assert app.engine.__all__ == kept.split()
     assert [name for name in app.engine.__all__ if not hasattr(app.engine, name)] == []

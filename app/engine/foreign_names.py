@@ -159,7 +159,7 @@ NOTES = {
     "zeta": "There is no zeta function.",
     "lambertw": "There is no Lambert W function.",
     "besselj": "There are no Bessel functions.",
-    "trigamma": "There are no polygamma functions of one argument beyond digamma; polygamma(1, x) is the derivative of digamma(x).",
+    "trigamma": "The derivative of digamma(x) is polygamma(1, x).",
     "atan2d": "Multiply by 180/pi; atan2(y, x)*180/pi.",
     "conj": "Numbers are real.",
     "real": "Numbers are real.",

@@ -6,6 +6,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from app.engine.errors import MAX_COMPARED_NAMES, nearest, quote
+
+MAX_NAMES_SHOWN = 8
+
 Key = TypeVar("Key")
 Entry = TypeVar("Entry")
 
@@ -13,8 +17,9 @@ Entry = TypeVar("Entry")
 class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
     """An immutable mapping from an id to the derivative of the output by that node.
 
-    An entry is a float, or, for many points, an array of shape (points,). An id that is not in the table has the gradient
-    0.0, because the output does not depend on it. Iterates over the ids; `dict(gradients)` is a copy.
+    An entry is a float, or, for many points, an array of shape (points,). A table of a graph has the names that were asked for,
+    with 0.0 for those that the output does not depend on; another name is a KeyError. A table of values has those that the
+    output was computed from; any other value has the gradient 0.0. Iterates over the keys; `dict(gradients)` is a copy.
     """
 
     __slots__ = ("_entries", "_index")
@@ -50,7 +55,9 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
 
     def __getitem__(self, key: Key) -> Entry:
         k = self._index.get(key)
-        entry: Any = 0.0 if k is None else self._entries[k]  # zero is right for a number and for an array
+        if k is None and isinstance(key, str):
+            raise KeyError(f"there is no gradient by {quote(key)}.{_known(key, self._index)}")
+        entry: Any = 0.0 if k is None else self._entries[k]
         return float(entry) if isinstance(entry, np.floating) else entry  # type: ignore[return-value]  # an Entry
 
     def __contains__(self, key: object) -> bool:
@@ -70,6 +77,15 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
 
     def __repr__(self) -> str:
         return f"Gradients({self.copy()!r})"
+
+
+def _known(name: str, names: Mapping[Any, int]) -> str:
+    """Return a hint at the names of a table."""
+    texts = [key for key, _ in zip(names, range(MAX_COMPARED_NAMES), strict=False) if isinstance(key, str)]
+    if not texts:
+        return " The table is by values: look up the value itself."
+    few = f" There are {', '.join(map(quote, texts))}." if len(texts) <= MAX_NAMES_SHOWN else ""
+    return nearest(name, texts) or few
 
 
 class Tables(Mapping[Key, Gradients[Key, Entry]], Generic[Key, Entry]):

@@ -104,6 +104,9 @@ class Graph:
     tape: Tape = field(init=False, repr=False, compare=False)
     plans: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Graph({len(self.nodes)} nodes, {len(self.leaves)} named leaves, outputs={self.outputs!r})"
+
     def __post_init__(self) -> None:
         outputs = tuple(self.outputs)
         set_field = object.__setattr__

@@ -107,15 +107,20 @@ class RequestContext:
             job, _ = (scope["state"].pop(name, None) for name in ("job", "model"))  # the connection keeps the scope for a while
             if job and job.counted:
                 execution.finish(job)
-            route = getattr(scope.get("route"), "path", "unmatched")
-            seconds = time.perf_counter() - began
-            requests, latency = _series(route, status)
-            requests.inc()
-            latency.observe(seconds)
-            if status >= 400:
-                REJECTED.labels(facts.get("problem", str(status))).inc()
-            facts |= {"route": route, "method": method, "status": status, "ms": round(seconds * 1e3, 3)}
-            access_log.info("request", request_id=request_id, **facts)
+            _record(scope, method, status, time.perf_counter() - began)
+
+
+def _record(scope: Scope, method: str, status: int, seconds: float) -> None:
+    """Count a request in the metrics and write its line in the log."""
+    facts = scope["state"]["facts"]
+    route = getattr(scope.get("route"), "path", "unmatched")
+    requests, latency = _series(route, status)
+    requests.inc()
+    latency.observe(seconds)
+    if status >= 400:
+        REJECTED.labels(facts.get("problem", str(status))).inc()
+    facts |= {"route": route, "method": method, "status": status, "ms": round(seconds * 1e3, 3)}
+    access_log.info("request", request_id=scope["state"]["request_id"], **facts)
 
 
 def _policy(page: str, status: int) -> tuple[bytes, bytes]:

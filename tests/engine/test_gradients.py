@@ -9,9 +9,12 @@ import pytest
 from app.engine.gradients import Gradients
 
 
-def test_a_missing_id_has_the_gradient_zero() -> None:
+def test_an_unknown_name_raises_and_an_unknown_value_has_the_gradient_zero() -> None:
     gradients: Gradients[str, float] = Gradients({"x": 2.0})
-    assert gradients["x"] == 2.0 and gradients["nobody"] == 0.0
+    assert gradients["x"] == 2.0
+    with pytest.raises(KeyError, match="no gradient by 'nobody'. There are 'x'"):
+        gradients["nobody"]
+    assert gradients.get("nobody") is None and Gradients[object, float]({"x": 2.0})[object()] == 0.0
     assert "nobody" not in gradients and "x" in gradients
     assert list(gradients) == ["x"] and len(gradients) == 1
 
@@ -51,7 +54,7 @@ def test_attributes_of_gradients_cannot_be_deleted() -> None:
 
 def test_entries_can_be_arrays() -> None:
     gradients = Gradients({"x": np.array([1.0, 2.0])})
-    assert gradients["x"].tolist() == [1.0, 2.0] and gradients["nobody"] == 0.0
+    assert gradients["x"].tolist() == [1.0, 2.0]
 
 
 def test_a_copy_has_the_entries_that_the_index_points_at() -> None:

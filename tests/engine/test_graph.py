@@ -163,7 +163,8 @@ def test_duplicate_ids() -> None:
         ("zzzz", ""),
         ("", ""),
         ("q" * 500, ""),
-        ("2", ""),
+        ("2", " A number stands without quotes: 2."),
+        ("-0.5e3", " A number stands without quotes: -0.5e3."),
     ],
 )
 def test_an_unknown_argument(arg: str, hint: str) -> None:

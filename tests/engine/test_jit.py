@@ -64,7 +64,7 @@ def test_an_edited_rule_is_recompiled(tmp_path: Path) -> None:
     code = """
         import json
         from app.engine import jit
-        from app.engine.value import value
+        from app.engine.values import value
         print(json.dumps([value(0.5).sin().data, str(jit.FOLDER)]))
     """
     before, folder = run(code, root, AUTODIFF_CACHE_DIR=cache)
@@ -100,7 +100,7 @@ EVERYTHING = """
         from app.engine import drawing, faults, transforms
         from app.engine.graph import Graph, Node
         from app.engine.text import parse
-        from app.engine.value import Value, apply, backward, graph_of, value
+        from app.engine.values import Value, apply, backward, graph_of, value
         from app.engine import value as _
 
         for text in ("sin(x)*y + 3", "sum(x, y, 1, x)", "where(x > 0, log(x), mean(x, y))", "x", "x*0 + 2", "x + a", "x**y"):
@@ -241,7 +241,7 @@ def test_importing_the_engine_makes_no_folder_and_computing_does(tmp_path: Path)
         import app.engine
         from app.engine import jit
         before = os.listdir(os.environ["HOME"]), os.path.exists(os.environ["AUTODIFF_CACHE_DIR"])
-        app.engine.value(2.0).sin()
+        app.engine.values(2.0).sin()
         print(json.dumps([*before, jit.FOLDER.is_dir()]))
     """
     (tmp_path / "home").mkdir()

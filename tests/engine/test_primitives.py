@@ -18,7 +18,7 @@ from app.engine.graph import Graph
 from app.engine.primitives import ALIASES, LEAF, OPCODE, PRIMITIVES, WIRE, Primitive
 from app.engine.tape import Tape
 from app.engine.text import parse
-from app.engine.value import apply, backward, value
+from app.engine.values import apply, backward, value
 from app.engine.walk import PointWalk
 
 EPSILON = float(np.finfo(float).eps)

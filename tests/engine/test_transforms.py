@@ -352,10 +352,12 @@ def test_defaults_of_wrt() -> None:
     assert jacobian(graph, wrt=[]).jacobian == {"y": {}}
 
 
-def test_gradients_are_tables_in_which_a_missing_id_is_zero() -> None:
+def test_gradients_are_tables_in_which_an_unknown_name_raises() -> None:
     gradients = backward(parse("x**2"), {"x": 3.0}).gradients
     assert isinstance(gradients, Gradients)
-    assert gradients["x"] == 6.0 and gradients["nobody"] == 0.0
+    assert gradients["x"] == 6.0
+    with pytest.raises(KeyError, match="nobody"):
+        gradients["nobody"]
 
 
 # --- branches that are not taken

@@ -19,7 +19,7 @@ import numpy as np
 
 from app.engine import kernels
 from app.engine.errors import GraphCycle
-from app.engine.gradients import Gradients
+from app.engine.gradients import Entry, Gradients, Key
 from app.engine.graph import CODES, Graph, Node, argument_starts, is_id, unknown_primitive, wrong_arity
 from app.engine.primitives import ALIASES, LEAF, OPCODE, WIRE
 from app.engine.tape import connect, record
@@ -72,10 +72,16 @@ class Value(msgspec.Struct, frozen=True, eq=False, gc=False):
     def __getattr__(self, name: str) -> "Callable[..., Value]":
         if name in WIRE or name in ALIASES:
             return lambda *others: apply(name, self, *others)
-        raise AttributeError(f"a Value has no attribute or primitive {name!r}")
+        hint = "" if name.startswith("_") else unknown_primitive(name, (), leaf=False).detail
+        raise AttributeError(f"a Value has no attribute or primitive {name!r}; {hint}" if hint else name)
+
+    def __dir__(self) -> list[str]:
+        """List the attributes, and every primitive, which is a method."""
+        return sorted({*object.__dir__(self), *WIRE, *ALIASES})
 
     def __float__(self) -> float:
-        return self.data
+        # Else math.sin(x) would be a plain number, and its gradient silently 0.
+        raise TypeError("a Value is no plain number; write x.sin() for math.sin(x), which would lose the gradient, or x.data")
 
     def __bool__(self) -> bool:
         return self.data != 0.0
@@ -203,8 +209,8 @@ def backward(output: Value) -> Gradients[Value, float]:
     return Gradients.of(index, adjoints[tape.slot])
 
 
-def grad(of: Value, gradients: Gradients[Value, float]) -> float:
-    """Return the derivative by `of`, or 0.0 if the output does not depend on it."""
+def grad(of: Key, gradients: Gradients[Key, Entry]) -> Entry:
+    """Return the derivative by `of`, or 0.0 if the output does not depend on it. Raises KeyError for an unknown name."""
     return gradients[of]
 
 

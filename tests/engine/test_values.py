@@ -3,6 +3,7 @@
 import copy
 import math
 import operator
+import rlcompleter
 import subprocess
 import sys
 import textwrap
@@ -23,7 +24,7 @@ from app.engine.gradients import Gradients
 from app.engine.graph import Graph, Node
 from app.engine.primitives import ALIASES, WIRE
 from app.engine.text import parse
-from app.engine.value import Value, add, apply, backward, divide, grad, graph_of, mul, neg, pow, relu, sub, sum, value
+from app.engine.values import Value, add, apply, backward, divide, grad, graph_of, mul, neg, pow, relu, sub, sum, value
 from tests.engine.conftest import graphs
 
 ROOT = Path(__file__).parents[2]
@@ -188,7 +189,7 @@ def test_unary_operators() -> None:
     assert (-x).data == 3.0 and backward(-x)[x] == -1.0
     assert +x is x
     assert abs(x).data == 3.0 and backward(abs(x))[x] == -1.0
-    assert float(x) == -3.0 and bool(x) and not bool(value(0.0))
+    assert bool(x) and not bool(value(0.0))
 
 
 @pytest.mark.parametrize("name", [*WIRE, *ALIASES])
@@ -409,7 +410,7 @@ def test_a_chain_of_a_million_values_is_differentiated_and_freed() -> None:
     out = in_process(
         """
         import gc, sys, time
-        from app.engine.value import backward, value
+        from app.engine.values import backward, value
         backward(value(2.0) * 3 + 1)
         sys.setrecursionlimit(80)
         x = y = value(0.5)
@@ -458,3 +459,31 @@ def test_the_order_in_which_values_are_made_does_not_matter(order: list[int]) ->
     want = transforms.backward(parse("tanh(a*b + b*c + c*d + d*f + f*a)"), {n: 0.1 + k for k, n in enumerate("abcdf")})
     assert output.data == pytest.approx(want.value, rel=1e-15)
     assert [gradients[xs[k]] for k in range(5)] == pytest.approx([want.gradients[n] for n in "abcdf"], rel=1e-15, abs=1e-300)
+
+
+@pytest.mark.parametrize("function", [math.sin, math.exp, math.sqrt, float, math.isfinite], ids=lambda f: f.__name__)
+def test_functions_of_plain_numbers_refuse_a_value(function: Callable[[Any], object]) -> None:
+    """A number from them would have no gradient, and nobody would notice."""
+    with pytest.raises(TypeError, match=r"x\.sin\(\).*x\.data"):
+        function(value(0.5))
+
+
+def test_numpy_functions_of_a_value_keep_the_gradient() -> None:
+    """NumPy calls the method of the same name."""
+    x = value(0.5)
+    y: Any = np.sin(x)  # type: ignore[call-overload]
+    assert backward(y)[x] == pytest.approx(math.cos(0.5), rel=1e-15)
+
+
+def test_dir_and_completion_show_every_primitive() -> None:
+    x = value(1.0)
+    assert {*WIRE, *ALIASES, "data", "backward"} <= set(dir(x))
+    completer = rlcompleter.Completer({"x": x})
+    assert completer.complete("x.sinh", 0) in ("x.sinh(", "x.sinh()")
+
+
+@pytest.mark.parametrize(("name", "hint"), [("sine", ""), ("cot", "cot(x) is 1/tan(x)"), ("ln", "'log'"), ("tahn", "'tanh'")])
+def test_unknown_method_is_explained(name: str, hint: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(value(1.0), name)
+    assert repr(name) in str(caught.value) and hint in str(caught.value)
