@@ -86,4 +86,6 @@ def served() -> FastAPI:
     # Collecting all garbage stops all threads, for over a second beside the objects of a large response. It is rare now: once
     # in ten million objects that stay.
     gc.set_threshold(1000, 10, 1000)
-    return create_app(settings)
+    app = create_app(settings)
+    app.state.owns_process = True
+    return app

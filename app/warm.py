@@ -26,7 +26,7 @@ def warm() -> None:
     if jit.FOLDER is None:
         log.warning("no cache folder is writable, so kernels are compiled at every start")
     elif not jit.IS_COMPLETE:
-        log.info("compiling kernels; this happens once and takes some seconds")
+        log.info("compiling kernels, about 20 s, once")
     with jit.alone():
         _run_each_kernel()
         if not jit.IS_COMPLETE:

@@ -70,7 +70,7 @@ ROOMS = {
         "api.expressions api.networks api.solvers api.bridges",
         "fastapi starlette",
     ),
-    "app.__main__": room("settings service", "pydantic uvicorn"),
+    "app.__main__": room("app settings service", "pydantic uvicorn"),
     "app.deploy": room("engine warm", "numpy pyarrow ray tqdm"),
     "app.deploy.ray_serve": room("settings service warm main", "fastapi ray uvicorn"),
 }

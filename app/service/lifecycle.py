@@ -21,6 +21,9 @@ GRACE_SECONDS = 1.0
 QUIET_SECONDS = 0.2
 """The grace period ends early after this long without a request."""
 
+INTERRUPTED = 130
+"""The exit code of a process that Ctrl-C has ended, as shells have it."""
+
 log = logging.getLogger("autodiff")
 
 
@@ -45,7 +48,7 @@ async def serving(app: FastAPI, warm: Callable[[], None], preload: Callable[[], 
         gc.freeze()  # what is loaded now stays, so the garbage collector need not look at it again
 
     task = asyncio.create_task(make_ready())
-    with drained(execution):
+    with drained(execution), interruptible(execution, bool(getattr(app.state, "owns_process", False))):
         yield
     task.cancel()
     execution.close()
@@ -84,6 +87,29 @@ def drained(execution: Execution) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, stop_server)
+
+
+@contextlib.contextmanager
+def interruptible(execution: Execution, owns_process: bool) -> Iterator[None]:
+    """Let Ctrl-C end the process at once while kernels are compiled, which no thread can be asked to stop.
+
+    Only where the process is the server's own, and not that of a program or a test that runs the app.
+    """
+    if not owns_process or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    stop_server = signal.getsignal(signal.SIGINT)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if not execution.ready.is_set():
+            os._exit(INTERRUPTED)
+        _call(stop_server, number, frame)
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, stop_server)
 
 
 def _call(handler: object, number: int, frame: FrameType | None) -> None:

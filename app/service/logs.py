@@ -1,8 +1,13 @@
-"""Log lines as JSON: one per request, and those of all libraries. Never a body, a query string or a key."""
+"""Log lines: one per request, and those of all libraries. Never a body, a query string or a key.
+
+They are JSON, or, on a terminal, lines for people.
+"""
 
 import asyncio
 import logging
+import re
 import sys
+from collections.abc import MutableMapping
 from typing import Any, BinaryIO
 
 import orjson
@@ -40,10 +45,11 @@ class BufferedLines:
 
 
 def configure_logging(level: str) -> None:
-    """Write one JSON object per line to standard output, for our lines and those of uvicorn and all other libraries."""
+    """Write log lines to standard output, for us and for uvicorn and all other libraries: JSON, except on a terminal."""
     plain: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    for_people = sys.stdout.isatty()
     structlog.configure(
-        processors=[*plain, structlog.processors.JSONRenderer(orjson.dumps)],
+        processors=[*plain, _readable_bytes if for_people else structlog.processors.JSONRenderer(orjson.dumps)],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=lambda *_: BufferedLines(sys.stdout.buffer),
         cache_logger_on_first_use=True,
@@ -54,10 +60,12 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=[structlog.stdlib.ExtraAdder(allow=[]), *plain, structlog.processors.format_exc_info],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                readable if for_people else structlog.processors.JSONRenderer(),
             ],
         )
     )
+    if for_people:
+        handler.addFilter(is_for_people)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -65,3 +73,43 @@ def configure_logging(level: str) -> None:
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
+
+
+RUNNING = re.compile(r"Uvicorn running on (\S+?)/? \(")
+ANY_ADDRESS = re.compile(r"//(?:0\.0\.0\.0|\[::\])(?=:)")
+
+
+def is_for_people(record: logging.LogRecord) -> bool:
+    """Whether a line is worth a person's attention: of uvicorn's own, those that something is wrong, and the address."""
+    return record.name != "uvicorn.error" or record.levelno > logging.INFO or bool(RUNNING.match(record.getMessage()))
+
+
+def readable(logger: object, method: str, event: MutableMapping[str, Any]) -> str:
+    """A line for people: the time and what happened, with a request in the order of its parts."""
+    text = str(event.pop("event"))
+    if (running := RUNNING.match(text)) is not None:
+        return banner(running[1])
+    clock, level = str(event.pop("timestamp"))[11:19], str(event.pop("level"))
+    if text == "request" and "status" in event:
+        problem = f"  {event['problem']}" if "problem" in event else ""
+        return f"{clock}  {event['status']}  {event['method']} {event['route']}  {event['ms']:.1f} ms{problem}"
+    exception = event.pop("exception", None)
+    facts = "".join(f"  {name}={value}" for name, value in event.items())
+    return f"{clock}  {'' if level == 'info' else f'{level}: '}{text}{facts}" + (f"\n{exception}" if exception else "")
+
+
+def banner(address: str) -> str:
+    """What the server says when it listens at this address."""
+    address = ANY_ADDRESS.sub("//localhost", address)
+    return f"""
+  autodiff-http
+
+  playground     {address}/
+  documentation  {address}/docs
+
+  Ctrl-C ends it.
+"""
+
+
+def _readable_bytes(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
+    return readable(logger, method, event).encode()

@@ -1,6 +1,7 @@
 """Flags and environment variables of `python -m app`."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from app import __main__ as command
+from app import __version__
 from tests.conftest import ROOT
 from tests.contract.wire import LOCAL
 
@@ -39,6 +41,7 @@ def test_flags_take_precedence_over_the_environment(
     options: dict[str, Any] = {}
     monkeypatch.setattr("uvicorn.run", lambda *_, **given: options.update(given))
     monkeypatch.setattr("app.service.logs.configure_logging", lambda level: None)
+    monkeypatch.setattr(command, "check_address", lambda host, port: None)  # somebody may listen there
     for name in [name for name in os.environ if name.startswith("AUTODIFF_")]:
         monkeypatch.delenv(name)
     for name, value in environment.items():
@@ -94,5 +97,26 @@ def test_port_in_use_ends_the_process_with_a_message() -> None:
         taken.listen()
         command_line = [sys.executable, "-m", "app", "--port", str(taken.getsockname()[1])]
         result = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert result.returncode not in (0, None)
-    assert "address already in use" in (result.stderr + result.stdout).lower()
+        port = taken.getsockname()[1]
+    assert result.returncode == 1 and result.stdout == "" and "Traceback" not in result.stderr
+    proposed = re.fullmatch(
+        rf"cannot listen on 127.0.0.1 port {port}: address already in use; take another one: --port (\d+)\n", result.stderr
+    )
+    assert proposed and int(proposed[1]) > port
+
+
+@pytest.mark.parametrize(("host", "message"), [("203.0.113.1", "cannot assign"), ("no-such-host.invalid", "name|address")])
+def test_address_that_is_none_of_the_machine_ends_the_process_with_a_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, message: str
+) -> None:
+    monkeypatch.setattr("uvicorn.run", no_server)
+    with pytest.raises(SystemExit) as exit:
+        command.main(["--host", host, "--port", "0"])
+    shown = capsys.readouterr().err
+    assert exit.value.code == 1 and host in shown and re.search(message, shown)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit:
+        command.main(["--version"])
+    assert exit.value.code == 0 and capsys.readouterr().out == f"autodiff-http {__version__}\n"
