@@ -186,7 +186,19 @@ OPERATIONS = {
 }
 """Operators, and the names of their operations in graphs."""
 
-LEAF_NAMES = ("const", "constant", "data", "input", "inputs", "leaf", "literal", "number", "param", "parameter", "placeholder")
+LEAF_NAMES: tuple[str, ...] = (
+    "const",
+    "constant",
+    "data",
+    "input",
+    "inputs",
+    "leaf",
+    "literal",
+    "number",
+    "param",
+    "parameter",
+    "placeholder",
+)
 LEAF_NAMES += ("scalar", "tensor", "var", "variable")
 """What the operation of a leaf is called elsewhere."""
 

@@ -9,10 +9,9 @@ from unicodedata import normalize
 from xml.sax.saxutils import escape
 
 from app.engine.derivative import free_name
-from app.engine.graph import ID_LIMIT, Graph
+from app.engine.graph import CONSTANTS, ID_LIMIT, Graph
 from app.engine.interruption import Checkpoint, never
 from app.engine.primitives import LEAF
-from app.engine.text import CONSTANTS
 from app.formats.notation import (
     ATOM,
     CHOICE,

@@ -195,8 +195,8 @@ def _explain(body: Body, check: Checkpoint) -> Problem:
         tree = json.loads(body.decode(), parse_int=float)
     except json.JSONDecodeError as wrong:
         reason = wrong.msg[0].lower() + wrong.msg[1:].removesuffix(" at")
-        place = f"{reason} at line {wrong.lineno}, column {wrong.colno}"
-        return Problem("invalid-json", f"the body is not JSON: {place}{json_advice(wrong.doc, wrong.pos, reason)}")
+        where = f"{reason} at line {wrong.lineno}, column {wrong.colno}"
+        return Problem("invalid-json", f"the body is not JSON: {where}{json_advice(wrong.doc, wrong.pos, reason)}")
     except RecursionError:
         return Problem("invalid-json", "the body is not JSON that can be read: it is nested too deeply")
     place = next(_not_finite(tree), None)

@@ -298,7 +298,7 @@ def describe_paths(app: FastAPI, routers: Iterable[APIRouter], others: Mapping[s
     they mean.
     """
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    methods = {route.path: "GET" if "GET" in route.methods else "POST" for route in routes}
+    methods = {route.path: "GET" if "GET" in (route.methods or ()) else "POST" for route in routes}
     methods |= {app.openapi_url: "GET"} if app.openapi_url else {}
     app.state.paths = Paths(routes, methods, others)
 
@@ -312,7 +312,7 @@ def meant_path(path: str, paths: Paths) -> str | None:
     known = {VERSION.sub("", found): found for found in paths.methods if "{" not in found}
     near = known.get(nearest_name(plain, known) or "")
     found = known.get(plain) or paths.others.get(plain) or near
-    return f"{paths.methods[found]} {found}" if found in paths.methods else None
+    return f"{paths.methods[found]} {found}" if found is not None and found in paths.methods else None
 
 
 VERSION = re.compile(r"^/(?:v\d+/?)?")

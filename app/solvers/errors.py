@@ -1,8 +1,7 @@
 """The errors of the solvers, and a check that several share."""
 
 from app.engine.errors import EngineError, Place, quote
-from app.engine.graph import Graph
-from app.engine.text import CONSTANTS
+from app.engine.graph import CONSTANTS, Graph
 
 
 class InvalidArgument(EngineError):

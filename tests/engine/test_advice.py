@@ -49,7 +49,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
 }  # fmt: skip
 """What the functions of FORMULAS mean, by mpmath."""
 
-POINTS = {
+POINTS: dict[int, list[tuple[float, ...]]] = {
     1: [(0.3,), (0.85,), (-0.4,), (2.7,)],
     2: [(1.7, 0.6), (4.0, 2.0)],
     3: [(0.3, 0.1, 0.8), (1.7, -1.0, 1.0), (-2.0, -1.0, 1.0)],

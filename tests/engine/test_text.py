@@ -13,8 +13,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownNode, UnknownPrimitive, WrongArity
-from app.engine.graph import Graph, Node
-from app.engine.text import CONSTANTS, parse
+from app.engine.graph import CONSTANTS, Graph, Node
+from app.engine.text import parse
 from app.engine.transforms import backward, evaluate
 
 NAMES = {"x": 0.75, "y": -1.5, "z": 2.0, "long_name_1": 3.25}

@@ -471,7 +471,7 @@ def test_functions_of_plain_numbers_refuse_a_value(function: Callable[[Any], obj
 def test_numpy_functions_of_a_value_keep_the_gradient() -> None:
     """NumPy calls the method of the same name."""
     x = value(0.5)
-    y: Any = np.sin(x)  # type: ignore[call-overload]
+    y: Any = np.sin(x)
     assert backward(y)[x] == pytest.approx(math.cos(0.5), rel=1e-15)
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -94,7 +95,7 @@ def test_ctrl_c_ends_the_compilation_at_once(terminal: Callable[..., Terminal], 
 
 
 def test_a_line_of_a_request_and_others() -> None:
-    event = {"timestamp": "2030-01-02T03:04:05.678Z", "level": "info", "event": "request", "request_id": "q"}
+    event: dict[str, Any] = {"timestamp": "2030-01-02T03:04:05.678Z", "level": "info", "event": "request", "request_id": "q"}
     facts = {"status": 422, "method": "POST", "route": "/v1/fit", "ms": 1.25, "problem": "syntax-error"}
     assert readable(None, "info", event | facts) == "03:04:05  422  POST /v1/fit  1.2 ms  syntax-error"
     event = {"timestamp": "2030-01-02T03:04:05.678Z", "level": "warning", "event": "little memory", "free": 3}
