@@ -4,7 +4,6 @@ The libraries say what is wrong and where in terms of their own arguments. Here 
 request, and the message gets the advice that only makes sense to an HTTP client.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -70,9 +69,6 @@ EXPRESSION_PROBLEMS = (
 NUMBER_PROBLEMS = ("shape-mismatch", "non-finite")
 """What can be wrong with numbers."""
 
-PLAIN_UNKNOWN = re.compile(r"there is no primitive (?:'[^']*'|\"[^\"]*\")\.$")
-"""What says that there is no such primitive, and nothing else."""
-
 OF_THE_EXPRESSION = ("nodes", "output", "outputs")
 """Places that are parts of the expression itself; all others are fields of the request."""
 
@@ -100,7 +96,7 @@ def _advice(error: EngineError, is_text: bool, nulls_allowed: bool) -> str:
         return f'; {alternative}{what} to "inputs"' + ("" if is_text else ' or give the node "data"')
     if isinstance(error, errors.NonFinite) and nulls_allowed:
         return '; with "nonfinite": "null" the response has null in its place'
-    if isinstance(error, errors.UnknownPrimitive) and PLAIN_UNKNOWN.search(error.detail):
+    if isinstance(error, errors.UnknownPrimitive) and ". " not in error.detail:  # which would say more
         return " GET /v1/primitives lists them."
     return ""
 

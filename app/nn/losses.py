@@ -109,7 +109,11 @@ def named(loss: str) -> Loss:
     row = LOSSES.get(loss)
     if row is None:
         other = OTHER_NAMES.get(loss)
-        hint = f" It is called {quote(other)} here." if other else nearest(loss, LOSSES) or f" Use one of {', '.join(LOSSES)}."
+        hint = (
+            f" It is called {quote(other)} here."
+            if other
+            else nearest(loss, LOSSES) or f" Use one of {', '.join(map(quote, LOSSES))}."
+        )
         raise InvalidNetwork(f"there is no loss {quote(loss)}.{hint}", ("loss",))
     return Loss(row.name, None if row.expression is None else parse(row.expression), row.targets)
 

@@ -16,7 +16,7 @@ from tests.nn.networks import demo
 
 
 def test_public_names() -> None:
-    assert set(app.nn.__all__) == {"MLP", "Layer", "Model", "apply_gradients"}
+    assert set(app.nn.__all__) == {"MLP", "Layer", "Model", "apply_gradients", "predict", "train"}
 
 
 def test_parameters_are_in_the_order_of_micrograd() -> None:
