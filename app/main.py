@@ -56,14 +56,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     keys = Keys(settings.keys, settings.metrics_open)
     app.add_middleware(RequestContext, keys=keys, root_path=settings.root_path)
     if settings.origins:
+        headers = ["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID", *mcp.HEADERS]
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.origins,
             allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID", *mcp.HEADERS],
+            allow_headers=headers,
             expose_headers=["X-Request-ID", "Retry-After"],
         )
-        app.add_middleware(ExplainedPreflights)
+        app.add_middleware(ExplainedPreflights, headers=headers)
     problems.install(app)
     errors.install(app)
     computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)

@@ -1,5 +1,7 @@
 """Preflight requests that Starlette refuses, answered with a problem that says why and which setting decides."""
 
+from collections.abc import Sequence
+
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,8 +12,9 @@ from app.service.problems import ORIGINS_SETTING, Problem
 class ExplainedPreflights:
     """Middleware around Starlette's `CORSMiddleware`, whose refusals it replaces. All other responses pass as they are."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, headers: Sequence[str]) -> None:
         self.app = app
+        self.headers = headers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -33,7 +36,7 @@ class ExplainedPreflights:
             why = b"".join(message.get("body", b"") for message in refused).decode("latin-1").lower()
             detail = (
                 f"the preflight request is refused ({why}); {ORIGINS_SETTING} lists the origins whose pages may call, with the "
-                "methods GET and POST and the headers Authorization, Content-Encoding, Content-Type and X-Request-ID"
+                f"methods GET and POST and the headers {', '.join(self.headers)}"
             )
             vary = Headers(raw=refused[0]["headers"]).get("vary", "Origin")
             problem = Problem("invalid-request", detail, headers={"Vary": vary}, status=400)
