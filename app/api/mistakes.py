@@ -38,7 +38,8 @@ SQUARE = '{"expression": "x**2", "inputs": {"x": 3}}'
 # fmt: off
 MISTAKES = {
     "invalid-json": _backward("{'expression': 'x**2', 'inputs': {'x': 3}}",
-        "the body is not JSON: expecting property name enclosed in double quotes at line 1, column 2",
+        "the body is not JSON: expecting property name enclosed in double quotes at line 1, column 2; "
+        'names and texts stand in double quotes: {"x": 3}',
         SQUARE),
     "invalid-request": _backward('{"expression": "x**2", "inputs": {"x": "3"}}',
         "at /inputs/x: expected a number or a list of numbers, found a string",
@@ -72,8 +73,8 @@ MISTAKES = {
         "'w' has no number; add it to \"inputs\"",
         '{"expression": "w*x", "inputs": {"x": 3, "w": 0.5}}'),
     "syntax-error": _backward('{"expression": "x^2", "inputs": {"x": 3}}',
-        "line 1, column 2: expected an operator or the end of the statement, found '^' (a power is written "
-        "**)",
+        "line 1, column 2: expected an operator or the end of the statement, found '^'; "
+        "write a power with **: x**2",
         SQUARE),
     "shape-mismatch": _backward(
         '{"expression": "x*y", "inputs": {"x": [1, 2, 3], "y": [1, 2]}}',
@@ -98,10 +99,10 @@ MISTAKES = {
         "the request has no valid API key; send the header Authorization: Bearer <key>",
         f"POST /v1/backward\nAuthorization: Bearer <key>\n\n{SQUARE}"),
     "not-found": Mistake("GET /v1/primitive",
-        "there is no /v1/primitive; GET /docs shows all endpoints",
+        "there is no /v1/primitive; you may mean GET /v1/primitives; GET /docs shows all endpoints",
         "GET /v1/primitives"),
     "method-not-allowed": Mistake("GET /v1/backward",
-        "/v1/backward does not take GET; it takes POST",
+        "/v1/backward does not take GET; send POST /v1/backward instead; it takes POST",
         f"POST /v1/backward\n\n{SQUARE}"),
     "not-acceptable": Mistake(
         f"POST /v1/backward\nAccept: text/html\n\n{SQUARE}",
