@@ -14,27 +14,28 @@ Equal parts are made once, short constants are folded, and sums and products los
 the rest, where a graph is small enough to be read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from itertools import chain
 from itertools import count as count_from
 from typing import NamedTuple
 
+import numpy as np
+
 from app.engine.errors import InvalidNode, quote
-from app.engine.graph import ID_LIMIT, Graph, Node
+from app.engine.graph import ID_LIMIT, Graph, NodeTable, argument_starts, more_nodes
 from app.engine.interruption import Checkpoint, checked, never
-from app.engine.new_nodes import NewNodes, Operand
+from app.engine.new_nodes import ONE, ZERO, NewNodes, Operand
 from app.engine.primitives import LEAF, OPCODE, PRIMITIVES, Primitive
+from app.engine.tape import Ints, topological_order
 from app.engine.text import parse
 
 SLOTS = {"a": 0, "b": 1, "c": 2, "y": 3, "n": 4}
 """Where a rule finds its arguments, the value of the operation and the number of its arguments."""
 
-
-class _Adjoint(NamedTuple):
-    """A term that counts only where the condition `live` is not 0; without one, it counts everywhere."""
-
-    term: Operand
-    live: Operand | None = None
+_Adjoint = tuple[Operand, Operand | None]
+"""A term, and the condition that is not 0 where the term counts; without one, it counts everywhere."""
+EVERYWHERE = (ONE, None)
 
 
 class _Rule(NamedTuple):
@@ -87,19 +88,19 @@ def _targets(graph: Graph, wrt: Sequence[str] | None) -> tuple[tuple[str, ...], 
 
 def _derivatives(made: NewNodes, output: Operand, targets: Sequence[int], checkpoint: Checkpoint) -> list[Operand]:
     """The derivatives of an output by the nodes at these positions."""
-    places = [made.place.get(position, -1) for position in targets]
+    places = made.place[targets].tolist()
     adjoints = _accumulate(made, output, set(places), checkpoint)
-    return [_settled(made, adjoints[place]) if place in adjoints else 0.0 for place in places]
+    return [_settled(made, adjoints[place]) if place in adjoints else ZERO for place in places]
 
 
 def _accumulate(made: NewNodes, output: Operand, targets: set[int], checkpoint: Checkpoint) -> dict[int, _Adjoint]:
     """The adjoints of the targets, by place, as far as the output depends on them."""
-    if not isinstance(output, int):
+    if output < 0:
         return {}
     arrived: list[list[_Adjoint] | None] = [None] * (output + 1)
-    arrived[output] = [_Adjoint(1.0)]
+    arrived[output] = [EVERYWHERE]
     adjoints = {}
-    active = made.active
+    active, ops = made.active, made.ops
     for place in checked(range(output, -1, -1), checkpoint):
         parts = arrived[place]
         if parts is None or not active[place]:
@@ -108,7 +109,7 @@ def _accumulate(made: NewNodes, output: Operand, targets: set[int], checkpoint: 
         adjoint = parts[0] if len(parts) == 1 else _total(made, parts)
         if place in targets:
             adjoints[place] = adjoint
-        if made.ops[place] == LEAF:
+        if ops[place] == LEAF:
             continue
         for argument, part in _contributions(made, place, adjoint):
             found = arrived[argument]
@@ -119,37 +120,39 @@ def _accumulate(made: NewNodes, output: Operand, targets: set[int], checkpoint: 
     return adjoints
 
 
-def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterator[tuple[int, _Adjoint]]:
+def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterable[tuple[int, _Adjoint]]:
     """What an operation passes on to each of its active arguments."""
     arguments, active = made.args[place], made.active
-    row, rules = _rules(made.ops[place], type(arguments[-1]) is float)
+    row, rules = _rules(made.ops[place], arguments[-1] < 0)
     if row.fun is not None and not rules:
         detail = (
             f"node {quote(made.name(place))}: the derivative of {row.name} is no expression of the operations that there are"
         )
         raise InvalidNode(detail, ("nodes", made.position(place)))
+    found = []
     if row.fold is None or (row.fun is not None and len(arguments) == 2):
-        slots: list[Operand] = [0.0, 0.0, 0.0, place, 0.0]
+        slots = [ZERO, ZERO, ZERO, place, ZERO]
         slots[: len(arguments)] = arguments
         for argument, rule in zip(arguments, rules, strict=False):
-            if type(argument) is int and active[argument]:
+            if argument >= 0 and active[argument]:
                 part = _passed(made, rule, slots, adjoint)
                 if part is not None:
-                    yield argument, part
+                    found.append((argument, part))
     elif row.fun is None and rules:
-        rule = rules[0]
+        rule, count = rules[0], made.number(float(len(arguments)))
         for argument in arguments:
-            if isinstance(argument, int) and made.active[argument]:
-                part = _passed(made, rule, [argument, 0.0, 0.0, place, float(len(arguments))], adjoint)
+            if argument >= 0 and active[argument]:
+                part = _passed(made, rule, [argument, ZERO, ZERO, place, count], adjoint)
                 if part is not None:
-                    yield argument, part
+                    found.append((argument, part))
     else:
-        yield from _along_chain(made, row.fold, place, adjoint)
+        return _along_chain(made, row.fold, place, adjoint)
+    return found
 
 
 def _along_chain(made: NewNodes, op: str, place: int, adjoint: _Adjoint) -> Iterator[tuple[int, _Adjoint]]:
     """The same for a chain of an operation on two arguments, from left to right: for its arguments and its value."""
-    arguments = made.args[place]
+    arguments, active = made.args[place], made.active
     links: list[tuple[Operand, Operand]] = []
     prefix = arguments[0]
     for argument in arguments[1:]:
@@ -159,16 +162,16 @@ def _along_chain(made: NewNodes, op: str, place: int, adjoint: _Adjoint) -> Iter
     here = adjoint
     value: Operand = place
     for link, argument in reversed(links):
-        slots: list[Operand] = [link, argument, 0.0, value, 0.0]
+        slots = [link, argument, ZERO, value, ZERO]
         part = _passed(made, right, slots, here)
-        if part is not None and isinstance(argument, int) and made.active[argument]:
+        if part is not None and argument >= 0 and active[argument]:
             yield argument, part
         passed = _passed(made, left, slots, here)
         if passed is None:
             return
         here, value = passed, link
     first = arguments[0]
-    if isinstance(first, int) and made.active[first]:
+    if first >= 0 and active[first]:
         yield first, here
 
 
@@ -181,31 +184,29 @@ def _rules(op: str, with_number: bool) -> tuple[Primitive, tuple[_Rule, ...]]:
     return row, tuple([_rule(text, row.selects) for text in row.symbolic])
 
 
-def _passed(made: NewNodes, rule: _Rule, slots: Sequence[Operand], adjoint: _Adjoint) -> _Adjoint | None:
+def _passed(made: NewNodes, rule: _Rule, slots: list[Operand], adjoint: _Adjoint) -> _Adjoint | None:
     """What is passed to an argument by its rule; None for nothing."""
-    steps, live, partial = rule
+    steps, condition, slope = rule
     filled = slots
     if steps:
-        filled = list(slots)
+        filled = slots.copy()
         for op, taken in steps:
-            filled.append(made.make(op, *[filled[slot] if type(slot) is int else slot for slot in taken]))
-    if type(partial) is int:
-        partial = filled[partial]
-    if live is not None:
-        if type(live) is int:
-            live = filled[live]
-        if type(live) is float:
-            if not live:
+            filled.append(made.make(op, *[filled[slot] if type(slot) is int else made.number(slot) for slot in taken]))
+    partial = filled[slope] if type(slope) is int else made.number(slope)
+    live = None
+    if condition is not None:
+        live = filled[condition] if type(condition) is int else made.number(condition)
+        if live < 0:
+            if not made.numbers[~live]:
                 return None
             live = None
-    if type(partial) is float:
-        if partial == 0.0:
+    if partial < 0:
+        if not made.numbers[~partial]:
             return None
-        if partial == 1.0 and live is None:
+        if partial == ONE and live is None:
             return adjoint
-    if live is None:
-        return _Adjoint(made.make("mul", adjoint[0], partial), adjoint[1])
-    return _Adjoint(made.make("mul", adjoint[0], partial), _both(made, adjoint[1], live))
+    term, known = adjoint
+    return made.make("mul", term, partial), known if live is None else _both(made, known, live)
 
 
 def _rule(text: str, selects: bool) -> _Rule:
@@ -239,67 +240,77 @@ def _total(made: NewNodes, parts: Sequence[_Adjoint]) -> _Adjoint:
                 terms[None] = made.make("add", terms[None], term) if None in terms else term
     if len(terms) == 1:
         ((live, term),) = terms.items()
-        return _Adjoint(term, live)
-    live, total = None, 0.0
+        return term, live
+    live, total = None, ZERO
     for k, (condition, part) in enumerate(terms.items()):
         live = condition if not k else None if live is None or condition is None else made.make("max", live, condition)
-        total = made.make("add", total, _settled(made, _Adjoint(part, condition)))
-    return _Adjoint(total, live)
+        total = made.make("add", total, _settled(made, (part, condition)))
+    return total, live
 
 
 def _settled(made: NewNodes, adjoint: _Adjoint) -> Operand:
     """An adjoint as a number: its term, or 0 where it does not count."""
-    return adjoint.term if adjoint.live is None else made.make("where", adjoint.live, adjoint.term, 0.0)
+    term, live = adjoint
+    return term if live is None else made.make("where", live, term, ZERO)
 
 
-def _both(made: NewNodes, first: Operand | None, second: Operand | None) -> Operand | None:
+def _both(made: NewNodes, first: Operand | None, second: Operand) -> Operand:
     """The condition that two conditions hold."""
-    if first is None or second is None or first == second:
-        return second if first is None else first
-    return made.make("mul", first, second)
+    return second if first is None or first == second else made.make("mul", first, second)
 
 
 def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Operand]]) -> Graph:
     """The graph with the nodes that the derivatives need, and the derivatives as further outputs."""
-    count = len(made.place)
-    needed = bytearray(len(made.ops))
-    for _, operand in derivatives:
-        if isinstance(operand, int):
-            needed[operand] = 1
-    for place in range(len(made.ops) - 1, count - 1, -1):
-        if needed[place]:
-            for argument in made.args[place]:
-                if type(argument) is int:
-                    needed[argument] = 1
     taken = dict.fromkeys(graph.index)
-    outputs: list[str] = []
+    outputs = [free_name(name, taken) for name, _ in derivatives]
     ids: dict[int, str] = {}
-    for name, operand in derivatives:
-        output = free_name(name, taken)
-        outputs.append(output)
-        if isinstance(operand, int) and operand >= count and operand not in ids:
-            ids[operand] = output
-    names: list[str] = [graph.nodes[position].id for position in made.place]
-    numbers = count_from(1 + sum(name.startswith("%") for name in taken))
-    nodes = list(graph.nodes)
-    for place in range(count, len(made.ops)):
-        if not needed[place]:
-            names.append("")
-            continue
-        name = ids.get(place, "")
-        if not name:
-            name = f"%{next(numbers)}"
-            while name in taken:
-                name = f"%{next(numbers)}"
-        names.append(name)
-        args = tuple([names[argument] if type(argument) is int else argument for argument in made.args[place]])
-        nodes.append(Node(name, made.ops[place], args))
-    own = set(ids.values())
+    copies = []  # a number, or a node that has a name already
     for output, (_, operand) in zip(outputs, derivatives, strict=True):
-        if output not in own:  # a number, or a node that has a name already
-            nodes.append(Node(output, "sum", (names[operand] if isinstance(operand, int) else operand,)))
+        if operand < made.count or operand in ids:
+            copies.append((output, operand))
+        else:
+            ids[operand] = output
+    needed = _needed(made, [operand for _, operand in derivatives if operand >= made.count])
+    position = np.empty(len(made.ops), np.int32)
+    position[: made.count] = graph.wiring.order[: made.count]
+    position[needed] = len(graph.nodes) + np.arange(len(needed), dtype=np.int32)
+    ops, args = made.ops, made.args
+    kept = needed.tolist()
+    free = _free_names(taken)
+    names = [ids.get(place) or next(free) for place in kept]
+    opcode = [OPCODE[ops[place]] for place in kept] + [OPCODE["sum"]] * len(copies)
+    arguments = [args[place] for place in kept] + [(operand,) for _, operand in copies]
+    flat = np.fromiter(chain.from_iterable(arguments), np.int32)
+    is_number = flat < 0
+    own = graph.wiring
+    arg = position[np.where(is_number, 0, flat)]
+    arg[is_number] = flat[is_number] - len(own.numbers)
+    added = NodeTable(
+        [*names, *(output for output, _ in copies)],
+        {},
+        np.array(opcode, np.int32),
+        argument_starts(np.fromiter(map(len, arguments), np.int64, len(arguments))),
+        arg,
+        np.full(len(opcode), -1, np.int32),
+        np.array(made.numbers),
+    )
     known = () if graph.every_node_named else (*graph.names, *outputs)
-    return Graph(nodes, (graph.output, *outputs), known, graph.source)
+    return more_nodes(graph, added, (graph.output, *outputs), known)
+
+
+def _needed(made: NewNodes, operands: Sequence[Operand]) -> Ints:
+    """The places of the new nodes that these nodes need, these included, in ascending order."""
+    first = made.count
+    counts = np.fromiter(map(len, made.args[first:]), np.int64)
+    flat = np.fromiter(chain.from_iterable(made.args[first:]), np.int32) - first
+    order, live = topological_order(argument_starts(counts), flat, np.array(operands, np.int32) - first)
+    return np.sort(order[:live]) + first
+
+
+def _free_names(taken: dict[str, None]) -> Iterator[str]:
+    """Names that are not taken, and look as those of nodes in a text do."""
+    first = 1 + sum(name.startswith("%") for name in taken)
+    return (name for k in count_from(first) if (name := f"%{k}") not in taken)
 
 
 def free_name(name: str, taken: dict[str, None]) -> str:

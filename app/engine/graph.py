@@ -2,11 +2,11 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, repeat
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, overload
 from unicodedata import normalize
 
 import numpy as np
@@ -35,6 +35,8 @@ CHUNK = 1 << 16
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 CODES = {name: OPCODE[name] for name in WIRE} | {name: OPCODE[to] for name, to in ALIASES.items()} | {LEAF: LEAF_CODE}
+OPERATIONS = (*(row.name for row in PRIMITIVES), LEAF)
+"""The name of each opcode."""
 MIN_ARITY = np.array([row.min_arity for row in PRIMITIVES] + [0])
 MAX_ARITY = np.array([row.max_arity or 2**31 - 1 for row in PRIMITIVES] + [0])
 
@@ -166,6 +168,80 @@ class Graph:
             k = found.index(-1)
             raise unknown_node(ids[k], self, place if place == ("output",) else (*place, k))
         return np.array(found, np.int32)
+
+
+class TableNodes(Sequence[Node]):
+    """Nodes, and after them those of a table, which are made whenever they are accessed.
+
+    Attributes:
+        first: the nodes before those of the table.
+        table: the table. Its arguments are positions among all nodes.
+        ids: the ids of all nodes.
+    """
+
+    def __init__(self, first: Sequence[Node], table: NodeTable, ids: Sequence[str]) -> None:
+        self.first, self.table, self.ids = first, table, ids
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.table.opcode)
+
+    @overload
+    def __getitem__(self, k: int) -> Node: ...
+    @overload
+    def __getitem__(self, k: slice) -> tuple[Node, ...]: ...
+    def __getitem__(self, k: int | slice) -> Node | tuple[Node, ...]:
+        if isinstance(k, slice):
+            return tuple(self)[k]
+        k = range(len(self))[k]
+        own = k - len(self.first)
+        return self.first[k] if own < 0 else next(self._made(own, own + 1))
+
+    def __iter__(self) -> Iterator[Node]:
+        yield from self.first
+        for low in range(0, len(self.table.opcode), CHUNK):
+            yield from self._made(low, min(low + CHUNK, len(self.table.opcode)))
+
+    def _made(self, low: int, high: int) -> Iterator[Node]:
+        """The nodes from `low` to `high` of the table."""
+        ids, first, table = self.ids, len(self.first), self.table
+        starts = table.start[low : high + 1]
+        flat = table.arg[starts[0] : starts[-1]].tolist()
+        arguments = [ids[a] if a >= 0 else float(table.numbers[~a]) for a in flat]
+        at = (starts - starts[0]).tolist()
+        for k, code in enumerate(table.opcode[low:high].tolist()):
+            yield Node(ids[first + low + k], OPERATIONS[code], tuple(arguments[at[k] : at[k + 1]]))
+
+
+def more_nodes(graph: Graph, added: NodeTable, outputs: tuple[str, ...], names: Sequence[str]) -> Graph:
+    """Return a graph with further nodes.
+
+    Args:
+        graph: the nodes that come first.
+        added: the others, all of them operations, without an index. Their arguments are positions among all nodes, or
+            -1 - len(graph.table.numbers) - k for `added.numbers[k]`.
+        outputs: the new outputs.
+        names: the new names; none if every node is named.
+
+    Raises: as `Graph`.
+    """
+    table = graph.table
+    assert table is not None
+    first, numbers = len(table.opcode), len(table.numbers)
+    ids = (*table.ids, *added.ids)
+    index = dict(zip(ids, range(len(ids)), strict=True))
+    start = np.concatenate((table.start, added.start[1:] + table.start[-1]))
+    whole = NodeTable(
+        ids,
+        index,
+        np.concatenate((table.opcode, added.opcode)),
+        start,
+        np.concatenate((table.arg, added.arg)),
+        np.concatenate((table.datum, added.datum)),
+        np.concatenate((table.numbers, added.numbers)),
+    )
+    last = NodeTable(ids[first:], {}, added.opcode, added.start, added.arg, added.datum, whole.numbers)
+    assert numbers + len(added.numbers) == len(whole.numbers)
+    return Graph(TableNodes(graph.nodes, last, ids), outputs, names, graph.source, whole)
 
 
 def unknown_node(name: str, graph: Graph, place: Place, hint: str = "") -> UnknownNode:

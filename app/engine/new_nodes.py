@@ -1,21 +1,25 @@
 """Nodes that are made on top of those of a graph, each once, and in a simple form.
 
-A node is a place: an int. Those of the graph come first, arguments before what uses them, and new ones follow in the order in
-which they are made. So a place is larger than those of its arguments.
+A node is a place, from 0 on. Those of the graph come first, arguments before what uses them, and new ones follow in the order
+in which they are made. So a place is larger than those of its arguments. A number is an operand below 0.
 """
 
 import math
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app.engine.graph import Graph
+from app.engine.graph import OPERATIONS, Graph
 from app.engine.interruption import Checkpoint, checked
-from app.engine.primitives import ALIASES, LEAF, OPCODE, PRIMITIVES
+from app.engine.primitives import LEAF, OPCODE, PRIMITIVES
+from app.engine.tape import Ints, dependents
 
-Operand = int | float
-"""The place of a node, which is an int, or a number, which is a float."""
+Operand = int
+"""The place of a node, or ~k for number k."""
+
+NUMBERS = (0.0, 1.0, -1.0, 2.0)
+"""The first numbers, which are always there."""
+ZERO, ONE, MINUS_ONE, TWO = (~k for k in range(len(NUMBERS)))
 
 COMMUTATIVE = frozenset({"add", "mul", "max", "min", "eq", "ne", "hypot"})
 TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -32,39 +36,50 @@ class NewNodes:
 
     Attributes:
         ops: the operation of each place.
-        args: its arguments: places and numbers.
+        args: its arguments.
         active: whether it depends on a target.
-        place: the place of each needed position of the graph.
+        numbers: the numbers among the arguments.
+        count: how many places are the graph's.
+        place: the place of each position of the graph, or -1 for a node that the outputs do not need.
         output: the place of the graph's first output.
     """
 
     def __init__(self, graph: Graph, targets: Sequence[int], checkpoint: Checkpoint) -> None:
         """Take over the nodes of a graph, of which those at the positions `targets` are what is differentiated by."""
         self.graph = graph
-        order = graph.wiring.order[: graph.wiring.live].tolist()
-        self.place = {position: place for place, position in enumerate(order)}
-        self.output = self.place[graph.index[graph.output]]
-        self.ops: list[str] = []
-        self.args: list[tuple[Operand, ...]] = []
-        self.active: list[bool] = []
-        self.known: dict[tuple[object, ...], int] = {}
-        places = {graph.nodes[position].id: place for place, position in enumerate(order)}
-        wanted = set(targets)
-        active = self.active
-        for position in checked(order, checkpoint):
-            node = graph.nodes[position]
-            op = ALIASES.get(node.op, node.op)
-            arguments = tuple([places[a] if type(a) is str else float(a) for a in node.args])
-            depends = position in wanted
+        self.numbers: list[float] = []
+        self._operands: dict[object, Operand] = {}
+        for number in NUMBERS:
+            self.number(number)
+        wiring, tape = graph.wiring, graph.tape
+        self.count = wiring.live
+        order = wiring.order[: self.count]
+        self.place: Ints = np.full(len(wiring.order), -1, np.int32)
+        self.place[order] = np.arange(self.count, dtype=np.int32)
+        self.output = int(self.place[graph.index[graph.output]])
+        self.ops = [OPERATIONS[code] for code in wiring.opcode[order].tolist()]
+        operands = np.array([self.number(number) for number in checked(wiring.numbers.tolist(), checkpoint)], np.int32)
+        is_number = wiring.arg < 0
+        flat = self.place[np.where(is_number, 0, wiring.arg)]
+        flat[is_number] = operands[~wiring.arg[is_number]]
+        arguments: list[Operand] = flat.tolist()
+        starts, ends = wiring.start[order].tolist(), wiring.start[order + 1].tolist()
+        checkpoint()
+        self.args = [tuple(arguments[start:end]) for start, end in zip(starts, ends, strict=True)]
+        self.active: list[bool] = dependents(tape, tape.slot[np.array(targets, np.int32)])[tape.slot[order]].tolist()
+        self._known: dict[tuple[object, ...], Operand] = {}
+        for place, op in enumerate(checked(self.ops, checkpoint)):
             if op != LEAF:
-                self.known.setdefault(_key(op, arguments), len(self.ops))
-                for argument in arguments:
-                    if type(argument) is int and active[argument]:
-                        depends = True
-                        break
-            self.ops.append(op)
-            self.args.append(arguments)
-            active.append(depends)
+                self._known.setdefault(_key(op, self.args[place]), place)
+
+    def number(self, number: float) -> Operand:
+        """Return the operand of a number."""
+        key = number or str(number)  # 0 and -0 are equal
+        operand = self._operands.get(key)
+        if operand is None:
+            operand = self._operands[key] = ~len(self.numbers)
+            self.numbers.append(number)
+        return operand
 
     def name(self, place: int) -> str:
         """Return the id of one of the graph's nodes."""
@@ -76,147 +91,162 @@ class NewNodes:
 
     def complement(self, condition: Operand | None) -> Operand | None:
         """Return the condition that holds where this one, a comparison with 0, does not; None if it is of another form."""
-        if not isinstance(condition, int) or self.ops[condition] != "eq":
+        if condition is None or condition < 0 or self.ops[condition] != "eq":
             return None
         other, zero = self.args[condition]
-        if not isinstance(other, int) or not isinstance(zero, float) or zero:
+        if other < 0 or zero >= 0 or self.numbers[~zero]:
             return None
-        return other if self.ops[other] in TRUTHS else self.known.get(_key("ne", (other, 0.0)))
+        return other if self.ops[other] in TRUTHS else self._known.get(_key("ne", (other, ZERO)))
 
     def make(self, op: str, *arguments: Operand) -> Operand:
         """Return an operation on these arguments, simplified: a node that may have been there before, or a number."""
-        simple: Operand | None = None
-        if op == "mul":
-            simple = self._product(*arguments)
-        elif op == "add":
-            simple = self._sum(*arguments)
-        elif op in SIMPLE:
-            simple = self._simplified(op, arguments)
-        if simple is None and op in FOLDED and float is type(arguments[0]) and all(type(a) is float for a in arguments):
-            simple = _folded(op, arguments)
-        return self._node(op, arguments) if simple is None else simple
+        simplify = SIMPLE.get(op)
+        if simplify is not None:
+            simple = simplify(self, *arguments)
+            if simple is not None:
+                return simple
+        if arguments[0] < 0 and op in FOLDED and max(arguments) < 0:
+            number = _folded(op, [self.numbers[~a] for a in arguments])
+            if number is not None:
+                return self.number(number)
+        return self._node(op, arguments)
 
     def _node(self, op: str, arguments: tuple[Operand, ...]) -> int:
         key = _key(op, arguments)
-        place = self.known.get(key)
+        place = self._known.get(key)
         if place is None:
-            place = self.known[key] = len(self.ops)
+            place = self._known[key] = len(self.ops)
             self.ops.append(op)
             self.args.append(arguments)
             active = self.active
             depends = False
             for argument in arguments:
-                if type(argument) is int and active[argument]:
+                if argument >= 0 and active[argument]:
                     depends = True
                     break
             active.append(depends)
         return place
 
-    def _sum(self, x: Operand, y: Operand) -> Operand | None:
-        if x == 0.0 and type(x) is float:
+    def sum(self, x: Operand, y: Operand) -> Operand | None:
+        """A simpler form of a sum, or None if it is as simple as can be."""
+        if x < 0 and not self.numbers[~x]:
             return y
-        if type(y) is float:
-            return x if y == 0.0 else None
-        if x == y and type(x) is int:
-            return self.make("mul", 2.0, x)
-        assert isinstance(y, int)
+        if y < 0:
+            return None if self.numbers[~y] else x
+        if x == y:
+            return self.make("mul", TWO, x)
         if self.ops[y] == "neg":
             return self.make("sub", x, self.args[y][0])
         return None
 
-    def _product(self, x: Operand, y: Operand) -> Operand | None:
+    def product(self, x: Operand, y: Operand) -> Operand | None:
         """A product with its number in front, and as a fraction if a factor is one over something."""
-        if type(y) is float:
-            if type(x) is float:
+        if y < 0:
+            if x < 0:
                 return None
             x, y = y, x
-        assert isinstance(y, int)
-        if type(x) is float:
+        if x < 0:
             return self._multiple(x, y)
-        assert isinstance(x, int)
         for factor, other in ((x, y), (y, x)):
             op = self.ops[factor]
             if op == "neg":
                 return self.make("neg", self.make("mul", self.args[factor][0], other))
             if op in ("mul", "divide"):
                 number, inner = self.args[factor]
-                if type(number) is float:
+                if number < 0:
                     if op == "mul":
                         return self.make("mul", number, self.make("mul", inner, other))
                     return self.make("divide", self.make("mul", number, other), inner)
         return None
 
-    def _multiple(self, number: float, x: int) -> Operand | None:
+    def _multiple(self, factor: Operand, x: int) -> Operand:
         """A number times a node that may have a number already."""
+        number = self.numbers[~factor]
         if number == 1.0:
             return x
         if number == 0.0:
-            return 0.0
+            return ZERO
         if number == -1.0:
             return self.make("neg", x)
         op = self.ops[x]
         if op == "neg":
-            return self.make("mul", -number, self.args[x][0])
+            return self.make("mul", self.number(-number), self.args[x][0])
         if op in ("mul", "divide"):
             other, inner = self.args[x]
-            if type(other) is float and _is_short(product := number * other):
-                return self.make(op, product, inner)
-        return self._node("mul", (number, x))
+            if other < 0 and is_short(product := number * self.numbers[~other]):
+                return self.make(op, self.number(product), inner)
+        return self._node("mul", (factor, x))
 
-    def _simplified(self, op: str, arguments: tuple[Operand, ...]) -> Operand | None:
-        """A simpler form of another operation, or None if it is as simple as can be."""
-        x, y = arguments[0], arguments[1] if len(arguments) > 1 else None
-        y_number = y if type(y) is float else None  # a place may be equal to a number
-        if len(arguments) == 1:
-            if op == "neg":
-                return self.args[x][0] if type(x) is int and self.ops[x] == "neg" else None
-            return x  # a sum or mean, product, minimum or maximum of one
-        if op == "where":
-            if type(x) is float:
-                return arguments[1] if x else arguments[2]
-            return y if y == arguments[2] and type(y) is type(arguments[2]) else None
-        if (op == "sub" and y_number == 0.0) or (op in ("divide", "pow") and y_number == 1.0):
+    def difference(self, x: Operand, y: Operand) -> Operand | None:
+        """A simpler form of a difference."""
+        if y < 0 and not self.numbers[~y]:
             return x
-        if op == "pow" and y_number == 0.0:
-            return 1.0
-        if op == "ne" and y_number == 0.0 and type(x) is int and self.ops[x] in TRUTHS:
+        return self.make("neg", y) if y >= 0 and x < 0 and not self.numbers[~x] else None
+
+    def quotient(self, x: Operand, y: Operand) -> Operand | None:
+        """A simpler form of a quotient."""
+        if y == ONE:
             return x
-        if op == "divide" and y_number == -1.0:
+        if y == MINUS_ONE:
             return self.make("neg", x)
-        if type(x) is float and x == 0.0 and type(y) is int:
-            return 0.0 if op == "divide" else self.make("neg", y) if op == "sub" else None
-        return None
+        return ZERO if y >= 0 and x < 0 and not self.numbers[~x] else None
+
+    def power(self, x: Operand, y: Operand) -> Operand | None:
+        """A simpler form of a power."""
+        if y == ONE:
+            return x
+        return ONE if y < 0 and not self.numbers[~y] else None
+
+    def inequality(self, x: Operand, y: Operand) -> Operand | None:
+        """A comparison instead of its comparison with 0."""
+        return x if y < 0 and not self.numbers[~y] and x >= 0 and self.ops[x] in TRUTHS else None
+
+    def choice(self, condition: Operand, x: Operand, y: Operand) -> Operand | None:
+        """A simpler form of a `where`."""
+        if condition < 0:
+            return x if self.numbers[~condition] else y
+        return x if x == y else None
+
+    def negative(self, x: Operand) -> Operand | None:
+        """What was negated already."""
+        return self.args[x][0] if x >= 0 and self.ops[x] == "neg" else None
+
+    def fold(self, *arguments: Operand) -> Operand | None:
+        """The argument of a sum, mean, product, minimum or maximum of one."""
+        return arguments[0] if len(arguments) == 1 else None
 
 
-SIMPLE = frozenset({"sum", "mean", "prod", "min", "max", "sub", "divide", "pow", "ne", "where", "neg"})
+SIMPLE: dict[str, Callable[..., Operand | None]] = {
+    "add": NewNodes.sum,
+    "sub": NewNodes.difference,
+    "mul": NewNodes.product,
+    "divide": NewNodes.quotient,
+    "neg": NewNodes.negative,
+    "pow": NewNodes.power,
+    "ne": NewNodes.inequality,
+    "where": NewNodes.choice,
+    **dict.fromkeys(("sum", "mean", "prod", "min", "max"), NewNodes.fold),
+}
+"""What finds a simpler form of an operation."""
 
 
 def _key(op: str, arguments: tuple[Operand, ...]) -> tuple[object, ...]:
-    """What is the same for operations with the same value. A number counts as its text, since 2 is a place and 2.0 a number."""
-    if len(arguments) == 1:
-        (a,) = arguments
-        return (op, a if type(a) is int else repr(a))
+    """What is the same for operations with the same value."""
     if len(arguments) == 2:
         a, b = arguments
-        first = a if type(a) is int else repr(a)
-        second = b if type(b) is int else repr(b)
-        if type(first) is type(second) and op in COMMUTATIVE and second < first:  # type: ignore[operator]  # two places, or two texts
-            return (op, second, first)
-        if type(second) is str and op in COMMUTATIVE:
-            return (op, second, first)
-        return (op, first, second)
-    return (op, *[argument if type(argument) is int else repr(argument) for argument in arguments])
+        return (op, b, a) if b < a and op in COMMUTATIVE else (op, a, b)
+    return (op, *arguments)
 
 
-def _is_short(number: float) -> bool:
+def is_short(number: float) -> bool:
+    """Whether a number has few digits."""
     return number.is_integer() and abs(number) < 1e15 or (math.isfinite(number) and len(repr(number)) <= SHORT)
 
 
-@lru_cache(maxsize=4096)
-def _folded(op: str, arguments: tuple[float, ...]) -> float | None:
+def _folded(op: str, numbers: Sequence[float]) -> float | None:
     """The value of an operation on numbers, if it is short enough to stand for it."""
     fun = PRIMITIVES[OPCODE[op]].fun
     assert fun is not None
     with np.errstate(all="ignore"):
-        number = float(fun(*map(np.float64, arguments)))
-    return number if _is_short(number) else None
+        number = float(fun(*map(np.float64, numbers)))
+    return number if is_short(number) else None

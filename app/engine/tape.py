@@ -88,7 +88,7 @@ class Tape:
 
 def connect(opcode: Ints, start: Ints, arg: Ints, datum: Ints, numbers: Floats, roots: Ints) -> tuple[Wiring, list[int]]:
     """Return the wiring of nodes whose outputs are at the positions `roots`, and the positions of a cycle if there is one."""
-    order, live = _topological_order(start, arg, roots)
+    order, live = topological_order(start, arg, roots)
     cycle = [] if live >= 0 else order.tolist()
     return Wiring(opcode, start, arg, datum, numbers, order, live), cycle
 
@@ -240,7 +240,7 @@ def _spread(code: Ints, mask: Bools) -> None:
 
 
 @jit
-def _topological_order(start: Ints, arg: Ints, roots: Ints) -> tuple[Ints, int]:
+def topological_order(start: Ints, arg: Ints, roots: Ints) -> tuple[Ints, int]:
     """Walk depth-first from each root, then from the rest: (order, number of nodes the roots need), or (a cycle, -1).
 
     The colours of a node are 0 unseen, 1 begun, 2 done. An argument that is begun but not done closes a cycle, which consists
