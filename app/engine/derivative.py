@@ -14,20 +14,22 @@ Equal parts are made once, short constants are folded, and sums and products los
 the rest, where a graph is small enough to be read.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import chain
 from itertools import count as count_from
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from app.engine.errors import InvalidNode, quote
 from app.engine.graph import ID_LIMIT, Graph, NodeTable, argument_starts, more_nodes
 from app.engine.interruption import Checkpoint, checked, never
 from app.engine.new_nodes import ONE, ZERO, NewNodes, Operand
 from app.engine.primitives import LEAF, OPCODE, PRIMITIVES, Primitive
-from app.engine.tape import Ints, topological_order
+from app.engine.tape import Bools, Ints, topological_order
 from app.engine.text import parse
 
 SLOTS = {"a": 0, "b": 1, "c": 2, "y": 3, "n": 4}
@@ -36,6 +38,8 @@ SLOTS = {"a": 0, "b": 1, "c": 2, "y": 3, "n": 4}
 _Adjoint = tuple[Operand, Operand | None]
 """A term, and the condition that is not 0 where the term counts; without one, it counts everywhere."""
 EVERYWHERE = (ONE, None)
+ENDING = 12
+"""So many characters are enough for a number that is appended to a name."""
 
 
 class _Rule(NamedTuple):
@@ -81,9 +85,9 @@ def hessian(graph: Graph, wrt: Sequence[str] | None = None, *, checkpoint: Check
 
 def _targets(graph: Graph, wrt: Sequence[str] | None) -> tuple[tuple[str, ...], list[int]]:
     """The names to differentiate by, each once, and their positions in the graph."""
-    names = tuple(dict.fromkeys(graph.leaves if wrt is None else wrt))
-    graph.positions(graph.leaves if wrt is None else wrt, ("wrt",))
-    return names, [graph.index[name] for name in names]
+    wanted = graph.leaves if wrt is None else wrt
+    positions = dict(zip(wanted, graph.positions(wanted, ("wrt",)).tolist(), strict=True))
+    return tuple(positions), list(positions.values())
 
 
 def _derivatives(made: NewNodes, output: Operand, targets: Sequence[int], checkpoint: Checkpoint) -> list[Operand]:
@@ -131,8 +135,8 @@ def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterable[tu
         raise InvalidNode(detail, ("nodes", made.position(place)))
     found = []
     if row.fold is None or (row.fun is not None and len(arguments) == 2):
-        slots = [ZERO, ZERO, ZERO, place, ZERO]
-        slots[: len(arguments)] = arguments
+        slots = [*arguments, ZERO, ZERO, ZERO][:3]
+        slots += (place, ZERO)
         for argument, rule in zip(arguments, rules, strict=False):
             if argument >= 0 and active[argument]:
                 part = _passed(made, rule, slots, adjoint)
@@ -206,7 +210,7 @@ def _passed(made: NewNodes, rule: _Rule, slots: list[Operand], adjoint: _Adjoint
         if partial == ONE and live is None:
             return adjoint
     term, known = adjoint
-    return made.make("mul", term, partial), known if live is None else _both(made, known, live)
+    return made.multiply(term, partial), known if live is None else _both(made, known, live)
 
 
 def _rule(text: str, selects: bool) -> _Rule:
@@ -231,20 +235,20 @@ def _total(made: NewNodes, parts: Sequence[_Adjoint]) -> _Adjoint:
     """The sum of adjoints. It is live where one of them is."""
     terms: dict[Operand | None, Operand] = {}
     for term, live in parts:
-        terms[live] = made.make("add", terms[live], term) if live in terms else term
+        terms[live] = made.add(terms[live], term) if live in terms else term
     if len(terms) > 1:
         for otherwise in list(terms):
             live = made.complement(otherwise)
             if live is not None and live in terms and otherwise in terms:
                 term = made.make("where", live, terms.pop(live), terms.pop(otherwise))
-                terms[None] = made.make("add", terms[None], term) if None in terms else term
+                terms[None] = made.add(terms[None], term) if None in terms else term
     if len(terms) == 1:
         ((live, term),) = terms.items()
         return term, live
     live, total = None, ZERO
     for k, (condition, part) in enumerate(terms.items()):
         live = condition if not k else None if live is None or condition is None else made.make("max", live, condition)
-        total = made.make("add", total, _settled(made, (part, condition)))
+        total = made.add(total, _settled(made, (part, condition)))
     return total, live
 
 
@@ -261,7 +265,7 @@ def _both(made: NewNodes, first: Operand | None, second: Operand) -> Operand:
 
 def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Operand]]) -> Graph:
     """The graph with the nodes that the derivatives need, and the derivatives as further outputs."""
-    taken = dict.fromkeys(graph.index)
+    taken = dict.fromkeys(graph.index, 1)
     outputs = [free_name(name, taken) for name, _ in derivatives]
     ids: dict[int, str] = {}
     copies = []  # a number, or a node that has a name already
@@ -270,55 +274,62 @@ def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Ope
             copies.append((output, operand))
         else:
             ids[operand] = output
-    needed = _needed(made, [operand for _, operand in derivatives if operand >= made.count])
-    position = np.empty(len(made.ops), np.int32)
-    position[: made.count] = graph.wiring.order[: made.count]
-    position[needed] = len(graph.nodes) + np.arange(len(needed), dtype=np.int32)
-    ops, args = made.ops, made.args
-    kept = needed.tolist()
+    table, places = _table(made, len(graph.nodes), list(ids), [operand for _, operand in copies])
     free = _free_names(taken)
-    names = [ids.get(place) or next(free) for place in kept]
-    opcode = [OPCODE[ops[place]] for place in kept] + [OPCODE["sum"]] * len(copies)
-    arguments = [args[place] for place in kept] + [(operand,) for _, operand in copies]
-    flat = np.fromiter(chain.from_iterable(arguments), np.int32)
-    is_number = flat < 0
-    own = graph.wiring
-    arg = position[np.where(is_number, 0, flat)]
-    arg[is_number] = flat[is_number] - len(own.numbers)
-    added = NodeTable(
-        [*names, *(output for output, _ in copies)],
-        {},
-        np.array(opcode, np.int32),
-        argument_starts(np.fromiter(map(len, arguments), np.int64, len(arguments))),
-        arg,
-        np.full(len(opcode), -1, np.int32),
-        np.array(made.numbers),
-    )
+    names = [ids.get(place) or next(free) for place in places] + [output for output, _ in copies]
     known = () if graph.every_node_named else (*graph.names, *outputs)
-    return more_nodes(graph, added, (graph.output, *outputs), known)
+    return more_nodes(graph, replace(table, ids=names), (graph.output, *outputs), known)
 
 
-def _needed(made: NewNodes, operands: Sequence[Operand]) -> Ints:
-    """The places of the new nodes that these nodes need, these included, in ascending order."""
-    first = made.count
-    counts = np.fromiter(map(len, made.args[first:]), np.int64)
-    flat = np.fromiter(chain.from_iterable(made.args[first:]), np.int32) - first
-    order, live = topological_order(argument_starts(counts), flat, np.array(operands, np.int32) - first)
-    return np.sort(order[:live]) + first
+def _table(made: NewNodes, first: int, roots: Sequence[int], copied: Sequence[Operand]) -> tuple[NodeTable, list[int]]:
+    """The new nodes that some of them need, and copies of others, without names; and the places of the former.
+
+    Their positions begin at `first`, and so do their numbers after those of the graph.
+    """
+    args = made.args[made.count :]
+    counts = np.fromiter(map(len, args), np.int64, len(args))
+    arguments = np.fromiter(chain.from_iterable(args), np.int32)
+    needed = _needed(counts, arguments - made.count, np.array(roots, np.int32) - made.count)
+    position = np.empty(len(made.ops), np.int32)
+    position[: made.count] = made.graph.wiring.order[: made.count]
+    position[made.count :][needed] = first + np.arange(np.count_nonzero(needed), dtype=np.int32)
+    places = (np.flatnonzero(needed) + made.count).tolist()
+    opcode = [OPCODE[made.ops[place]] for place in places] + [OPCODE["sum"]] * len(copied)
+    kept = np.concatenate((arguments[np.repeat(needed, counts)], np.array(copied, np.int32)))
+    numbers = kept < 0
+    kept[~numbers] = position[kept[~numbers]]
+    kept[numbers] -= len(made.graph.wiring.numbers)
+    start = argument_starts(np.concatenate((counts[needed], np.ones(len(copied), np.int64))))
+    datum = np.full(len(opcode), -1, np.int32)
+    return NodeTable((), {}, np.array(opcode, np.int32), start, kept, datum, np.array(made.numbers, np.float64)), places
 
 
-def _free_names(taken: dict[str, None]) -> Iterator[str]:
+def _needed(counts: npt.NDArray[np.int64], arguments: Ints, roots: Ints) -> Bools:
+    """Which of some nodes the roots need, these included. An argument below 0 is none of them."""
+    order, live = topological_order(argument_starts(counts), arguments, roots)
+    needed = np.zeros(len(counts), np.bool_)
+    needed[order[:live]] = True
+    return needed
+
+
+def _free_names(taken: Mapping[str, int]) -> Iterator[str]:
     """Names that are not taken, and look as those of nodes in a text do."""
     first = 1 + sum(name.startswith("%") for name in taken)
     return (name for k in count_from(first) if (name := f"%{k}") not in taken)
 
 
-def free_name(name: str, taken: dict[str, None]) -> str:
-    """Return a name that is not taken, similar to this one; it is taken from now on."""
-    found, number = name[:ID_LIMIT], 1
-    while found in taken:
-        number += 1
-        ending = f"_{number}"
-        found = name[: ID_LIMIT - len(ending)] + ending
-    taken[found] = None
+def free_name(name: str, taken: dict[str, int]) -> str:
+    """Return a name that is not taken, similar to this one; it is taken from now on.
+
+    `taken` has, by name, the last number that was appended to it, 1 for none, so that many equal names take linear time.
+    """
+    found = name[:ID_LIMIT]
+    if found in taken:
+        stem = name[: ID_LIMIT - ENDING]
+        number = taken.get(stem, 1)
+        while found in taken:
+            number += 1
+            found = f"{stem}_{number}"
+        taken[stem] = number
+    taken[found] = 1
     return found

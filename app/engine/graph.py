@@ -191,7 +191,11 @@ class TableNodes(Sequence[Node]):
     def __getitem__(self, k: slice) -> tuple[Node, ...]: ...
     def __getitem__(self, k: int | slice) -> Node | tuple[Node, ...]:
         if isinstance(k, slice):
-            return tuple(self)[k]
+            low, high, step = k.indices(len(self))
+            if step != 1:
+                return tuple(self)[k]
+            own = len(self.first)
+            return (*self.first[low:high], *self._made(max(low - own, 0), max(high - own, 0)))
         k = range(len(self))[k]
         own = k - len(self.first)
         return self.first[k] if own < 0 else next(self._made(own, own + 1))
@@ -202,7 +206,7 @@ class TableNodes(Sequence[Node]):
             yield from self._made(low, min(low + CHUNK, len(self.table.opcode)))
 
     def _made(self, low: int, high: int) -> Iterator[Node]:
-        """The nodes from `low` to `high` of the table."""
+        """The nodes from `low` up to `high` of the table."""
         ids, first, table = self.ids, len(self.first), self.table
         starts = table.start[low : high + 1]
         flat = table.arg[starts[0] : starts[-1]].tolist()

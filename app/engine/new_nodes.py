@@ -22,6 +22,8 @@ NUMBERS = (0.0, 1.0, -1.0, 2.0)
 ZERO, ONE, MINUS_ONE, TWO = (~k for k in range(len(NUMBERS)))
 
 COMMUTATIVE = frozenset({"add", "mul", "max", "min", "eq", "ne", "hypot"})
+REORDERED = frozenset({"neg", "mul", "divide"})
+"""Operations whose products have another form."""
 TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 """Operations whose value is 1 or 0."""
 
@@ -67,10 +69,10 @@ class NewNodes:
         checkpoint()
         self.args = [tuple(arguments[start:end]) for start, end in zip(starts, ends, strict=True)]
         self.active: list[bool] = dependents(tape, tape.slot[np.array(targets, np.int32)])[tape.slot[order]].tolist()
-        self._known: dict[tuple[object, ...], Operand] = {}
+        self._known: dict[str, dict[object, Operand]] = {name: {} for name in OPERATIONS}
         for place, op in enumerate(checked(self.ops, checkpoint)):
             if op != LEAF:
-                self._known.setdefault(_key(op, self.args[place]), place)
+                self._known[op].setdefault(_key(op, self.args[place]), place)
 
     def number(self, number: float) -> Operand:
         """Return the operand of a number."""
@@ -96,7 +98,7 @@ class NewNodes:
         other, zero = self.args[condition]
         if other < 0 or zero >= 0 or self.numbers[~zero]:
             return None
-        return other if self.ops[other] in TRUTHS else self._known.get(_key("ne", (other, ZERO)))
+        return other if self.ops[other] in TRUTHS else self._known["ne"].get(_key("ne", (other, ZERO)))
 
     def make(self, op: str, *arguments: Operand) -> Operand:
         """Return an operation on these arguments, simplified: a node that may have been there before, or a number."""
@@ -111,11 +113,25 @@ class NewNodes:
                 return self.number(number)
         return self._node(op, arguments)
 
+    def multiply(self, x: Operand, y: Operand) -> Operand:
+        """Return a product, as `make` does, but faster."""
+        if x == ONE:
+            return y
+        if x < 0 or y < 0 or self.ops[x] in REORDERED or self.ops[y] in REORDERED:
+            return self.make("mul", x, y)
+        return self._node("mul", (x, y))
+
+    def add(self, x: Operand, y: Operand) -> Operand:
+        """Return a sum, as `make` does, but faster."""
+        if x < 0 or y < 0 or x == y or self.ops[y] == "neg":
+            return self.make("add", x, y)
+        return self._node("add", (x, y))
+
     def _node(self, op: str, arguments: tuple[Operand, ...]) -> int:
-        key = _key(op, arguments)
-        place = self._known.get(key)
+        known, key = self._known[op], _key(op, arguments)
+        place = known.get(key)
         if place is None:
-            place = self._known[key] = len(self.ops)
+            place = known[key] = len(self.ops)
             self.ops.append(op)
             self.args.append(arguments)
             active = self.active
@@ -143,7 +159,7 @@ class NewNodes:
         """A product with its number in front, and as a fraction if a factor is one over something."""
         if y < 0:
             if x < 0:
-                return None
+                return y if x == ONE else x if y == ONE else None
             x, y = y, x
         if x < 0:
             return self._multiple(x, y)
@@ -230,12 +246,12 @@ SIMPLE: dict[str, Callable[..., Operand | None]] = {
 """What finds a simpler form of an operation."""
 
 
-def _key(op: str, arguments: tuple[Operand, ...]) -> tuple[object, ...]:
-    """What is the same for operations with the same value."""
+def _key(op: str, arguments: tuple[Operand, ...]) -> object:
+    """What is the same for an operation with the same value. An integer takes less time than a tuple."""
     if len(arguments) == 2:
         a, b = arguments
-        return (op, b, a) if b < a and op in COMMUTATIVE else (op, a, b)
-    return (op, *arguments)
+        return (b << 32) + a if b < a and op in COMMUTATIVE else (a << 32) + b
+    return arguments
 
 
 def is_short(number: float) -> bool:

@@ -244,7 +244,7 @@ class _Program:
         self.inputs = inputs
         self.wrt = wrt
         self.derivatives = derivatives
-        self.taken: dict[str, None] = dict.fromkeys(sorted(language.reserved))
+        self.taken: dict[str, int] = dict.fromkeys(sorted(language.reserved), 1)
         self.renamed: dict[str, str] = {}
         self.name = self._identifier(name)
         n = len(wrt)
@@ -362,7 +362,7 @@ class _Program:
         self.count = getattr(self, "count", 0) + 1
         while f"t{self.count}" in self.taken:
             self.count += 1
-        self.taken[f"t{self.count}"] = None
+        self.taken[f"t{self.count}"] = 1
         return f"t{self.count}"
 
 

@@ -2,8 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 from keyword import iskeyword
 from unicodedata import normalize
 from xml.sax.saxutils import escape
@@ -45,11 +46,11 @@ class Formula:
 
 def text_names(graph: Graph) -> dict[str, str]:
     """Return a name for each node that can be one in a text: its id, or, where that is none, a similar name."""
-    taken: dict[str, None] = dict.fromkeys(CONSTANTS)
+    taken: dict[str, int] = dict.fromkeys(CONSTANTS, 1)
     names = {}
     ids = [node.id for node in graph.nodes if node.op == LEAF]
     plain = {name for name in ids if is_text_name(name)}
-    taken |= dict.fromkeys(plain)
+    taken |= dict.fromkeys(plain, 1)
     for name in ids:
         names[name] = name if name in plain else free_name(similar_name(name), taken)
     return names
@@ -82,23 +83,22 @@ def formulas(
     nodes = needed(graph, [output])
     if graph.source == "nodes":  # there, a leaf's number is a default for an input
         nodes = [node._replace(data=None) for node in nodes]
-    taken = dict.fromkeys([*CONSTANTS, *names.values()])
+    taken = dict.fromkeys([*CONSTANTS, *names.values()], 1)
+    numbers = count_from(1)
     known = {name for name in graph.names if is_text_name(name) and name not in taken and not name.startswith("d_")}
     planned = plan(nodes, [output], TEXT, preferred=known, checkpoint=checkpoint)
     full = dict(names)
     for node in planned.nodes:
         if node.id in planned.defined and node.op != LEAF:
-            full[node.id] = free_name(node.id, taken) if node.id in known else _next(taken)
+            full[node.id] = free_name(node.id, taken) if node.id in known else _next(numbers, taken)
     written = {form: WRITERS[form](planned, full) for form in WRITERS if form in forms}
     return Formula(written.get("text"), written.get("latex"), written.get("mathml"))
 
 
-def _next(taken: dict[str, None]) -> str:
-    number = 1
-    while f"t{number}" in taken:
-        number += 1
-    taken[f"t{number}"] = None
-    return f"t{number}"
+def _next(numbers: Iterator[int], taken: dict[str, int]) -> str:
+    name = next(name for number in numbers if (name := f"t{number}") not in taken)
+    taken[name] = 1
+    return name
 
 
 # --- text

@@ -83,9 +83,12 @@ class NodeList(Generic[Wire]):
         self.table = table
         self.text = text
 
-    def json_form(self) -> list[dict[str, Any]]:
-        """The nodes as a response has them: without the fields that have no value."""
-        return [_node_json(node) for node in self.nodes]
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def json_rows(self, low: int, high: int) -> list[dict[str, Any]]:
+        """The nodes from `low` up to `high` as a response has them: without the fields that have no value."""
+        return [_node_json(node) for node in self.nodes[low:high]]
 
 
 def _node_json(node: Node) -> dict[str, Any]:
