@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, repeat
 from typing import Any, Literal, NamedTuple, overload
@@ -171,7 +171,7 @@ class Graph:
 
 
 class TableNodes(Sequence[Node]):
-    """Nodes, and after them those of a table, which are made whenever they are accessed.
+    """Nodes, and after them those of a table. The latter are made when the first is accessed, or as parts of a slice.
 
     Attributes:
         first: the nodes before those of the table.
@@ -181,29 +181,31 @@ class TableNodes(Sequence[Node]):
 
     def __init__(self, first: Sequence[Node], table: NodeTable, ids: Sequence[str]) -> None:
         self.first, self.table, self.ids = first, table, ids
+        self._all: tuple[Node, ...] | None = None
+
+    @property
+    def all(self) -> tuple[Node, ...]:
+        """All nodes."""
+        if self._all is None:
+            self._all = (*self.first, *self._made(0, len(self.table.opcode)))
+        return self._all
 
     def __len__(self) -> int:
-        return len(self.first) + len(self.table.opcode)
+        return len(self.ids)
 
     @overload
     def __getitem__(self, k: int) -> Node: ...
     @overload
     def __getitem__(self, k: slice) -> tuple[Node, ...]: ...
     def __getitem__(self, k: int | slice) -> Node | tuple[Node, ...]:
-        if isinstance(k, slice):
-            low, high, step = k.indices(len(self))
-            if step != 1:
-                return tuple(self)[k]
+        if isinstance(k, slice) and k.step is None:
+            low, high, _ = k.indices(len(self))
             own = len(self.first)
             return (*self.first[low:high], *self._made(max(low - own, 0), max(high - own, 0)))
-        k = range(len(self))[k]
-        own = k - len(self.first)
-        return self.first[k] if own < 0 else next(self._made(own, own + 1))
+        return self.all[k]
 
     def __iter__(self) -> Iterator[Node]:
-        yield from self.first
-        for low in range(0, len(self.table.opcode), CHUNK):
-            yield from self._made(low, min(low + CHUNK, len(self.table.opcode)))
+        return iter(self.all)
 
     def _made(self, low: int, high: int) -> Iterator[Node]:
         """The nodes from `low` up to `high` of the table."""
@@ -230,22 +232,17 @@ def more_nodes(graph: Graph, added: NodeTable, outputs: tuple[str, ...], names: 
     """
     table = graph.table
     assert table is not None
-    first, numbers = len(table.opcode), len(table.numbers)
     ids = (*table.ids, *added.ids)
-    index = dict(zip(ids, range(len(ids)), strict=True))
-    start = np.concatenate((table.start, added.start[1:] + table.start[-1]))
     whole = NodeTable(
         ids,
-        index,
+        dict(zip(ids, range(len(ids)), strict=True)),
         np.concatenate((table.opcode, added.opcode)),
-        start,
+        np.concatenate((table.start, added.start[1:] + table.start[-1])),
         np.concatenate((table.arg, added.arg)),
         np.concatenate((table.datum, added.datum)),
         np.concatenate((table.numbers, added.numbers)),
     )
-    last = NodeTable(ids[first:], {}, added.opcode, added.start, added.arg, added.datum, whole.numbers)
-    assert numbers + len(added.numbers) == len(whole.numbers)
-    return Graph(TableNodes(graph.nodes, last, ids), outputs, names, graph.source, whole)
+    return Graph(TableNodes(graph.nodes, replace(added, numbers=whole.numbers), ids), outputs, names, graph.source, whole)
 
 
 def unknown_node(name: str, graph: Graph, place: Place, hint: str = "") -> UnknownNode:

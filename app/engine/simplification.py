@@ -17,7 +17,7 @@ import numpy as np
 
 from app.engine.errors import EngineError
 from app.engine.graph import Graph, Node
-from app.engine.interruption import Checkpoint, checked, never
+from app.engine.interruption import Checkpoint, never
 from app.engine.primitives import ALIASES, LEAF, OPCODE, PRIMITIVES
 
 Terms = tuple[tuple[int, Fraction], ...]
@@ -25,9 +25,9 @@ Terms = tuple[tuple[int, Fraction], ...]
 
 ONE, MINUS_ONE, HALF = Fraction(1), Fraction(-1), Fraction(1, 2)
 MAX_TERMS = 12
-"""Longer sums are not merged into others, or sums of sums would take quadratic time."""
-MAX_DEPTH, MAX_TRIALS = 3, 10_000
-"""How deep trials of shorter forms are nested, and how many there are in all."""
+"""Longer sums and products are not merged into others, which would take quadratic time, and lose parts that are shared."""
+MAX_DEPTH, MAX_STEPS = 3, 100_000
+"""How deep trials of shorter forms are nested, and how many terms and factors they look at in all."""
 MAX_FRACTION = 10**17
 MAX_EXPONENT = 2**53
 TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -62,7 +62,8 @@ def simplified(graph: Graph, kept: int, *, checkpoint: Checkpoint = never) -> Gr
         forms = _Forms()
         places: dict[str, int] = {}
         live = graph.wiring.order[: graph.wiring.live].tolist()
-        for position in checked(live, checkpoint):
+        for position in live:
+            checkpoint()
             node = graph.nodes[position]
             places[node.id] = forms.of_node(node, places)
         found = _Writer(graph, kept, forms, places).graph(checkpoint)
@@ -98,7 +99,7 @@ class _Forms:
         self.index: dict[Form, int] = {}
         self.sizes: dict[int, int] = {}
         self.depth = 0
-        self.trials = MAX_TRIALS
+        self.steps = MAX_STEPS
 
     def intern(self, form: Form) -> int:
         """The index of a form."""
@@ -227,10 +228,9 @@ class _Forms:
             return self.number(number)
         powers = self._merged(powers)
         plain = self._finished(number, powers)
-        if self.depth >= MAX_DEPTH or self.trials <= 0:
+        if self.depth >= MAX_DEPTH or self.steps <= 0:
             return plain
         self.depth += 1
-        self.trials -= 1
         cleared = self._cleared(number, powers)
         self.depth -= 1
         return plain if cleared is None or self.size(cleared) >= self.size(plain) else cleared
@@ -240,6 +240,7 @@ class _Forms:
         powers: dict[int, Fraction] = {}
         waiting = list(factors)[::-1]
         while waiting:
+            self.steps -= self.depth > 0
             base, exponent = waiting.pop()
             form = self.all[base]
             if form.kind == "number" and exponent.denominator == 1 and (form.number or exponent > 0):
@@ -248,7 +249,7 @@ class _Forms:
                 number = _checked(number * form.number**exponent.numerator)
             elif form.op in TRUTHS and exponent > 0:
                 powers[base] = ONE
-            elif form.kind == "product" and exponent.denominator == 1:
+            elif form.kind == "product" and exponent.denominator == 1 and len(form.terms) + len(powers) <= MAX_TERMS:
                 waiting.append((self.number(form.number), exponent))
                 waiting.extend((inner, inner_exponent * exponent) for inner, inner_exponent in reversed(form.terms))
             else:
@@ -350,11 +351,10 @@ class _Forms:
             ((term, coefficient),) = coefficients.items()
             return self.product(coefficient, [(term, ONE)])
         plain = self.intern(Form("sum", number, tuple(coefficients.items())))
-        if len(coefficients) > MAX_TERMS or self.depth >= MAX_DEPTH or self.trials <= 0:
+        if len(coefficients) > MAX_TERMS or self.depth >= MAX_DEPTH or self.steps <= 0:
             return plain
         best = plain
         self.depth += 1
-        self.trials -= 1
         for candidate in (self._factored(number, coefficients, False), self._factored(number, coefficients, True)):
             if candidate is not None and self.size(candidate) < self.size(best):
                 best = candidate
@@ -367,6 +367,7 @@ class _Forms:
         coefficients: dict[int, Fraction] = {}
         waiting = list(terms)[::-1]
         while waiting:
+            self.steps -= self.depth > 0
             term, coefficient = waiting.pop()
             form = self.all[term]
             if form.kind == "number":

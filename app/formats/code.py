@@ -27,6 +27,8 @@ MANY_INPUTS = 64
 """More inputs are passed as one array."""
 READABLE = 2000
 """The derivatives of expressions with more nodes are not simplified."""
+GROWTH = 4
+"""Nor are derivatives with so many times more nodes, as Hessians may have."""
 WORTHWHILE = 8
 
 
@@ -135,7 +137,7 @@ def generate(
         whole = replace(graph, outputs=(graph.output,), table=graph.table)
     else:
         whole = (gradient if derivatives == "gradient" else hessian)(graph, by, checkpoint=checkpoint)
-        if len(graph.nodes) <= READABLE:
+        if len(graph.nodes) <= READABLE and len(whole.nodes) <= GROWTH * READABLE:
             whole = simplified(whole, len(graph.nodes), checkpoint=checkpoint)
     nodes = _lowered(whole, set(inputs), checkpoint)
     return _Program(language, nodes, inputs, by, whole.outputs, derivatives, name).code(checkpoint)
@@ -261,7 +263,7 @@ class _Program:
         names = {name: self._identifier(name) for name in self.inputs}
         names |= {node.id: self._next() for node in self.nodes if node.id in planned.defined}
         shown = names if language.shown is None else {name: language.shown(text) for name, text in names.items()}
-        definitions, results = write(self.notation, planned, shown)
+        definitions, results = write(self.notation, planned, shown, checkpoint)
         helpers = self._helpers({node.op for node in self.nodes})
         fields = self._fields([shown[name] for name in self.inputs], [result.text for result in results])
         used = {node.id for node in self.nodes}

@@ -91,7 +91,7 @@ def formulas(
     for node in planned.nodes:
         if node.id in planned.defined and node.op != LEAF:
             full[node.id] = free_name(node.id, taken) if node.id in known else _next(numbers, taken)
-    written = {form: WRITERS[form](planned, full) for form in WRITERS if form in forms}
+    written = {form: WRITERS[form](planned, full, checkpoint) for form in WRITERS if form in forms}
     return Formula(written.get("text"), written.get("latex"), written.get("mathml"))
 
 
@@ -143,8 +143,8 @@ TEXT = Notation(
 )
 
 
-def _text(planned: Plan, names: Mapping[str, str]) -> str:
-    definitions, (result,) = write(TEXT, planned, names)
+def _text(planned: Plan, names: Mapping[str, str], checkpoint: Checkpoint) -> str:
+    definitions, (result,) = write(TEXT, planned, names, checkpoint)
     return "; ".join([*(f"{name} = {text}" for name, text in definitions), result.text])
 
 
@@ -232,17 +232,11 @@ LATEX = Notation(
 )
 
 
-def latex_lines(planned: Plan, names: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """Return the definitions, each a name and a formula, and the formula of each output."""
-    definitions, results = write(LATEX, planned, {name: latex_name(shown) for name, shown in names.items()})
-    return definitions, [result.condition and result.text or result.text for result in results]
-
-
-def _latex(planned: Plan, names: Mapping[str, str]) -> str:
-    definitions, (result,) = latex_lines(planned, names)
+def _latex(planned: Plan, names: Mapping[str, str], checkpoint: Checkpoint) -> str:
+    definitions, (result,) = write(LATEX, planned, {name: latex_name(shown) for name, shown in names.items()}, checkpoint)
     if not definitions:
-        return result
-    lines = [*(f"{name} &= {text}" for name, text in definitions), f"& {result}"]
+        return result.text
+    lines = [*(f"{name} &= {text}" for name, text in definitions), f"& {result.text}"]
     return r"\begin{aligned} " + r" \\ ".join(lines) + r" \end{aligned}"
 
 
@@ -319,8 +313,8 @@ MATHML = Notation(
 )
 
 
-def _mathml(planned: Plan, names: Mapping[str, str]) -> str:
-    definitions, (result,) = write(MATHML, planned, {name: mathml_name(shown) for name, shown in names.items()})
+def _mathml(planned: Plan, names: Mapping[str, str], checkpoint: Checkpoint) -> str:
+    definitions, (result,) = write(MATHML, planned, {name: mathml_name(shown) for name, shown in names.items()}, checkpoint)
     rows = [f"<mtr><mtd>{name}<mo>=</mo>{text}</mtd></mtr>" for name, text in definitions]
     body = f"<mtable>{''.join(rows)}<mtr><mtd>{result.text}</mtd></mtr></mtable>" if rows else f"<mrow>{result.text}</mrow>"
     return f"<math>{re.sub(LONE, LONE_ALONE, body)}</math>"

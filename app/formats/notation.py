@@ -4,12 +4,14 @@ A notation is a record of templates. `write` turns the nodes of one or several o
 is used once, or is short, stands where it is used, and a long node that is used again gets a name.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from app.engine.graph import Graph, Node
-from app.engine.interruption import Checkpoint, checked, never
+from app.engine.interruption import Checkpoint, never
 from app.engine.primitives import ALIASES, LEAF
 
 CHOICE, COMPARISON, SUM, NEGATION, PRODUCT, FACTOR, POWER, ATOM = range(8)
@@ -18,6 +20,8 @@ CHOICE, COMPARISON, SUM, NEGATION, PRODUCT, FACTOR, POWER, ATOM = range(8)
 WORTHWHILE = 9
 """A definition must save more than so many characters."""
 NAME_LENGTH = 2
+NODES_BETWEEN = 64
+"""So many nodes, whose texts may be long, are written between two checkpoints."""
 
 
 class Template(NamedTuple):
@@ -120,7 +124,9 @@ def plan(
         uses[output] += len(outputs) > 1
     written: dict[str, Written] = {}
     defined = set()
-    for node in checked(nodes, checkpoint):
+    for k, node in enumerate(nodes):
+        if not k % NODES_BETWEEN:
+            checkpoint()
         if node.op == LEAF:
             written[node.id] = Written(node.id)
             if node.data is not None:
@@ -140,29 +146,39 @@ def plan(
     return Plan(nodes, frozenset(defined), outputs)
 
 
-def needed(graph: Graph, outputs: Iterable[str]) -> list[Node]:
-    """Return the nodes that the outputs need, arguments first."""
-    wanted = set(outputs)
-    nodes = []
-    for position in reversed(graph.wiring.order[: graph.wiring.live].tolist()):
-        node = graph.nodes[position]
-        if node.id in wanted:
-            nodes.append(node)
-            wanted.update([argument for argument in node.args if isinstance(argument, str)])
-    return nodes[::-1]
+def needed(graph: Graph, outputs: Sequence[str]) -> list[Node]:
+    """Return the nodes that the outputs need, arguments first. It takes as long as there are such nodes."""
+    index, wiring = graph.index, graph.wiring
+    found = {index[output] for output in outputs}
+    pending = list(found)
+    while pending:
+        position = pending.pop()
+        for argument in wiring.arg[wiring.start[position] : wiring.start[position + 1]].tolist():
+            if argument >= 0 and argument not in found:
+                found.add(argument)
+                pending.append(argument)
+    ranks = np.empty(len(wiring.order), np.int64)
+    ranks[wiring.order] = np.arange(len(wiring.order))
+    positions = np.fromiter(found, np.int64)
+    return [graph.nodes[position] for position in positions[np.argsort(ranks[positions])].tolist()]
 
 
-def write(notation: Notation, planned: Plan, names: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[Written]]:
+def write(
+    notation: Notation, planned: Plan, names: Mapping[str, str], checkpoint: Checkpoint = never
+) -> tuple[list[tuple[str, str]], list[Written]]:
     """Return the definitions, each a name and a text, and what stands for each output.
 
     Args:
         notation: how to write.
         planned: what to write.
         names: the names of leaves and definitions, as they are written.
+        checkpoint: is called from time to time.
     """
     written: dict[str, Written] = {}
     definitions = []
-    for node in planned.nodes:
+    for k, node in enumerate(planned.nodes):
+        if not k % NODES_BETWEEN:
+            checkpoint()
         if node.op == LEAF:
             found = Written(names[node.id])
             if node.id in planned.defined:

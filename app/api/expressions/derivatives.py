@@ -16,6 +16,7 @@ from app.engine.simplification import simplified
 from app.formats.code import MANY_INPUTS, READABLE, generate
 from app.formats.formulas import formulas, text_names
 from app.formats.languages import LANGUAGES
+from app.formats.notation import needed
 from app.service.execution import Job
 from app.service.models import ABSENT, ComputationRequest, Items, ResponseModel
 from app.service.problems import too_large
@@ -26,8 +27,10 @@ SECONDS_PER_FORM = 500e-6
 """One node, simplified and written in every form."""
 BYTES_PER_NODE = 3000
 """The nodes that the derivatives have for one of the expression's."""
-MAX_FORMULAS = 2_000_000
-"""Nodes of the derivatives times derivatives. Beyond, only the graph comes back."""
+BYTES_PER_WRITTEN_NODE = 300
+"""One node of a derivative, written in every form."""
+MAX_WRITTEN = 300_000
+"""The nodes of all derivatives, each with all that it needs. Beyond, only the graph comes back."""
 
 Form = Literal["text", "latex", "mathml"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -60,7 +63,8 @@ class DerivativeResponse(ResponseModel):
 
     output: str
     derivatives: dict[str, DerivativeForms] = Field(
-        description=f"By node. The forms are null for expressions of more than {READABLE:,} nodes."
+        description=f"By node. The forms are null for expressions of more than {READABLE:,} nodes, and for so many derivatives "
+        f"that they have more than {MAX_WRITTEN:,} nodes, each with all that it needs."
     )
     graph: ExpressionGraph = Field(description="The expression and its derivatives: `outputs` has the output first")
     renamed: dict[str, str] = Field(ABSENT, description="Ids that are no names, and the names that the forms have for them")
@@ -114,7 +118,7 @@ def respond_derivative(request: DerivativeRequest, job: Job) -> DerivativeRespon
     readable = len(graph.nodes) <= READABLE
     if readable:
         found = simplified(found, len(graph.nodes), checkpoint=job.check)
-        readable = len(found.nodes) * len(names) <= MAX_FORMULAS
+        readable = _may_be_written(found, job)
     shown = text_names(graph) if readable else {}
     rows: dict[str, dict[str, Any]] = {name: dict.fromkeys(forms) for name in names}
     if readable:
@@ -128,6 +132,18 @@ def respond_derivative(request: DerivativeRequest, job: Job) -> DerivativeRespon
         graph=graph_object(found.nodes, found.outputs),
         **({"renamed": changed} if changed else {}),
     )
+
+
+def _may_be_written(graph: Graph, job: Job) -> bool:
+    """Whether the derivatives are not too long to be written. Hold the memory that they take."""
+    total = 0
+    for output in graph.outputs[1:]:
+        job.check()
+        total += len(needed(graph, [output]))
+        if total > MAX_WRITTEN:
+            return False
+    job.reserve_more(BYTES_PER_WRITTEN_NODE * total)
+    return True
 
 
 def respond_code(request: CodeRequest, job: Job) -> CodeResponse:
