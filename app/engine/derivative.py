@@ -28,7 +28,7 @@ from app.engine.errors import InvalidNode, quote
 from app.engine.graph import ID_LIMIT, Graph, NodeTable, argument_starts, more_nodes
 from app.engine.interruption import Checkpoint, checked, never
 from app.engine.new_nodes import ONE, ZERO, NewNodes, Operand
-from app.engine.primitives import LEAF, OPCODE, PRIMITIVES, Primitive
+from app.engine.primitives import FEW, LEAF, OPCODE, PRIMITIVES, Primitive
 from app.engine.tape import Bools, Ints, topological_order
 from app.engine.text import parse
 
@@ -133,6 +133,8 @@ def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterable[tu
             f"node {quote(made.name(place))}: the derivative of {row.name} is no expression of the operations that there are"
         )
         raise InvalidNode(detail, ("nodes", made.position(place)))
+    if len(arguments) == 1 and row.fold is not None:
+        return [(arguments[0], adjoint)] if arguments[0] >= 0 and active[arguments[0]] else []
     found = []
     if row.fold is None or (row.fun is not None and len(arguments) == 2):
         slots = [*arguments, ZERO, ZERO, ZERO][:3]
@@ -143,15 +145,23 @@ def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterable[tu
                 if part is not None:
                     found.append((argument, part))
     elif row.fun is None and rules:
-        rule, count = rules[0], made.number(float(len(arguments)))
-        for argument in arguments:
+        few = row.symbolic_of_few if len(arguments) <= FEW else None
+        rule, count = rules[0] if few is None else _rule(few, False), made.number(float(len(arguments)))
+        for k, argument in enumerate(arguments):
             if argument >= 0 and active[argument]:
-                part = _passed(made, rule, [argument, ZERO, ZERO, place, count], adjoint)
+                rest = ZERO if few is None else _rest(made, row.name, arguments, k)
+                part = _passed(made, rule, [argument, rest, ZERO, place, count], adjoint)
                 if part is not None:
                     found.append((argument, part))
     else:
         return _along_chain(made, row.fold, place, adjoint)
     return found
+
+
+def _rest(made: NewNodes, op: str, arguments: Sequence[Operand], k: int) -> Operand:
+    """A fold of what the other arguments exceed argument k by."""
+    others = [*arguments[:k], *arguments[k + 1 :]]
+    return made.make(op, *[made.make("sub", other, arguments[k]) for other in others])
 
 
 def _along_chain(made: NewNodes, op: str, place: int, adjoint: _Adjoint) -> Iterator[tuple[int, _Adjoint]]:
@@ -213,6 +223,7 @@ def _passed(made: NewNodes, rule: _Rule, slots: list[Operand], adjoint: _Adjoint
     return made.multiply(term, partial), known if live is None else _both(made, known, live)
 
 
+@cache
 def _rule(text: str, selects: bool) -> _Rule:
     """The steps of a rule of the table."""
     graph = parse(text)

@@ -228,7 +228,7 @@ class NewNodes:
         return self.args[x][0] if x >= 0 and self.ops[x] == "neg" else None
 
     def fold(self, *arguments: Operand) -> Operand | None:
-        """The argument of a sum, mean, product, minimum or maximum of one."""
+        """The argument of a fold of one, such as a sum."""
         return arguments[0] if len(arguments) == 1 else None
 
 
@@ -241,7 +241,7 @@ SIMPLE: dict[str, Callable[..., Operand | None]] = {
     "pow": NewNodes.power,
     "ne": NewNodes.inequality,
     "where": NewNodes.choice,
-    **dict.fromkeys(("sum", "mean", "prod", "min", "max"), NewNodes.fold),
+    **dict.fromkeys(("sum", "mean", "prod", "min", "max", "logsumexp"), NewNodes.fold),
 }
 """What finds a simpler form of an operation."""
 

@@ -72,7 +72,10 @@ class Primitive:
 
     `symbolic` are the partials as expressions, in the syntax of `engine.text`, of the arguments a, b and c and the value y. For
     a fold there is one for every argument, a, which may use the number of arguments, n; without it, a fold is differentiated as
-    a chain of the operations that it names. In a row that `selects`, a partial is "0" or where(condition, partial, 0).
+    a chain of the operations that it names. For up to FEW arguments, `symbolic_of_few` is used instead, in which b is the same
+    fold of what the other arguments exceed this one by.
+
+    In a row that `selects`, a partial in `symbolic` is "0" or where(condition, partial, 0).
     """
 
     name: str
@@ -92,6 +95,7 @@ class Primitive:
     with_number: str | None = None
     wire: bool = True
     symbolic: tuple[str, ...] = ()
+    symbolic_of_few: str | None = None
 
     def __post_init__(self) -> None:
         n = len(self.d)
@@ -119,6 +123,8 @@ class Primitive:
 
 
 P = Primitive
+FEW = 4
+"""With so few arguments, a fold of the others for each of them is no more than a person writes."""
 
 # fmt: off
 PRIMITIVES: tuple[Primitive, ...] = (
@@ -135,6 +141,7 @@ PRIMITIVES: tuple[Primitive, ...] = (
     P("divide", lambda x, y: x / y, (lambda x, y, out: 1.0 / y, lambda x, y, out: -out / y),
       (zero, lambda x, y, out: -1.0 / (y * y), lambda x, y, out: 2.0 * (out / y) / y),
       "x / y", ("1/y", "-x/y**2"), (ANY, POSITIVE), "y != 0", symbolic=("1/b", "-y/b")),
+    # b*a**(b - 1) alone is NaN at (0, 0), and where(b != 0, ..., 0) has another derivative by b at b = 0, which is 1/a.
     P("pow", lambda x, y: np.power(x, y),
       (lambda x, y, out: where(y == 0.0, 0.0, power_below(y, x, y, 1, out)),
        lambda x, y, out: where((x == 0.0) & (y >= 0.0), 0.0, out * np.log(x))),
@@ -327,7 +334,8 @@ PRIMITIVES: tuple[Primitive, ...] = (
       symbolic=("1/n",)),
     P("prod", fold="mul", formula="x1 * x2 * ...", derivative=("the product of the others, even if one is 0",)),
     P("logsumexp", fold="logaddexp", shift=True, formula="log(exp(x1) + exp(x2) + ...)",
-      derivative=("exp(xi - logsumexp(x1, ...))",), symbolic=("exp(a - y)",)),
+      derivative=("exp(xi - logsumexp(x1, ...))",), symbolic=("exp(a - y)",),
+      symbolic_of_few="sigmoid(-b)"),  # which has all digits, however large the value is
 )
 # fmt: on
 

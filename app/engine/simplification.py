@@ -28,6 +28,8 @@ MAX_TERMS = 12
 """Longer sums and products are not merged into others, which would take quadratic time, and lose parts that are shared."""
 MAX_DEPTH, MAX_STEPS = 3, 100_000
 """How deep trials of shorter forms are nested, and how many terms and factors they look at in all."""
+MAX_SEARCH = 50
+"""So many parts of a branch are searched for choices by the condition of the branch."""
 MAX_FRACTION = 10**17
 MAX_EXPONENT = 2**53
 TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -170,7 +172,7 @@ class _Forms:
                 value = _value(fun, numbers)
                 if math.isfinite(value) and len(f"{value:g}") <= 6 and float(f"{value:g}") == value:
                     return self.number(exact(value))
-        if op in ("min", "max") and len(args) == 1:
+        if (op in ("min", "max") and len(set(args)) == 1) or (op == "logsumexp" and len(args) == 1):
             return args[0]
         return self.intern(Form("call", op=op, args=tuple(args)))
 
@@ -183,6 +185,7 @@ class _Forms:
             return a
         if form.op in ("eq", "ne") and self.is_number(form.args[1], 0) and self.is_number(b if form.op == "ne" else a, 0):
             return self.choice(form.args[0], *((a, b) if form.op == "ne" else (b, a)))
+        a, b = self._where(condition, True, a), self._where(condition, False, b)
         if form.op in TRUTHS:
             if self.is_number(a, 1) and self.is_number(b, 0):
                 return condition
@@ -193,6 +196,38 @@ class _Forms:
                 if equal.op == "eq" and set(equal.args) == set(form.args) and halves:  # half of x > y, and half of x >= y
                     return self._half(form.op, form.args, condition)
         return self.intern(Form("call", op="where", args=(condition, a, b)))
+
+    def _where(self, condition: int, holds: bool, form: int) -> int:
+        """A form where a condition holds, or where it does not: without choices by the same condition, if it is short."""
+        inner: list[int] = []
+        pending = [form]
+        for _ in range(MAX_SEARCH):
+            if not pending:
+                break
+            found = self.all[pending.pop()]
+            if found.op == "where" and found.args[0] == condition:
+                inner.append(self.index[found])
+            pending += [*found.args, *(part for part, _ in found.terms)]
+        if not inner or pending:
+            return form
+        known = {choice: self.all[choice].args[1 if holds else 2] for choice in inner}
+        return self._replaced(form, known)
+
+    def _replaced(self, form: int, known: dict[int, int]) -> int:
+        """A form with others in place of some of its parts."""
+        if form not in known:
+            found = self.all[form]
+            if found.kind == "sum":
+                terms = [(self._replaced(term, known), coefficient) for term, coefficient in found.terms]
+                known[form] = self.sum([*terms, (self.number(found.number), ONE)])
+            elif found.kind == "product":
+                known[form] = self.product(found.number, [(self._replaced(base, known), e) for base, e in found.terms])
+            elif found.kind == "call":
+                args = [self._replaced(argument, known) for argument in found.args]
+                known[form] = self.apply(found.op, args) if args != list(found.args) else form
+            else:
+                known[form] = form
+        return known[form]
 
     def _half(self, op: str, args: tuple[int, ...], condition: int) -> int:
         """1 where a comparison holds, 0 where it does not, and 1/2 where both sides are equal."""
@@ -344,7 +379,7 @@ class _Forms:
     def sum(self, terms: Iterable[tuple[int, Fraction]]) -> int:
         """Forms times coefficients, added."""
         number, coefficients = self._gathered(terms)
-        coefficients = self._joined(coefficients)
+        coefficients = self._exact(self._joined(coefficients))
         if not coefficients:
             return self.number(number)
         if len(coefficients) == 1 and not number:
@@ -366,10 +401,15 @@ class _Forms:
         number = Fraction(0)
         coefficients: dict[int, Fraction] = {}
         waiting = list(terms)[::-1]
+        shared = self._sums_in_products([term for term, _ in waiting])
         while waiting:
             self.steps -= self.depth > 0
             term, coefficient = waiting.pop()
             form = self.all[term]
+            if shared and form.kind == "sum" and (found := self._shared_sum(form, shared)) is not None:
+                term, factor = found
+                coefficients[term] = _checked(coefficients.get(term, Fraction(0)) + coefficient * factor)
+                continue
             if form.kind == "number":
                 number = _checked(number + coefficient * form.number)
             elif form.kind == "sum" and len(form.terms) + len(coefficients) <= MAX_TERMS:
@@ -384,6 +424,20 @@ class _Forms:
                         continue
                 coefficients[term] = _checked(coefficients.get(term, Fraction(0)) + coefficient)
         return number, {term: coefficient for term, coefficient in coefficients.items() if coefficient}
+
+    def _sums_in_products(self, terms: Sequence[int]) -> set[int]:
+        """The sums that are factors of terms."""
+        products = [self.all[term].terms for term in terms if self.all[term].kind == "product"]
+        return {base for found in products for base, _ in found if self.all[base].kind == "sum"}
+
+    def _shared_sum(self, form: Form, shared: set[int]) -> tuple[int, Fraction] | None:
+        """One of some sums that a sum is a multiple of, and the factor. It stays whole, since it may be factored out."""
+        content = self._content(form)
+        for factor in (content, -content):
+            base = self.index[form] if factor == 1 else self._scaled(form, 1 / factor)
+            if base in shared:
+                return base, factor
+        return None
 
     def _joined(self, coefficients: dict[int, Fraction]) -> dict[int, Fraction]:
         """The same with one choice for each condition, and 0 for what is not chosen."""
@@ -400,6 +454,53 @@ class _Forms:
                 joined = self.choice(condition, whole, self.number(Fraction(0)))
                 coefficients[joined] = coefficients.get(joined, Fraction(0)) + 1
         return {term: coefficient for term, coefficient in coefficients.items() if coefficient}
+
+    def _exact(self, coefficients: dict[int, Fraction]) -> dict[int, Fraction]:
+        """The same without differences that lose digits: h**2 - x**2 for h = hypot(x, y), and sigmoid(x) - sigmoid(-x)."""
+        if len(coefficients) > MAX_TERMS:
+            return coefficients
+        left = dict(coefficients)
+        for term in coefficients:
+            for base, exponent in self._factors(term):
+                if term in left and exponent.denominator == 1 and self.all[base].op in ("hypot", "sigmoid"):
+                    self._cancelled(left, term, base)
+        return left
+
+    def _cancelled(self, coefficients: dict[int, Fraction], term: int, base: int) -> None:
+        """Replace a term and one that cancels it in part by their difference, if there is such a one."""
+        powers = dict(self._factors(term))
+        powers[base] -= 2 if self.all[base].op == "hypot" else 1
+        for other, rest, sign in self._differences(base):
+            number, partner = self._split(self.product(ONE, [*powers.items(), other]))
+            if partner in coefficients and coefficients[partner] == -number * coefficients[term]:
+                factor, joined = self._split(self.product(ONE, [*powers.items(), rest]))
+                coefficient = sign * factor * coefficients.pop(term)
+                del coefficients[partner]
+                coefficients[joined] = coefficients.get(joined, Fraction(0)) + coefficient
+                return
+
+    def _split(self, form: int) -> tuple[Fraction, int]:
+        """The number of a product, and the rest."""
+        found = self.all[form]
+        if found.kind != "product" or found.number == 1:
+            return ONE, form
+        return found.number, self._finished(ONE, dict(found.terms))
+
+    def _differences(self, base: int) -> Iterable[tuple[tuple[int, Fraction], tuple[int, Fraction], Fraction]]:
+        """Powers whose difference from a power of a call is known: those powers, and the difference with its sign."""
+        form = self.all[base]
+        if form.op == "hypot":
+            for k in (0, 1):
+                yield (form.args[k], Fraction(2)), (form.args[1 - k], Fraction(2)), ONE
+        else:
+            (inner,) = form.args
+            opposite = self.call("sigmoid", [self.product(MINUS_ONE, [(inner, ONE)])])
+            half = self.product(HALF, [(inner, ONE)])
+            found = self.all[inner]
+            negative = found.kind == "product" and found.number < 0
+            if negative:
+                half = self.product(MINUS_ONE, [(half, ONE)])
+            yield (opposite, ONE), (self.call("tanh", [half]), ONE), MINUS_ONE if negative else ONE
 
     def _factored(self, number: Fraction, coefficients: Mapping[int, Fraction], over_one: bool) -> int | None:
         """A sum as a product: of what all terms share, and, if `over_one`, over one denominator. None if they share nothing."""
@@ -429,6 +530,7 @@ class _Forms:
     def _plain_sum(self, terms: Sequence[tuple[int, Fraction]]) -> int:
         """A sum that is not factored again."""
         number, coefficients = self._gathered(terms)
+        coefficients = self._exact(coefficients)
         if not coefficients:
             return self.number(number)
         if len(coefficients) == 1 and not number:

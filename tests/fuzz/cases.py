@@ -216,8 +216,15 @@ def check(
     runs: int = RUNS,
     digits: int = DIGITS,
     given: Answers | None = None,
+    factor: float = FACTOR,
+    units: float = 4.0,
+    inputs_too: bool = False,
 ) -> list[str]:
-    """Compare one case with mpmath in every way of computing it, or in the ways that are given; return what is wrong."""
+    """Compare one case with mpmath in every way of computing it, or in the ways that are given; return what is wrong.
+
+    The bound is `factor` times the largest deviation of the noisy runs, and `units` in the last place. In these runs, every
+    operation is moved by up to UNITS in its last place and, with `inputs_too`, every input.
+    """
     tangents = dict(zip(case.inputs, (rng.choice((1.0, -2.0, 0.5)) for _ in case.inputs), strict=True))
     with np.errstate(all="ignore"):
         ways = answers(case, tangents, rng) if given is None else given
@@ -235,7 +242,8 @@ def check(
             truth = expected(exact(case, still), list(tangents.values()))
         with mp.workdps(NOISY_DIGITS):
             noises = [Noise(leaves, UNITS, rng.getrandbits(32)) for _ in range(runs)]
-            noisy = [expected(exact(case, noise), list(tangents.values())) for noise in noises]
+            moves = [_moved(case, rng) if inputs_too else None for _ in noises]
+            noisy = [expected(exact(case, *run), list(tangents.values())) for run in zip(noises, moves, strict=True)]
     except Unknown:
         tally["undefined"] += 1
         return wrong if given is not None else wrong + beside(case, ways["one"], tangents, tally)
@@ -259,7 +267,7 @@ def check(
             if deviation > abs(want) / 1000 or out_of_range:
                 tally["not known to doubles"] += 1
                 continue
-            bound = FACTOR * deviation + 4 * abs(want) * mpf(2) ** -53
+            bound = factor * deviation + units * abs(want) * mpf(2) ** -53
             if abs(want) < mpf(10) ** -300:
                 bound += SUBNORMAL
             if not math.isfinite(got):
@@ -271,6 +279,11 @@ def check(
     if given is None and (truth["tangent"] is None or truth["d0"] is None):
         wrong += beside(case, ways["one"], tangents, tally)
     return wrong
+
+
+def _moved(case: Case, rng: random.Random) -> dict[str, Any]:
+    """The inputs, each moved by UNITS in its last place, up or down."""
+    return {name: mpf(x) * (1 + rng.choice((-1, 1)) * UNITS * mpf(2) ** -53) for name, x in case.inputs.items()}
 
 
 def _may_jump(still: Noise, noises: Sequence[Noise]) -> bool:
