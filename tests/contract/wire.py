@@ -8,8 +8,11 @@ from typing import Any
 
 import httpx
 
-POSTS = ("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph")
-"""The operations on expressions: `POST /v1/<name>`."""
+EVALUATED = ("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph")
+"""The operations on expressions whose leaves have numbers: `POST /v1/<name>`."""
+WRITTEN = ("derivative", "code")
+"""Those on expressions alone."""
+POSTS = (*EVALUATED, *WRITTEN)
 GETS = ("/livez", "/readyz", "/v1/info", "/v1/primitives", "/docs", "/openapi.json", "/problems/invalid-json")
 LOCAL = "AUTODIFF_TEST_URL" not in os.environ
 """Whether the tests may start servers of their own."""
@@ -18,11 +21,16 @@ MAX_ERROR_BYTES = 20_000
 
 
 def smallest(operation: str, **fields: Any) -> dict[str, Any]:
-    """Return a valid request of an operation on expressions, with these fields added or replaced."""
-    request: dict[str, Any] = {"expression": "x*x + 3*x", "inputs": {"x": 2.0}}
+    """Return a valid request of an operation on expressions, with these fields added or replaced.
+
+    One on expressions alone is without `inputs`.
+    """
+    request: dict[str, Any] = {"expression": "x*x + 3*x", "inputs": {"x": 2.0}} | fields
     if operation in ("jvp", "hvp"):
-        request["tangents"] = {"x": 1.0}
-    return request | fields
+        request = {"tangents": {"x": 1.0}} | request
+    if operation in WRITTEN:
+        del request["inputs"]
+    return {"language": "python"} | request if operation == "code" else request
 
 
 def graph(*nodes: dict[str, Any], output: str | None = None, **fields: Any) -> dict[str, Any]:

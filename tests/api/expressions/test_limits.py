@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.api.expressions import derivatives
+from app.formats.code import READABLE
 from tests.service.limits import AtLimit, assert_held, assert_too_large, post
 
 LEAVES = ({"id": "x", "op": "value", "data": 1}, {"id": "y", "op": "value", "data": 1})
@@ -25,6 +27,11 @@ TWO_GRAPH = {
 BOTH = {"outputs": ["f", "g"]}
 
 ROUTES = ("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph")
+WRITTEN: dict[str, dict[str, Any]] = {
+    "derivative": {},
+    **{f"code {derivatives}": {"language": "c", "derivatives": derivatives} for derivatives in ("none", "gradient", "hessian")},
+}
+"""Requests to the endpoints that write expressions, beside the expression."""
 WITH_POINTS = tuple(route for route in ROUTES if route != "parse")
 """The endpoints that evaluate the expression."""
 
@@ -60,6 +67,13 @@ def test_length_of_a_text_is_counted_in_bytes(route: str, text: str, size: int) 
     assert_held(AtLimit(route, body, "max_text", size, ("/expression",)))
 
 
+@pytest.mark.parametrize("request_name", WRITTEN)
+@pytest.mark.parametrize(("text", "size"), NON_ASCII)
+def test_length_of_a_text_that_is_written_anew(request_name: str, text: str, size: int) -> None:
+    body = {"expression": text, **WRITTEN[request_name]}
+    assert_held(AtLimit(request_name.split()[0], body, "max_text", size, ("/expression",)))
+
+
 # --- nodes
 
 
@@ -68,6 +82,38 @@ def test_length_of_a_text_is_counted_in_bytes(route: str, text: str, size: int) 
 def test_nodes(route: str, form: str, pointer: str) -> None:
     body: dict[str, Any] = {"expression": TEXT if form == "text" else GRAPH, "inputs": ONE_POINT}
     assert_held(AtLimit(route, body, "max_nodes", 4, (pointer,)))
+
+
+@pytest.mark.parametrize("request_name", WRITTEN)
+@pytest.mark.parametrize(("form", "pointer"), [("text", "/expression"), ("graph", "/expression/nodes")])
+def test_nodes_that_are_written_anew(request_name: str, form: str, pointer: str) -> None:
+    body = {"expression": TEXT if form == "text" else GRAPH, **WRITTEN[request_name]}
+    assert_held(AtLimit(request_name.split()[0], body, "max_nodes", 4, (pointer,)))
+
+
+def test_nodes_times_second_derivatives() -> None:
+    """13 nodes, and 1 + 7 derivatives of each, are 4 * 26."""
+    body = {"expression": "a*b*c*d*f*g*h", "language": "c", "derivatives": "hessian"}
+    assert post("code", body, max_nodes=26).status_code == 200
+    assert_too_large(post("code", body, max_nodes=25), "max_nodes", 100, ())
+    assert post("code", {**body, "wrt": list("abcdfg")}, max_nodes=25).status_code == 200
+    assert post("code", {**body, "derivatives": "gradient"}, max_nodes=13).status_code == 200
+
+
+@pytest.mark.parametrize(("over", "written"), [(0, True), (1, False)], ids=["at the limit", "one over"])
+def test_nodes_of_an_expression_whose_derivatives_are_written(over: int, written: bool) -> None:
+    nodes = [{"id": "x", "op": "value"}]
+    nodes += [{"id": f"n{k}", "op": "sin", "args": [nodes[-1]["id"]]} for k in range(READABLE - 1 + over)]
+    answer = post("derivative", {"expression": {"nodes": nodes, "output": nodes[-1]["id"]}, "forms": ["text"]}).json()
+    assert (answer["derivatives"]["x"]["text"] is not None) == written and len(answer["graph"]["nodes"]) > READABLE
+
+
+@pytest.mark.parametrize(("under", "written"), [(0, True), (1, False)], ids=["at the limit", "one over"])
+def test_nodes_of_all_derivatives_that_are_written(monkeypatch: pytest.MonkeyPatch, under: int, written: bool) -> None:
+    """Those of x*y*z are y*z, x*z and x*y, of three nodes each, and a node d_z that is x*y."""
+    monkeypatch.setattr(derivatives, "MAX_WRITTEN", 10 - under)
+    answer = post("derivative", {"expression": "x*y*z", "forms": ["text"]}).json()
+    assert [row["text"] for row in answer["derivatives"].values()] == (["y*z", "x*z", "x*y"] if written else [None] * 3)
 
 
 def test_nodes_of_several_outputs() -> None:

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from tests.contract.wire import graph, leaf, node, smallest
+from tests.contract.wire import WRITTEN, graph, leaf, node, smallest
 
 HOLE = "@@HOLE@@"
 """Stands in a request for the JSON that a test puts there."""
@@ -24,12 +24,14 @@ OPTIONAL_FIELDS: dict[str, dict[str, Any]] = {
     "check": {"wrt": ["x"], "tolerance": 0.5},
     "parse": {},
     "graph": {"gradients": True},
+    "derivative": {"wrt": ["x"], "forms": ["text", "mathml"]},
+    "code": {"wrt": ["x"], "language": "c", "derivatives": "hessian", "name": "g"},
 }
 
 PRODUCT = graph({**leaf("x", 1.0), "args": [], "label": "l"}, node("y", "mul", "x", 2, label="m"))
 
 FULL = {
-    operation: smallest(operation, expression=PRODUCT, nonfinite="error", **fields)
+    operation: smallest(operation, expression=PRODUCT, **fields) | ({} if operation in WRITTEN else {"nonfinite": "error"})
     for operation, fields in OPTIONAL_FIELDS.items()
 }
 """A request for each operation that uses every optional field."""

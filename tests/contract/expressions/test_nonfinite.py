@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Post
-from tests.contract.wire import POSTS, graph, json_of, label, leaf, node, problem, smallest
+from tests.contract.wire import EVALUATED, graph, json_of, label, leaf, node, problem, smallest
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ FAULTY = {
 }
 
 
-@pytest.mark.parametrize("operation", [operation for operation in POSTS if operation != "parse"])
+@pytest.mark.parametrize("operation", [operation for operation in EVALUATED if operation != "parse"])
 @pytest.mark.parametrize("case", FAULTY)
 def test_every_null_is_listed(post: Post, operation: str, case: str) -> None:
     """By default a non-finite number is an error. With "null", `nonfinite` lists each null of the response."""

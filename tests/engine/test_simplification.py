@@ -1,0 +1,61 @@
+"""The work of simplification grows with the expression and not with its square. How formulas look is in `tests/formats`."""
+
+import cProfile
+import pstats
+from collections.abc import Callable
+
+import pytest
+
+from app.engine.derivative import free_name, gradient
+from app.engine.graph import ID_LIMIT
+from app.engine.simplification import simplified
+from app.engine.text import parse
+
+FAMILIES: dict[str, Callable[[int], str]] = {
+    "product of sums": lambda n: "*".join(f"(x{k} + y{k})" for k in range(n)),
+    "product of like sums": lambda n: "*".join(f"(x + {k + 1}*y)" for k in range(n)),
+    "quotients of quotients": lambda n: "/".join(f"x{k}" for k in range(n)),
+    "continued fraction": lambda n: "1/(1 + x/" * n + "y" + ")" * n,
+    "sum of quotients": lambda n: " + ".join(f"x{k}/(1 + x{k}*y)" for k in range(n)),
+    "exponentials": lambda n: "exp(" * n + "x" + ")" * n,
+    "tower of powers": lambda n: "**".join(["x"] * n),
+    "powers of sums": lambda n: "*".join(f"(x + {k})**{k}" for k in range(n)),
+    "sums of products": lambda n: "a0 = x; " + "; ".join(f"a{k + 1} = a{k}*(x + a{k})/(y - a{k})" for k in range(n)),
+    "choices": lambda n: " + ".join(f"where(x > {k}, x**{k}, y/x)" for k in range(n)),
+    "choices in choices": lambda n: "where(x > 1, " * n + "x" + "".join(f", x*{k})" for k in range(n)),
+    "hypot": lambda n: "hypot(x, " * n + "y" + ")" * n,
+}
+
+
+def calls(text: str) -> int:
+    """The number of calls of functions that a simplification makes."""
+    graph = parse(text)
+    found = gradient(graph)
+    profile = cProfile.Profile()
+    profile.runcall(simplified, found, len(graph.nodes))
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]  # which its type does not have
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_twice_as_long_takes_about_twice_as_much(family: Callable[[int], str]) -> None:
+    assert calls(family(160)) < 2.6 * calls(family(80)) + 100_000
+
+
+def test_names_that_differ_only_where_they_are_cut_off_take_linear_time() -> None:
+    taken: dict[str, int] = {}
+    profile = cProfile.Profile()
+    names = profile.runcall(lambda: [free_name("n" * (ID_LIMIT + 5), taken) for _ in range(20_000)])
+    assert len(set(names)) == 20_000 and max(map(len, names)) <= ID_LIMIT
+    assert pstats.Stats(profile).total_calls < 200_000  # type: ignore[attr-defined]
+
+
+def test_checkpoint_is_called_for_every_node() -> None:
+    called = 0
+
+    def count() -> None:
+        nonlocal called
+        called += 1
+
+    graph = parse("*".join(f"sin(x{k})" for k in range(50)))
+    simplified(gradient(graph), len(graph.nodes), checkpoint=count)
+    assert called > 150
