@@ -6,7 +6,7 @@ lacks comes along as further functions, written from the texts of `special_funct
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -264,7 +264,7 @@ class _Program:
         names |= {node.id: self._next() for node in self.nodes if node.id in planned.defined}
         shown = names if language.shown is None else {name: language.shown(text) for name, text in names.items()}
         definitions, results = write(self.notation, planned, shown, checkpoint)
-        helpers = self._helpers({node.op for node in self.nodes})
+        helpers = further_functions(language, {node.op for node in self.nodes}, self.name)
         fields = self._fields([shown[name] for name in self.inputs], [result.text for result in results])
         used = {node.id for node in self.nodes}
         lines = self._prologue([(shown[name], name in used) for name in self.inputs])
@@ -316,36 +316,6 @@ class _Program:
             lines = [language.unused.format(name=name) for name, used in inputs if not used]
         return lines + [language.prepared.format(name=name) for name, used in inputs if used and language.prepared]
 
-    def _helpers(self, ops: set[str]) -> list[str]:
-        """The functions that the language lacks, each before those that call it."""
-        known = {*ARITHMETIC, *self.language.templates, *self.language.functions, LEAF, "sum", "mean", "prod", "reciprocal"}
-        if self.language.notation is not None:
-            return []
-        written: dict[str, str] = {}
-        pending = sorted(ops - known, reverse=True)
-        while pending:
-            op = pending[-1]
-            if op in written:
-                pending.pop()
-                continue
-            parameters, text = function(op)
-            nodes = nodes_of(text, parameters)
-            missing = sorted({node.op for node in nodes} - known - written.keys() - {op})
-            if missing:
-                pending.extend(missing)
-            else:
-                written[op] = self._helper(op, parameters, nodes)
-                pending.pop()
-        return list(written.values())
-
-    def _helper(self, op: str, parameters: Sequence[str], nodes: Sequence[Node]) -> str:
-        language = self.language
-        assigned = frozenset(node.id for node in nodes[:-1] if not node.id.startswith("\0") and node.op != LEAF)
-        definitions, (result,) = write(self.notation, Plan(nodes, assigned, [nodes[-1].id]), {n.id: n.id for n in nodes})
-        lines = "".join(f"{language.definition.format(name=name, value=text)}\n" for name, text in definitions)
-        shown = ", ".join(language.parameter.format(name=name) for name in parameters)
-        return language.helper.format(name=f"{self.name}_{op}", parameters=shown, definitions=lines, value=result.text)
-
     def _identifier(self, name: str) -> str:
         """A name that the language allows and that is not taken; it is taken now."""
         plain = name
@@ -366,6 +336,43 @@ class _Program:
             self.count += 1
         self.taken[f"t{self.count}"] = 1
         return f"t{self.count}"
+
+
+def further_functions(language: Language, ops: Collection[str], prefix: str) -> list[str]:
+    """Return the functions that a language lacks of some operations, each before those that call it.
+
+    The function of an operation is called by the prefix, an underscore and the operation's name.
+    """
+    known = {*ARITHMETIC, *language.templates, *language.functions, LEAF, "sum", "mean", "prod", "reciprocal"}
+    if language.notation is not None:
+        return []
+    notation = notation_of(language, prefix)
+    written: dict[str, str] = {}
+    pending = sorted({*ops} - known, reverse=True)
+    while pending:
+        op = pending[-1]
+        if op in written:
+            pending.pop()
+            continue
+        parameters, text = function(op)
+        nodes = nodes_of(text, parameters)
+        missing = sorted({node.op for node in nodes} - known - written.keys() - {op})
+        if missing:
+            pending.extend(missing)
+        else:
+            written[op] = _further_function(language, notation, f"{prefix}_{op}", parameters, nodes)
+            pending.pop()
+    return list(written.values())
+
+
+def _further_function(
+    language: Language, notation: Notation, name: str, parameters: Sequence[str], nodes: Sequence[Node]
+) -> str:
+    assigned = frozenset(node.id for node in nodes[:-1] if not node.id.startswith("\0") and node.op != LEAF)
+    definitions, (result,) = write(notation, Plan(nodes, assigned, [nodes[-1].id]), {n.id: n.id for n in nodes})
+    lines = "".join(f"{language.definition.format(name=key, value=text)}\n" for key, text in definitions)
+    shown = ", ".join(language.parameter.format(name=key) for key in parameters)
+    return language.helper.format(name=name, parameters=shown, definitions=lines, value=result.text)
 
 
 OPERATORS = {

@@ -3,16 +3,21 @@
 `LANGUAGES` is the table of languages. All numbers are written so that they are read back exactly.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from app.engine.interruption import Checkpoint, never
-from app.formats.special_source import C_SPECIAL, JAVASCRIPT_SPECIAL, NUMPY_SPECIAL
+from app.formats import languages
+from app.formats.code import Language as CodeLanguage
+from app.formats.code import further_functions
 from app.nn.model import LINEAR, Floats, Layer, Model
 
 NUMBERS_PER_LINE = 8
+PREFIX = "network"
+"""What the names of further functions begin with."""
 MAX_ON_STACK = 4096
 """The neurons of the largest layer whose values a C function has on its stack."""
 
@@ -24,14 +29,14 @@ class Language:
     Attributes:
         suffix: of the file's name.
         activations: each activation as an expression of `x`.
-        special: functions that the language lacks, by name, with the names of those that they need.
         write: the lines of the file.
+        code: the language, whose further functions the activations call as `network_erf(x)`; None if they call none.
     """
 
     suffix: str
     activations: Mapping[str, str]
-    special: Mapping[str, tuple[str, tuple[str, ...]]]
     write: "Callable[[Language, Model], Iterator[str]]"
+    code: CodeLanguage | None = None
 
 
 def write_source(model: Model, language: str, *, checkpoint: Checkpoint = never) -> bytes:
@@ -45,20 +50,11 @@ def write_source(model: Model, language: str, *, checkpoint: Checkpoint = never)
 
 
 def special_functions(language: Language, model: Model) -> list[str]:
-    """The source of the special functions that a model needs, each after those that it needs itself."""
-    found: dict[str, str] = {}
-
-    def add(name: str) -> None:
-        source, needs = language.special[name]
-        for other in needs:
-            add(other)
-        found.setdefault(name, source.strip("\n"))
-
-    for layer in model.layers:
-        for name in language.special:
-            if f"{name}(" in language.activations[layer.activation]:
-                add(name)
-    return list(found.values())
+    """The source of the functions that the language lacks and a model needs, each after those that it needs itself."""
+    assert language.code is not None
+    used = [language.activations[name] for name in _names(model)]
+    ops = {name for activation in used for name in re.findall(rf"\b{PREFIX}_(\w+)\(", activation)}
+    return [source.strip("\n") for source in further_functions(language.code, ops, PREFIX)]
 
 
 def _numbers(numbers: Floats) -> Iterator[str]:
@@ -72,6 +68,14 @@ def _lists(layer: Layer, indent: str, opening: str, closing: str) -> Iterator[st
     """The lines of a layer's weights, a list of rows."""
     for weights in layer.weights:
         yield indent + opening + f",\n{indent} ".join(_numbers(weights)) + closing + ","
+
+
+def _python_numbers(layer: Layer, opening: str, closing: str) -> Iterator[str]:
+    """The lines of a layer's weights and biases in Python."""
+    yield f"        {opening}"
+    yield from _lists(layer, " " * 12, "[", "]")
+    yield f"        {closing},"
+    yield f"        {opening}" + ",\n         ".join(_numbers(layer.biases)) + f"{closing},"
 
 
 def _names(model: Model) -> list[str]:
@@ -98,10 +102,7 @@ def _pytorch(language: Language, model: Model) -> Iterator[str]:
     yield "LAYERS = ("
     for layer in model.layers:
         yield "    ("
-        yield "        ["
-        yield from _lists(layer, " " * 12, "[", "]")
-        yield "        ],"
-        yield "        [" + ",\n         ".join(_numbers(layer.biases)) + "],"
+        yield from _python_numbers(layer, "[", "]")
         given = language.activations[layer.activation]
         yield f"        {given if layer.activation not in others else _class(layer.activation) + '()'},"
         yield "    ),"
@@ -131,12 +132,9 @@ def _class(name: str) -> str:
 def _numpy(language: Language, model: Model) -> Iterator[str]:
     yield f'"""A network of {model.inputs} inputs and {model.outputs} outputs: scores = predict(rows)."""'
     yield ""
-    special = special_functions(language, model)
-    if special:
-        yield "import math"
-        yield ""
     yield "import numpy as np"
-    for source in special:
+    further = special_functions(language, model)
+    for source in further:
         yield ""
         yield ""
         yield source
@@ -145,13 +143,14 @@ def _numpy(language: Language, model: Model) -> Iterator[str]:
     yield "LAYERS = ("
     for layer in model.layers:
         yield "    ("
-        yield "        np.array(["
-        yield from _lists(layer, " " * 12, "[", "]")
-        yield "        ]),"
-        yield "        np.array([" + ",\n         ".join(_numbers(layer.biases)) + "]),"
+        yield from _python_numbers(layer, "np.array([", "])")
         yield f"        lambda x: {language.activations[layer.activation]},"
         yield "    ),"
     yield ")"
+    yield ""
+    yield ""
+    if further:  # they compute branches that are not taken too
+        yield '@np.errstate(all="ignore")'
     yield from NUMPY_END.strip("\n").split("\n")
 
 
@@ -271,14 +270,14 @@ NUMPY: Mapping[str, str] = {
     "relu": "np.maximum(x, 0.0)",
     "leaky_relu": "np.where(x > 0.0, x, 0.01 * x)",
     "elu": "np.where(x > 0.0, x, np.expm1(np.minimum(x, 0.0)))",
-    "gelu": "0.5 * x * erfc(-x / np.sqrt(2.0))",
+    "gelu": f"0.5 * x * {PREFIX}_erfc(-x / np.sqrt(2.0))",
     "silu": "x * np.exp(-np.logaddexp(0.0, -x))",
-    **{name: f"{name}(x)" for name in ("erf", "erfc", "lgamma", "digamma")},
+    **{name: f"{PREFIX}_{name}(x)" for name in ("erf", "erfc", "lgamma", "digamma")},
 }
 
 C: Mapping[str, str] = {
     LINEAR: "x",
-    **{name: f"{name}(x)" for name in (*SAME, *ARCUS, "erf", "erfc", "lgamma", "digamma", "sigmoid")},
+    **{name: f"{name}(x)" for name in (*SAME, *ARCUS, "erf", "erfc", "lgamma")},
     "abs": "fabs(x)",
     "sign": "(double)((x > 0.0) - (x < 0.0))",
     "neg": "-x",
@@ -289,7 +288,8 @@ C: Mapping[str, str] = {
     "leaky_relu": "x > 0.0 ? x : 0.01 * x",
     "elu": "x > 0.0 ? x : expm1(x)",
     "gelu": "0.5 * x * erfc(-x * 0.7071067811865476)",
-    "silu": "x * sigmoid(x)",
+    "silu": f"x * {PREFIX}_sigmoid(x)",
+    **{name: f"{PREFIX}_{name}(x)" for name in ("digamma", "sigmoid")},
 }
 
 JAVASCRIPT: Mapping[str, str] = {
@@ -298,20 +298,20 @@ JAVASCRIPT: Mapping[str, str] = {
     "neg": "-x",
     "reciprocal": "1 / x",
     "square": "x * x",
-    "sigmoid": "sigmoid(x)",
+    "sigmoid": f"{PREFIX}_sigmoid(x)",
     "softplus": "Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)))",
     "relu": "x > 0 ? x : 0",
     "leaky_relu": "x > 0 ? x : 0.01 * x",
     "elu": "x > 0 ? x : Math.expm1(x)",
-    "gelu": "0.5 * x * erfc(-x * Math.SQRT1_2)",
-    "silu": "x * sigmoid(x)",
-    **{name: f"{name}(x)" for name in ("erf", "erfc", "lgamma", "digamma")},
+    "gelu": f"0.5 * x * {PREFIX}_erfc(-x * Math.SQRT1_2)",
+    "silu": f"x * {PREFIX}_sigmoid(x)",
+    **{name: f"{PREFIX}_{name}(x)" for name in ("erf", "erfc", "lgamma", "digamma")},
 }
 
 LANGUAGES: Mapping[str, Language] = {
-    "pytorch": Language("py", PYTORCH, {}, _pytorch),
-    "numpy": Language("py", NUMPY, NUMPY_SPECIAL, _numpy),
-    "c": Language("c", C, C_SPECIAL, _c),
-    "javascript": Language("mjs", JAVASCRIPT, JAVASCRIPT_SPECIAL, _javascript),
+    "pytorch": Language("py", PYTORCH, _pytorch),
+    "numpy": Language("py", NUMPY, _numpy, languages.PYTHON),
+    "c": Language("c", C, _c, languages.C),
+    "javascript": Language("mjs", JAVASCRIPT, _javascript, languages.JAVASCRIPT),
 }
 """The languages by the name of their format."""

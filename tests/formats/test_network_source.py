@@ -150,5 +150,5 @@ def test_a_new_language_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
         for layer in model.layers:
             yield f"{language.activations[layer.activation]} {layer.weights.tolist()} {layer.biases.tolist()}"
 
-    monkeypatch.setitem(LANGUAGES, "words", Language("txt", {"tanh": "tangens hyperbolicus of"}, {}, write))
+    monkeypatch.setitem(LANGUAGES, "words", Language("txt", {"tanh": "tangens hyperbolicus of"}, write))
     assert write_source(single("tanh"), "words") == b"tangens hyperbolicus of [[1.0]] [0.0]\n"
