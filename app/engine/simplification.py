@@ -172,6 +172,8 @@ class _Forms:
                 value = _value(fun, numbers)
                 if math.isfinite(value) and len(f"{value:g}") <= 6 and float(f"{value:g}") == value:
                     return self.number(exact(value))
+        if op in TRUTHS and args[0] == args[1]:
+            return self.number(ONE if op in ("eq", "le", "ge") else Fraction(0))
         if (op in ("min", "max") and len(set(args)) == 1) or (op == "logsumexp" and len(args) == 1):
             return args[0]
         return self.intern(Form("call", op=op, args=tuple(args)))

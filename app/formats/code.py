@@ -33,12 +33,16 @@ WORTHWHILE = 8
 
 
 class Entry(NamedTuple):
-    """How a list of results is written: a template per entry and what stands between them; of a matrix, of its rows too."""
+    """How a list of results is written: a template per entry, what stands between them, and what stands for no entries.
+
+    Of a matrix, it is said of its rows too.
+    """
 
     entry: str = "{value}"
     between: str = ", "
     row: str = "{entries}"
     between_rows: str = ", "
+    empty: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Language:
     """A row of the table.
 
     Templates are format strings. Those of the function know {name}, {module}, {parameters}, {helpers}, {definitions}, {value},
-    {gradient}, {hessian}, {count} (the derivatives) and {size} (the inputs).
+    {gradient}, {hessian}, {count} (the derivatives), {squared}, the same but at least 1 as {room} and {area}, and {size} (the
+    inputs).
 
     Attributes:
         name: its name in requests.
@@ -59,6 +64,7 @@ class Language:
         identifier: a regular expression of the names that it allows.
         reserved: the names that it does not allow, or uses itself.
         parameter: a parameter of the function.
+        no_parameters: what stands for no parameters at all.
         many: the parameter that stands for all, if there are more than `MANY_INPUTS`.
         unpacked: a statement that takes an input out of that: {name}, {k} from 0 and {k1} from 1.
         prepared: a statement for every input before it is used.
@@ -87,6 +93,7 @@ class Language:
     identifier: str = r"[A-Za-z_][A-Za-z0-9_]*"
     reserved: frozenset[str] = frozenset()
     parameter: str = "{name}"
+    no_parameters: str = ""
     many: str = "inputs"
     unpacked: str = ""
     prepared: str = ""
@@ -292,17 +299,20 @@ class _Program:
             for k, value in enumerate(results[1 : 1 + n])
         ]
         parameters = [language.parameter.format(name=name) for name in inputs]
+        nothing = language.no_parameters if self.derivatives == "none" else ""
         return {
             "name": self.name,
             "module": self.name[:1].upper() + self.name[1:],
-            "parameters": language.many.format(size=len(inputs)) if many else ", ".join(parameters),
+            "parameters": language.many.format(size=len(inputs)) if many else ", ".join(parameters) or nothing,
             "arguments": "inputs" if many else ", ".join(inputs),
             "comma": ", " if inputs else "",
             "value": results[0],
-            "gradient": language.gradient.between.join(gradient_entries),
-            "hessian": language.hessian.between_rows.join(rows),
+            "gradient": language.gradient.between.join(gradient_entries) or language.gradient.empty,
+            "hessian": language.hessian.between_rows.join(rows) or language.hessian.empty,
             "count": n,
             "squared": n * n,
+            "room": max(n, 1),
+            "area": max(n * n, 1),
             "size": len(inputs),
         }
 

@@ -32,7 +32,7 @@ abs labs div exit abort printf scanf puts malloc free index signgam gamma tgamma
 template new delete this operator private public protected virtual try catch throw using gradient hessian inputs value fabs
 fmax fmin fmod floor ceil round trunc cbrt exp2 ldexp frexp modf logb ilogb nan rint remainder acos asin atan atan2 cos sin
 tan acosh asinh atanh cosh sinh tanh exp expm1 log log10 log1p log2 pow sqrt hypot erf erfc lgamma unix linux I complex clog
-csqrt cexp
+csqrt cexp errno
 """.split()
 
 C = Language(
@@ -47,8 +47,8 @@ C = Language(
     },
     {
         "none": "double value = {name}({arguments});",
-        "gradient": "double gradient[{count}]; double value = {name}({arguments}{comma}gradient);",
-        "hessian": "double gradient[{count}], hessian[{squared}]; double value = {name}({arguments}{comma}gradient, hessian);",
+        "gradient": "double gradient[{room}]; double value = {name}({arguments}{comma}gradient);",
+        "hessian": "double gradient[{room}], hessian[{area}]; double value = {name}({arguments}{comma}gradient, hessian);",
     },
     "    const double {name} = {value};",
     "static double {name}({parameters})\n{{\n{definitions}    return {value};\n}}\n\n",
@@ -56,11 +56,13 @@ C = Language(
     templates={"where": Template("({0} ? {1} : {2})", ATOM, (CHOICE,))},
     reserved=frozenset(C_RESERVED),
     parameter="double {name}",
+    no_parameters="void",
+    identifier=r"(?!__|_[A-Z])[A-Za-z_][A-Za-z0-9_]*",
     many="const double inputs[]",
     unpacked="    const double {name} = inputs[{k}];",
     unused="    (void){name};",
-    gradient=Entry("    gradient[{k}] = {value};\n", ""),
-    hessian=Entry("    hessian[{k}] = {value};\n", "", "{entries}", ""),
+    gradient=Entry("    gradient[{k}] = {value};\n", "", empty="    (void)gradient;\n"),
+    hessian=Entry("    hessian[{k}] = {value};\n", "", "{entries}", "", "    (void)hessian;\n"),
 )
 
 JAVASCRIPT_RESERVED = """
@@ -184,7 +186,8 @@ R = Language(
     identifier=r"[A-Za-z][A-Za-z0-9_]*",
     reserved=frozenset(R_RESERVED),
     unpacked="  {name} <- inputs[{k1}]",
-    hessian=Entry(row="{entries}"),
+    gradient=Entry(empty="numeric(0)"),
+    hessian=Entry(row="{entries}", empty="numeric(0)"),
 )
 
 

@@ -48,7 +48,9 @@ _ATTRIBUTE = Message(
 )
 _NODE_FIELDS[5] = _ATTRIBUTE
 _FUNCTION = Message({7: _NODE, 9: _STRINGS, 11: _ATTRIBUTE, 12: _VALUE, 14: _STRINGS})
-MODEL = Message({7: _GRAPH, 8: _STRINGS, 14: _STRINGS, 20: Message({1: _GRAPH, 2: _GRAPH}), 25: _FUNCTION, 26: _STRINGS})
+MODEL = Message(
+    {7: _GRAPH, 8: _STRINGS, 14: _STRINGS, 20: Message({1: _GRAPH, 2: _GRAPH}), 25: _FUNCTION, 26: _STRINGS}, needed=7
+)
 """The messages of an ONNX file, by the numbers of their fields in onnx.proto."""
 
 LAST = ("Softmax", "Sigmoid", "ArgMax")

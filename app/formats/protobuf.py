@@ -17,10 +17,15 @@ MAX_VARINT = 10
 
 @dataclass(frozen=True)
 class Message:
-    """A type of messages, as far as it matters: its fields that are messages, and those that are lists of packed varints."""
+    """A type of messages, as far as it matters.
+
+    `messages` are its fields that are messages, `packed` those that are lists of packed varints. A whole file must have the
+    field `needed`, if there is one, with something in it.
+    """
 
     messages: Mapping[int, "Message"] = field(default_factory=dict)
     packed: frozenset[int] = frozenset()
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,7 @@ def check(data: bytes | bytearray, kind: Message, limits: Limits, checkpoint: Ch
     """Raise InvalidFile unless the bytes are a message within the limits. There is no recursion."""
     view = memoryview(data)
     fields = packed = 0
+    missing = kind.needed
     stack: list[tuple[int, int, Message]] = [(0, len(view), kind)]
     while stack:
         at, end, kind = stack.pop()
@@ -52,6 +58,8 @@ def check(data: bytes | bytearray, kind: Message, limits: Limits, checkpoint: Ch
             begin, at = _skipped(view, at, end, wire)
             inner = kind.messages.get(number) if wire == BYTES else None
             if inner is not None and begin < at:
+                if not stack and number == missing:
+                    missing = None
                 if len(stack) >= limits.depth:
                     raise InvalidFile(
                         f"the file is nested more than {limits.depth} deep, which no network of this service needs"
@@ -62,6 +70,8 @@ def check(data: bytes | bytearray, kind: Message, limits: Limits, checkpoint: Ch
                 packed += at - begin
                 if packed > limits.packed:
                     raise InvalidFile(f"the file has more than {limits.packed:,} bytes of integers; weights are real numbers")
+    if missing is not None:
+        raise _damaged()
 
 
 def _skipped(view: memoryview, at: int, end: int, wire: int) -> tuple[int, int]:

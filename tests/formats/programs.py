@@ -79,41 +79,52 @@ def _c(
     return _call([str(program)])
 
 
+def _script(file: Path, command: Sequence[str], codes: Sequence[Code], lines: Sequence[str], calls: Sequence[str]) -> str:
+    """The output of a script: all functions, once each, further lines, and a line that shows the result of each call."""
+    sources = dict.fromkeys(code.source for code in codes)
+    file.write_text("\n".join([*sources, *lines, *calls]))
+    return _call([*command, str(file)])
+
+
+def _calls(codes: Sequence[Code], arguments: Sequence[list[float]]) -> list[str]:
+    """The call of each function."""
+    return [f"{name_of(code)}({', '.join(map(literal, given))})" for code, given in zip(codes, arguments, strict=True)]
+
+
+JAVASCRIPT_SHOW = """\
+const flat = (r) => (typeof r === 'number' ? [r] : [r.value, ...r.gradient, ...(r.hessian ?? []).flat()]);
+const show = (r) => console.log(flat(r).join(' '));"""
+
+PYTHON_SHOW = """\
+def show(r):
+    flat = [r] if not isinstance(r, tuple) else [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]
+    print(*(repr(float(x)) for x in flat))"""
+
+R_SHOW = """\
+options(warn = -1)
+flat <- function(r) if (is.list(r)) c(r$value, r$gradient, if (!is.null(r$hessian)) t(r$hessian)) else r
+show <- function(r) cat(sprintf("%.17g", flat(r)), "\\n")"""
+
+
 def _javascript(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = list(dict.fromkeys(code.source for code in codes))
-    lines.append(
-        "const show = (r) => (typeof r === 'number' ? [r] : [r.value, ...r.gradient, ...(r.hessian ?? []).flat()]).join(' ');"
-    )
-    lines += [f"console.log(show({name_of(codes[k])}({', '.join(map(literal, given))})));" for k, given in enumerate(arguments)]
-    (folder / "main.mjs").write_text("\n".join(lines))
-    return _call(["node", str(folder / "main.mjs")])
+    calls = [f"show({call});" for call in _calls(codes, arguments)]
+    return _script(folder / "main.mjs", ["node"], codes, [JAVASCRIPT_SHOW], calls)
 
 
 def _python(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = list(dict.fromkeys(code.source for code in codes))
-    lines.append(
-        "def show(r):\n    flat = [r] if not isinstance(r, tuple) else"
-        " [r[0], *r[1], *(x for row in r[2:] for y in row for x in y)]"
-    )
-    lines.append("    print(*(repr(float(x)) for x in flat))")
-    lines += [f"show({name_of(codes[k])}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
-    (folder / "main.py").write_text("\n".join(lines))
-    return _call([sys.executable, "-W", "error", str(folder / "main.py")])
+    calls = [f"show({call})" for call in _calls(codes, arguments)]
+    return _script(folder / "main.py", [sys.executable, "-W", "error"], codes, [PYTHON_SHOW], calls)
 
 
 def _r(
     codes: Sequence[Code], tasks: Sequence[Task], arguments: Sequence[list[float]], folder: Path, flags: Sequence[str]
 ) -> str:
-    lines = ["options(warn = -1)", *dict.fromkeys(code.source for code in codes)]
-    lines.append("flat <- function(r) if (is.list(r)) c(r$value, r$gradient, if (!is.null(r$hessian)) t(r$hessian)) else r")
-    lines.append('show <- function(r) cat(sprintf("%.17g", flat(r)), "\\n")')
-    lines += [f"show({name_of(codes[k])}({', '.join(map(literal, given))}))" for k, given in enumerate(arguments)]
-    (folder / "main.R").write_text("\n".join(lines))
-    return _call(["Rscript", "--vanilla", str(folder / "main.R")])
+    calls = [f"show({call})" for call in _calls(codes, arguments)]
+    return _script(folder / "main.R", ["Rscript", "--vanilla"], codes, [R_SHOW], calls)
 
 
 def _elixir(

@@ -69,6 +69,22 @@ def test_names_that_are_not_used_cause_no_warning(tmp_path: Path) -> None:
     assert found == [[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
 
 
+@pytest.mark.parametrize("derivatives", ["none", "gradient", "hessian"])
+@pytest.mark.parametrize("language", PROGRAMS)
+def test_expression_without_inputs(language: str, derivatives: str, tmp_path: Path) -> None:
+    needs(language)
+    found = run(language, [Task(parse("x = 3; x*x"), {}, [], derivatives)], tmp_path, SANITIZE)
+    assert found == [[9.0]]
+
+
+def test_names_that_c_reserves_for_itself_are_changed(tmp_path: Path) -> None:
+    needs("c")
+    names = ["__func__", "_Exit", "errno", "_x", "x__y"]
+    graph = Graph([*(Node(name, "value") for name in names), Node("f", "sum", tuple(names))], ("f",))
+    assert generate(graph, C).renamed == {"__func__": "x___func__", "_Exit": "x__Exit", "errno": "errno_2"}
+    assert run("c", [Task(graph, dict.fromkeys(names, 2.0), names, "gradient")], tmp_path) == [[10.0] + [1.0] * 5]
+
+
 def test_reserved_words_of_c_and_python_are_complete() -> None:
     assert set(keyword.kwlist) <= PYTHON.reserved and {"restrict", "inline", "_Bool", "_Atomic"} <= C.reserved
 

@@ -206,4 +206,6 @@ def test_missing_library_is_named(tmp_path: Path, start: Start) -> None:
             body = problem(exported(client, format=name), "not-available", 501)
             assert f"{name} is not installed" in body["detail"] and "autodiff-http[interop]" in body["detail"]
         body = problem(imported(client, (RECORDED / "models" / "sklearn_binary.onnx").read_bytes()), "not-available", 501)
+        for nonsense in (b"", b"hello world", b"\x08\x07\x12\x01x"):
+            problem(imported(client, nonsense), "invalid-request", 422)
         assert exported(client, format="c").status_code == 200
