@@ -254,6 +254,9 @@ class _Forms:
                     return self.number(exact(root))
                 return self.intern(Form("product", ONE, ((base, exponent),)))
             return self.product(ONE, [(base, exponent)])
+        if form.number > 0 and all(self.all[inner].kind == "const" for inner, _ in form.terms):  # sqrt(2*pi)
+            roots = [(self.power(self.number(form.number), exponent), ONE)]
+            return self.product(ONE, [*roots, *((inner, e * exponent) for inner, e in form.terms)])
         if form.number == 1 and form.terms == ((form.terms[0][0], MINUS_ONE),):
             return self.product(ONE, [(form.terms[0][0], -exponent)])
         return self.intern(Form("product", ONE, ((base, exponent),)))
@@ -754,8 +757,8 @@ class _Writer:
         """A number, then powers: those of leaves, sums, functions. Negative exponents make a denominator."""
         above: list[str | float] = []
         below: list[str | float] = []
-        for base, exponent in sorted(terms, key=lambda term: self._rank(term[0])):
-            (above if exponent > 0 else below).append(self._power(self.made[base], abs(exponent)))
+        for base, exponent in self._roots(sorted(terms, key=lambda term: self._rank(term[0]))):
+            (above if exponent > 0 else below).append(self._power(base, abs(exponent)))
         upper, lower, negative = self._parts(number, bool(above))
         if upper != 1 or not above:
             above.insert(0, float(upper))
@@ -767,6 +770,18 @@ class _Writer:
         if below:
             top = self._node("divide", top, self._chain(below))
         return self._node("neg", top) if negative else top
+
+    def _roots(self, terms: Terms) -> Iterable[tuple[str | float, Fraction]]:
+        """Written bases with exponents. The square roots of several constants are that of their product: sqrt(2*pi)."""
+        constants: dict[Fraction, list[str | float]] = {}
+        for base, exponent in terms:
+            form = self.forms.all[base]
+            if abs(exponent) == HALF and (form.kind == "const" or (form.kind == "number" and form.number > 0)):
+                constants.setdefault(exponent, []).append(self.made[base])
+            else:
+                yield self.made[base], exponent
+        for exponent, factors in constants.items():
+            yield self._chain(factors), exponent
 
     def _parts(self, number: Fraction, any_above: bool) -> tuple[Fraction, Fraction, bool]:
         """A number as numerator and denominator; a decimal fraction has the denominator 1."""

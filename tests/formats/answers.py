@@ -82,6 +82,65 @@ G*m1*m2/r**2|r|-2*G*m1*m2/r**3
 sqrt(x**2 + y**2)|x|x/sqrt(x**2 + y**2)
 log(a*x)|x|1/x
 x**2.5|x|2.5*x**1.5
+5*x**3 + 2*x**2 - x|x|15*x**2 + 4*x - 1
+(x**2 + 1)*(x - 3)|x|2*x*(x - 3) + x**2 + 1
+x**2/(x + 1)|x|x*(x + 2)/(x + 1)**2
+(3*x + 1)**4|x|12*(3*x + 1)**3
+sin(x**2)|x|2*x*cos(x**2)
+cos(2*x)|x|-2*sin(2*x)
+tan(3*x)|x|3/cos(3*x)**2
+exp(x**2)|x|2*x*exp(x**2)
+log(3*x)|x|1/x
+x**2*log(x)|x|2*x*log(x) + x
+exp(-x)*sin(x)|x|exp(-x)*(cos(x) - sin(x))
+sqrt(x**2 - 1)|x|x/sqrt(x**2 - 1)
+1/sqrt(x)|x|-1/(2*x**1.5)
+x/(x**2 - 1)|x|-(x**2 + 1)/(x**2 - 1)**2
+asin(2*x)|x|2/sqrt(1 - 4*x**2)
+atan(1/x)|x|-1/(x**2 + 1)
+log(x + sqrt(x**2 + 1))|x|1/sqrt(x**2 + 1)
+sinh(2*x)|x|2*cosh(2*x)
+tanh(x)**2|x|2*tanh(x)/cosh(x)**2
+acos(x)|x|-1/sqrt(1 - x**2)
+log(1 - x)|x|-1/(1 - x)
+exp(a*x)*cos(b*x)|x|exp(a*x)*(a*cos(b*x) - b*sin(b*x))
+sin(x)**3|x|3*sin(x)**2*cos(x)
+cos(x)**2|x|-2*sin(x)*cos(x)
+(1 + x)/(1 - x)|x|2/(1 - x)**2
+x*exp(-x**2/2)|x|(1 - x**2)*exp(-x**2/2)
+(exp(x) - exp(-x))/2|x|(exp(x) + exp(-x))/2
+log(tan(x))|x|1/(sin(x)*cos(x))
+A*sin(w*t + p)|t|A*w*cos(w*t + p)
+m*v**2/2|v|m*v
+k*q1*q2/r|r|-k*q1*q2/r**2
+n*R*T/V|V|-n*R*T/V**2
+n*R*T/(V - n*b) - a*n**2/V**2|V|2*a*n**2/V**3 - n*R*T/(V - n*b)**2
+N0*exp(-lam*t)|t|-lam*N0*exp(-lam*t)
+K/(1 + exp(-r*(t - t0)))|t|K*r*exp(-r*(t - t0))/(1 + exp(-r*(t - t0)))**2
+x0 + v0*t + a*t**2/2|t|v0 + a*t
+V0*exp(-t/(R*C))|R|V0*t*exp(-t/(R*C))/(R**2*C)
+-log(s) - (x - m)**2/(2*s**2)|s|(x - m)**2/s**3 - 1/s
+k*log(l) - l - lgamma(k + 1)|l|k/l - 1
+a*log(p) + b*log(1 - p)|p|a/p - b/(1 - p)
+lgamma(a + b) - lgamma(a) - lgamma(b)|a|digamma(a + b) - digamma(a)
+l*exp(-l*x)|l|(1 - l*x)*exp(-l*x)
+log(1 + exp(x))|x|exp(x)/(1 + exp(x))
+(y - sigmoid(x))**2|x|-2*(y - sigmoid(x))*sigmoid(x)*sigmoid(-x)
+w**2*l/2 + (y - w*x)**2/2|w|l*w - x*(y - w*x)
+(w1*x1 + w2*x2 - y)**2|w1|2*x1*(w1*x1 + w2*x2 - y)
+sqrt((x - a)**2 + (y - b)**2)|x|(x - a)/sqrt((x - a)**2 + (y - b)**2)
+1/sqrt(x**2 + y**2)|x|-x/(x**2 + y**2)**1.5
+x*y*z|y|x*z
+x**2*y + x*y**2|x|2*x*y + y**2
+exp(x*y)|x|y*exp(x*y)
+log(x/y)|y|-1/y
+x*sin(1/x)|x|sin(1/x) - cos(1/x)/x
+erf(x/sqrt(2))/2|x|exp(-x**2/2)/sqrt(2*pi)
+S*exp(-q*T)*erfc(-d/sqrt(2))/2|q|-S*T*exp(-q*T)*erfc(-d/sqrt(2))/2
+G*M/r - l**2/(2*m*r**2)|r|l**2/(m*r**3) - G*M/r**2
+mu0*I1/(2*pi*r)|r|-mu0*I1/(2*pi*r**2)
+Q*(1 - T2/T1)|T1|Q*T2/T1**2
+1/(1/f1 + 1/f2)|f1|f2**2/(f1 + f2)**2
 """
 
 CASES = [tuple(line.split("|")) for line in ANSWERS.splitlines()]
