@@ -771,7 +771,7 @@ class _Writer:
             top = self._node("divide", top, self._chain(below))
         return self._node("neg", top) if negative else top
 
-    def _roots(self, terms: Terms) -> Iterable[tuple[str | float, Fraction]]:
+    def _roots(self, terms: Iterable[tuple[int, Fraction]]) -> Iterable[tuple[str | float, Fraction]]:
         """Written bases with exponents. The square roots of several constants are that of their product: sqrt(2*pi)."""
         constants: dict[Fraction, list[str | float]] = {}
         for base, exponent in terms:

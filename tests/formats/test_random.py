@@ -89,7 +89,7 @@ def test_texts_have_the_derivatives_that_mpmath_has(part: int) -> None:
                 for name, second in zip(known, derivative_texts(parse(text), known), strict=True):
                     found[f"d{i}{names.index(name)}"] = value_of(second, inputs)
         finite = {key: x for key, x in found.items() if math.isfinite(x)}
-        bounds = {"factor": TOLERANCE / (UNITS * 2.0**-53), "units": TOLERANCE / 2.0**-53, "inputs_too": True}
+        bounds: dict[str, Any] = {"factor": TOLERANCE / (UNITS * 2.0**-53), "units": TOLERANCE / 2.0**-53, "inputs_too": True}
         wrong = check(case, random.Random(1), tally, given={"text": finite}, **bounds) if finite else []
         assert not wrong, "\n".join([str(case), *wrong, *derivative_texts(graph, names)])
         want = transforms.backward(graph, inputs, names)
@@ -206,7 +206,7 @@ def test_random_expressions_in_each_language(language: str, tmp_path: Path) -> N
             assert math.isfinite(numbers[0]), str(case)
             for name, number in zip(case.inputs, numbers[1:], strict=True):
                 assert math.isfinite(number) or not math.isfinite(float(want.gradients[name])), str(case)
-        bounds = {"factor": 4.0 / UNITS, "units": 4.0, "inputs_too": True, "runs": 12}
+        bounds: dict[str, Any] = {"factor": 4.0 / UNITS, "units": 4.0, "inputs_too": True, "runs": 12}
         wrong = check(case, random.Random(1), tally, given={language: ways}, **bounds) if ways else []
         assert not wrong, "\n".join([str(case), *wrong])
     assert tally["compared"] > len(drawn) / 4, tally

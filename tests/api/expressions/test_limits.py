@@ -93,7 +93,7 @@ def test_nodes_that_are_written_anew(request_name: str, form: str, pointer: str)
 
 def test_nodes_times_second_derivatives() -> None:
     """13 nodes, and 1 + 7 derivatives of each, are 4 * 26."""
-    body = {"expression": "a*b*c*d*f*g*h", "language": "c", "derivatives": "hessian"}
+    body: dict[str, Any] = {"expression": "a*b*c*d*f*g*h", "language": "c", "derivatives": "hessian"}
     assert post("code", body, max_nodes=26).status_code == 200
     assert_too_large(post("code", body, max_nodes=25), "max_nodes", 100, ())
     assert post("code", {**body, "wrt": list("abcdfg")}, max_nodes=25).status_code == 200
