@@ -102,7 +102,7 @@ def test_nodes_times_second_derivatives() -> None:
 
 @pytest.mark.parametrize(("over", "written"), [(0, True), (1, False)], ids=["at the limit", "one over"])
 def test_nodes_of_an_expression_whose_derivatives_are_written(over: int, written: bool) -> None:
-    nodes = [{"id": "x", "op": "value"}]
+    nodes: list[dict[str, Any]] = [{"id": "x", "op": "value"}]
     nodes += [{"id": f"n{k}", "op": "sin", "args": [nodes[-1]["id"]]} for k in range(READABLE - 1 + over)]
     answer = post("derivative", {"expression": {"nodes": nodes, "output": nodes[-1]["id"]}, "forms": ["text"]}).json()
     assert (answer["derivatives"]["x"]["text"] is not None) == written and len(answer["graph"]["nodes"]) > READABLE
