@@ -10,7 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from app import __version__
 from app.api import docs, errors, operations, playground, problem_pages
-from app.api.bridges import mcp
+from app.api.bridges import mcp, tesseract, umbridge
 from app.api.bridges.mcp_sdk import connecting
 from app.api.expressions import routes as expressions
 from app.api.networks import datasets, files
@@ -53,7 +53,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         telemetry={"tracing": settings.telemetry, "metrics": False},
     )
     app.state.settings = settings
-    keys = Keys(settings.keys, settings.metrics_open)
+    keys = Keys(settings.keys, settings.metrics_open, basic_paths=(umbridge.PREFIX, tesseract.PREFIX))
     app.add_middleware(RequestContext, keys=keys, root_path=settings.root_path)
     if settings.origins:
         headers = ["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID", *mcp.HEADERS]
@@ -67,9 +67,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(ExplainedPreflights, headers=headers)
     problems.install(app)
     errors.install(app)
+    # Routers are tried in this order. Those of the bridges are passed over at once.
+    bridges = (umbridge.router, tesseract.router)
     computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)
+    others = (datasets.router, umbridge.plain, tesseract.plain, mcp.router, operations.router)
     pages = (problem_pages.router, docs.router, playground.router)
-    routers = (*computations, datasets.router, mcp.router, operations.router, *pages)
+    routers = (*bridges, *computations, *others, *pages)
     for router in routers:
         app.include_router(router)
     problems.describe_paths(app, routers, operations.OTHER_PATHS)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import httpx
 import hypothesis
@@ -119,6 +120,12 @@ class Example(NamedTuple):
     def media_type(self) -> str:
         """What the body of a POST is: JSON, or a file, which the example has in base64."""
         return "application/octet-stream" if "file" in self.content else "application/json"
+
+    @property
+    def path(self) -> dict[str, str]:
+        """The parameters in the path, each ready for a URL."""
+        given = self.content.get("path", self.content.get("request", {}))
+        return {name: quote(value, safe="") for name, value in given.items() if isinstance(value, str)}
 
     @property
     def body(self) -> bytes:

@@ -60,6 +60,11 @@ the Hessian times a direction, without forming it. **/v1/derivative** and **/v1/
         "name": "solvers",
         "description": "Answers that need derivatives: minima, fits with standard errors, and budgets of uncertainty (GUM).",
     },
+    {
+        "name": "Bridges",
+        "description": "The same functions for clients of other protocols: **UM-Bridge**, for uncertainty quantification, and "
+        "**Tesseract**, for its SDK and JAX. Numbers are equal to the last bit. Errors have the protocols' own forms.",
+    },
     {"name": "service", "description": "Health, metrics, what the service can do, and what its errors mean."},
 ]
 """The groups of operations, in the order of the page."""
@@ -246,7 +251,7 @@ def _add_examples(operation: dict[str, Any]) -> None:
             part["content"][JSON]["examples"] = found
     for status, response in operation["responses"].items():
         kinds = [kind for kind in KINDS.values() if f"/problems/{kind.name})" in response["description"]]
-        if kinds and int(status) >= 400:
+        if kinds and status >= "400":  # or "default"
             found = {kind.name: {"summary": kind.title, "value": MISTAKES[kind.name].example(kind.name)} for kind in kinds}
             response["content"][MEDIA_TYPE]["examples"] = found
 

@@ -18,7 +18,7 @@ from app.settings import Settings
 FEATURES = [
     *("forward", "backward", "jvp", "jacobian", "hessian", "hvp", "check", "parse", "graph"),
     *("many-points", "reduce", "pictures", "minimize", "fit", "propagate"),
-    *("derivative", "code", "mathjson", "network-files", "mcp"),
+    *("derivative", "code", "mathjson", "network-files", "mcp", "um-bridge", "tesseract"),
 ]
 LIMITS = (
     "max_body_bytes",

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, RootModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.engine import base64_doubles, scanner
@@ -307,6 +307,8 @@ def in_base64(array: npt.NDArray[np.float64]) -> Iterator[bytes | Part]:
 
 def plain(value: Any) -> Any:
     """What orjson cannot write itself: models, by the fields they were given, arrays that are not contiguous, and tables."""
+    if isinstance(value, RootModel):
+        return value.root
     if isinstance(value, BaseModel):
         given, fields = value.model_fields_set, type(value).model_fields
         return {fields[name].alias or name: field for name, field in value.__dict__.items() if name in given}

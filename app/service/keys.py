@@ -1,5 +1,6 @@
 """API keys: which requests need one, which keys are valid, and who sent a request."""
 
+import base64
 import hashlib
 import hmac
 import ipaddress
@@ -14,11 +15,15 @@ OPEN_PATHS = ("/livez", "/readyz", "/docs", "/web", "/openapi.json", "/problems"
 
 
 class Keys:
-    """The API keys of a service. Without any, the service is open to all."""
+    """The API keys of a service. Without any, the service is open to all.
 
-    def __init__(self, keys: Sequence[bytes], metrics_open: bool) -> None:
+    Below `basic_paths`, the password of Basic credentials counts as a key: some clients can send one only in the URL.
+    """
+
+    def __init__(self, keys: Sequence[bytes], metrics_open: bool, basic_paths: Sequence[str] = ()) -> None:
         self.digests = [hashlib.sha256(key).digest() for key in keys]
         self.open_paths = OPEN_PATHS if metrics_open else OPEN_PATHS[:-1]
+        self.basic_paths = tuple(f"{path}/" for path in basic_paths)
 
     def is_open(self, path: str) -> bool:
         """Whether a path needs no key."""
@@ -34,12 +39,22 @@ class Keys:
             return
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, key = given[0].partition(b" ") if given else (b"", b"", b"")
-        digest = hashlib.sha256(key.strip(b" \t")).digest()
+        is_basic = scheme.lower() == b"basic" and path.startswith(self.basic_paths)
+        key = _password(key) if is_basic else key.strip(b" \t")
+        digest = hashlib.sha256(key).digest()
         matches = [hmac.compare_digest(digest, known) for known in self.digests]
-        if len(given) != 1 or scheme.lower() != b"bearer" or not any(matches):
+        if len(given) != 1 or not (is_basic or scheme.lower() == b"bearer") or not any(matches):
             detail = "the request has no valid API key; send the header Authorization: Bearer <key>"
             raise Problem("unauthorized", detail, headers={"WWW-Authenticate": "Bearer"})
         scope["state"]["key"] = digest
+
+
+def _password(credentials: bytes) -> bytes:
+    """The password of Basic credentials (RFC 7617); empty, which is no key, where they are malformed."""
+    try:
+        return base64.b64decode(credentials.strip(b" \t"), validate=True).partition(b":")[2]
+    except ValueError:
+        return b""
 
 
 def client_of(scope: Scope) -> Hashable:

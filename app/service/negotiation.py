@@ -27,8 +27,8 @@ class Negotiated(NamedTuple):
     compress: bool
 
 
-def negotiate(request: Request, offered: Sequence[str], expected: str = JSON) -> Negotiated:
-    """Read the headers about content. `expected` is the media type of the body.
+def negotiate(request: Request, offered: Sequence[str], expected: str | None = JSON) -> Negotiated:
+    """Read the headers about content. `expected` is the media type of the body; None for any.
 
     Raises Problem for a body that is not read and for an excluded response.
     """
@@ -65,10 +65,10 @@ def _header(request: Request, name: bytes) -> str | None:
     return found
 
 
-def _check_content_type(request: Request, expected: str) -> None:
+def _check_content_type(request: Request, expected: str | None) -> None:
     """Raise Problem unless the body is declared as expected, or not declared at all, and in a content coding that is read."""
     content = _header(request, b"content-type")
-    if content is not None and content != expected:
+    if content is not None and expected is not None and content != expected:
         media = content.partition(";")[0].strip().lower()
         is_json = media.startswith("application/") and media.endswith("+json")
         if media != expected and not (is_json and expected == JSON):

@@ -29,12 +29,13 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.datastructures import Headers
-from starlette.types import Message, Receive
+from starlette.routing import Match
+from starlette.types import Message, Receive, Scope
 
 from app.service import bodies, pieces, streaming
 from app.service.execution import INLINE_BYTES, INLINE_SECONDS, SHORT_BYTES, SHORT_SECONDS, Execution, Job
@@ -71,12 +72,12 @@ GZIP_RATIO = 32
 """A compressed body counts as so many times its size until it is decompressed."""
 
 
-def little_work(request: object) -> float:
+def little_work(request: object, **path: str) -> float:
     """The default estimate: small bodies mean little work."""
     return 0.0
 
 
-def forever(request: object) -> float:
+def forever(request: object, **path: str) -> float:
     """The estimate for work without an end."""
     return math.inf
 
@@ -86,20 +87,22 @@ class Computation:
     """How to run an endpoint function and write its response.
 
     Attributes:
-        estimate_seconds: the estimated run time of a request in seconds.
+        estimate_seconds: the estimated run time of a request in seconds. Parameters in the path are passed by name.
         renderings: further media types of the answer, and what writes them.
         file: the function responds with a file, which `file_response` makes, and not with JSON.
         streams: the function returns an iterator of (event name, model), sent as server-sent events.
         ends_early: the function ends by itself in time for the deadline, so that what it returns is written even after it.
         pictures: media types of pictures, and what draws them from the request, in place of the function, in the pool.
+        any_content_type: the body is read as JSON, whatever it is declared as.
     """
 
-    estimate_seconds: Callable[[Any], float] = little_work
+    estimate_seconds: Callable[..., float] = little_work
     renderings: Mapping[str, Callable[[Any], bytes]] = field(default_factory=dict)
     file: bool = False
     streams: bool = False
     ends_early: bool = False
     pictures: Mapping[str, Callable[[Any, Job], bytes]] = field(default_factory=dict)
+    any_content_type: bool = False
 
     @property
     def media_types(self) -> tuple[str, ...]:
@@ -111,18 +114,21 @@ class Computation:
 
 def computation(
     *,
-    estimate_seconds: Callable[[Any], float] = little_work,
+    estimate_seconds: Callable[..., float] = little_work,
     renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
     file: bool = False,
     streams: bool = False,
     ends_early: bool = False,
     pictures: Mapping[str, Callable[[Any, Job], bytes]] | None = None,
+    any_content_type: bool = False,
 ) -> Callable[[Endpoint], Endpoint]:
     """Mark a function as a computation; the arguments are those of `Computation`."""
 
     def mark(function: Endpoint) -> Endpoint:
         estimate = forever if streams else estimate_seconds  # a stream lasts as long as its client reads it
-        vars(function)["computation"] = Computation(estimate, renderings or {}, file, streams, ends_early, pictures or {})
+        vars(function)["computation"] = Computation(
+            estimate, renderings or {}, file, streams, ends_early, pictures or {}, any_content_type
+        )
         return function
 
     return mark
@@ -187,6 +193,19 @@ def _replay(body: bodies.Body, receive: Receive) -> Receive:
     return receive_again
 
 
+class PrefixRouter(APIRouter):
+    """A router that is passed over at once by requests whose path does not begin as its prefix does, up to a parameter.
+
+    FastAPI tries every route of every router before the right one, and twice, which takes longer than a small computation.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether one of the routes is the one for a request."""
+        if self.prefix.partition("{")[0] not in scope.get("path", ""):  # behind a root path, it does not begin the path
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
 class ComputationRoute(APIRoute):
     """A route for a computation, a POST of a model or a GET: see the module's docstring."""
 
@@ -211,12 +230,15 @@ class ComputationRoute(APIRoute):
         """FastAPI's handler, behind one that validates the body, finds a place for the work, and cleans up after it."""
         handle = super().get_route_handler()
         media_types = self.computation.media_types
+        body_type = None if self.computation.any_content_type else FILE if self.reads_file else JSON
 
         async def handle_computation(request: Request) -> Response:
-            negotiated = negotiate(request, media_types, FILE if self.reads_file else JSON)
+            negotiated = negotiate(request, media_types, body_type)
             is_picture = negotiated.media_type in self.computation.pictures
             # Pictures are drawn in the pool, however small they are.
             estimate_seconds = forever if is_picture else self.computation.estimate_seconds
+            if request.path_params:
+                estimate_seconds = functools.partial(estimate_seconds, **request.path_params)
             execution: Execution = request.app.state.execution
             state = request.scope["state"]
             settings = execution.settings

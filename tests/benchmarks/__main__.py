@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from app.warm import warm
-from tests.benchmarks import bulk, expressions, networks, service, solvers, sparse
+from tests.benchmarks import bridges, bulk, expressions, networks, service, solvers, sparse
 from tests.benchmarks.measure import Row, table
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
@@ -25,6 +25,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "trainings": networks.trainings,
     "service": lambda: service.service(100_000),
     "arrays": lambda: service.many_points(1_000_000),
+    "bridges": bridges.bridges,
     "solvers": solvers.solvers,
 }
 LARGE: dict[str, Callable[[], Iterator[Row]]] = {"bulk": lambda: bulk.bulk(200_000_000)}
@@ -51,7 +52,7 @@ def main() -> int:
     rows: list[Row] = []
     for name in flags.parts or (CHECKED if flags.check else PARTS):
         # One processor for all contestants; but the service and those who ask it are processes of their own.
-        os.sched_setaffinity(0, ALL if name in ("service", "arrays", "solvers", "bulk") else {max(ALL)})
+        os.sched_setaffinity(0, ALL if name in ("service", "arrays", "bridges", "solvers", "bulk") else {max(ALL)})
         for row in parts[name]():
             if flags.check:
                 row.targets = {peer: GENEROUS * most for peer, most in row.targets.items()}

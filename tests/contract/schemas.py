@@ -73,7 +73,7 @@ class ResponseChecker:
         content = response.content
         if response.request.method == "HEAD" or not content or len(content) >= MAX_BYTES:
             return
-        path = self._template(response.request.url.path)
+        path = self._template(response.request.url.raw_path.decode().partition("?")[0])
         if path.endswith("/openapi.json") or media not in (JSON, PROBLEM, EVENTS):
             return
         method = response.request.method.lower()

@@ -170,8 +170,8 @@ async def mutations(server: Server, seconds: float) -> tuple[Figures, bool]:
     document = httpx.get(f"{server.url}/openapi.json").json()
     paths = {op["operationId"]: path for path, item in document["paths"].items() for way, op in item.items() if way == "post"}
     jsons = [e for e in examples() if "request" in e.content]
-    cases = [(paths[e.operation], json.dumps(e.content["request"])) for e in jsons if e.operation in paths]
-    assert {path for path, _ in cases} == set(paths.values()) - {"/v1/networks/import"}, "every POST of JSON has an example"
+    assert {e.operation for e in jsons} >= set(paths) - {"network_import"}, "every POST of JSON has an example"
+    cases = [(paths[e.operation].format(**e.path), json.dumps(e.content["request"])) for e in jsons if e.operation in paths]
     draw, connection, process = random.Random(0), Connection(host, port), psutil.Process(server.process.pid)
     statuses: dict[int, int] = {}
     largest = lost = 0

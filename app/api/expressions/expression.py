@@ -209,7 +209,8 @@ Expression = Annotated[
 ]
 """An expression: a text, a graph object or a MathJSON array."""
 
-AnyExpression = str | ExpressionGraph | MathJSON
+AnyExpression = str | ExpressionGraph | MathJSON | Graph
+"""An expression as a request has it, or, from our own code, one that has been read."""
 
 
 _parse_short = lru_cache(maxsize=CACHE_ENTRIES)(parse)
@@ -227,6 +228,8 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
 
     Raises Problem for everything that can be wrong with an expression, and where it exceeds a limit.
     """
+    if isinstance(expression, Graph):
+        return expression
     if isinstance(expression, str):
         work.check_text(expression, job, path)
         try:

@@ -115,7 +115,7 @@ def count_nodes(expression: "AnyExpression") -> int:
         return len(expression) + 1
     if isinstance(expression, MathJSON):
         return NODES_PER_ENTRY * expression.entries + 1
-    return len(expression.nodes.nodes)
+    return len(expression.nodes if isinstance(expression, Graph) else expression.nodes.nodes)
 
 
 def reading_seconds(expression: "AnyExpression") -> float:

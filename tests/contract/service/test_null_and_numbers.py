@@ -20,7 +20,7 @@ DOCUMENT: dict[str, Any] = json.loads((ROOT / "openapi" / "openapi.json").read_t
 POSTS = {
     item["post"]["operationId"]: path
     for path, item in DOCUMENT["paths"].items()
-    if "post" in item and "application/json" in item["post"]["requestBody"]["content"]
+    if path.startswith("/v1/") and "post" in item and "application/json" in item["post"]["requestBody"]["content"]
 }
 
 

@@ -97,6 +97,9 @@ def test_document_lists_every_post(document: dict[str, Any], path: str) -> None:
 
 def test_every_status_is_documented(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
+        if operation["tags"] == ["Bridges"]:  # whose errors have the forms of their protocols
+            assert {"200", "401"} <= set(operation["responses"]), path
+            continue
         needed = {"200", "400", "406", "415", "422", "500"} if method == "post" else {"200", "406", "500"}
         assert needed <= set(operation["responses"]), path
         for status, response in operation["responses"].items():
