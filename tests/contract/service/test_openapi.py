@@ -13,7 +13,7 @@ from tests.conftest import ROOT, Example, examples
 from tests.contract.conftest import Post
 from tests.contract.expressions.faults import FAULTS, Fault
 from tests.contract.schemas import validator
-from tests.contract.wire import POSTS, json_of, smallest
+from tests.contract.wire import EVALUATED, POSTS, json_of, smallest
 
 SNAPSHOT = ROOT / "openapi" / "openapi.json"
 UPDATE = "AUTODIFF_UPDATE=1 python -m pytest tests/contract/service/test_openapi.py -k recorded_one"
@@ -151,7 +151,7 @@ def test_examples_of_the_document_are_the_files(document: dict[str, Any]) -> Non
         pytest.param({"expression": "a = x*x; a + y", "inputs": {"x": [1, 2], "y": 2}}, id="points"),
     ],
 )
-@pytest.mark.parametrize("operation", POSTS)
+@pytest.mark.parametrize("operation", EVALUATED)
 def test_valid_request_matches_the_schema(document: dict[str, Any], post: Post, operation: str, fields: dict[str, Any]) -> None:
     """The client checks the response."""
     request = smallest(operation, **fields)
