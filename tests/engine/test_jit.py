@@ -241,7 +241,7 @@ def test_importing_the_engine_makes_no_folder_and_computing_does(tmp_path: Path)
         import app.engine
         from app.engine import jit
         before = os.listdir(os.environ["HOME"]), os.path.exists(os.environ["AUTODIFF_CACHE_DIR"])
-        app.engine.values(2.0).sin()
+        app.engine.value(2.0).sin()
         print(json.dumps([*before, jit.FOLDER.is_dir()]))
     """
     (tmp_path / "home").mkdir()
