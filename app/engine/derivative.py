@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from app.engine.errors import InvalidNode, quote
-from app.engine.graph import ID_LIMIT, Graph, NodeTable, argument_starts, more_nodes
+from app.engine.graph import CHUNK, ID_LIMIT, Graph, NodeTable, argument_starts, more_nodes
 from app.engine.interruption import Checkpoint, checked, never
 from app.engine.new_nodes import ONE, ZERO, NewNodes, Operand
 from app.engine.primitives import FEW, LEAF, OPCODE, PRIMITIVES, Primitive
@@ -147,7 +147,7 @@ def _contributions(made: NewNodes, place: int, adjoint: _Adjoint) -> Iterable[tu
     elif row.fun is None and rules:
         few = row.symbolic_of_few if len(arguments) <= FEW else None
         rule, count = rules[0] if few is None else _rule(few, False), made.number(float(len(arguments)))
-        for k, argument in enumerate(arguments):
+        for k, argument in enumerate(checked(arguments, made.checkpoint)):
             if argument >= 0 and active[argument]:
                 rest = ZERO if few is None else _rest(made, row.name, arguments, k)
                 part = _passed(made, rule, [argument, rest, ZERO, place, count], adjoint)
@@ -169,13 +169,13 @@ def _along_chain(made: NewNodes, op: str, place: int, adjoint: _Adjoint) -> Iter
     arguments, active = made.args[place], made.active
     links: list[tuple[Operand, Operand]] = []
     prefix = arguments[0]
-    for argument in arguments[1:]:
+    for argument in checked(arguments[1:], made.checkpoint):
         prefix = made.make(op, *links[-1]) if links else prefix
         links.append((prefix, argument))
     _, (left, right) = _rules(op, False)
     here = adjoint
     value: Operand = place
-    for link, argument in reversed(links):
+    for link, argument in checked(reversed(links), made.checkpoint):
         slots = [link, argument, ZERO, value, ZERO]
         part = _passed(made, right, slots, here)
         if part is not None and argument >= 0 and active[argument]:
@@ -277,7 +277,7 @@ def _both(made: NewNodes, first: Operand | None, second: Operand) -> Operand:
 def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Operand]]) -> Graph:
     """The graph with the nodes that the derivatives need, and the derivatives as further outputs."""
     taken = dict.fromkeys(graph.index, 1)
-    outputs = [free_name(name, taken) for name, _ in derivatives]
+    outputs = [free_name(name, taken) for name, _ in checked(derivatives, made.checkpoint)]
     ids: dict[int, str] = {}
     copies = []  # a number, or a node that has a name already
     for output, (_, operand) in zip(outputs, derivatives, strict=True):
@@ -287,9 +287,9 @@ def _extended(graph: Graph, made: NewNodes, derivatives: Sequence[tuple[str, Ope
             ids[operand] = output
     table, places = _table(made, len(graph.nodes), list(ids), [operand for _, operand in copies])
     free = _free_names(taken)
-    names = [ids.get(place) or next(free) for place in places] + [output for output, _ in copies]
+    names = [ids.get(place) or next(free) for place in checked(places, made.checkpoint)] + [output for output, _ in copies]
     known = () if graph.every_node_named else (*graph.names, *outputs)
-    return more_nodes(graph, replace(table, ids=names), (graph.output, *outputs), known)
+    return more_nodes(graph, replace(table, ids=names), (graph.output, *outputs), known, made.checkpoint)
 
 
 def _table(made: NewNodes, first: int, roots: Sequence[int], copied: Sequence[Operand]) -> tuple[NodeTable, list[int]]:
@@ -299,7 +299,8 @@ def _table(made: NewNodes, first: int, roots: Sequence[int], copied: Sequence[Op
     """
     args = made.args[made.count :]
     counts = np.fromiter(map(len, args), np.int64, len(args))
-    arguments = np.fromiter(chain.from_iterable(args), np.int32)
+    parts = [_flat(args[low : low + CHUNK]) for low in checked(range(0, len(args), CHUNK), made.checkpoint)]
+    arguments = np.concatenate(parts) if parts else _flat(args)
     needed = _needed(counts, arguments - made.count, np.array(roots, np.int32) - made.count)
     position = np.empty(len(made.ops), np.int32)
     position[: made.count] = made.graph.wiring.order[: made.count]
@@ -313,6 +314,10 @@ def _table(made: NewNodes, first: int, roots: Sequence[int], copied: Sequence[Op
     start = argument_starts(np.concatenate((counts[needed], np.ones(len(copied), np.int64))))
     datum = np.full(len(opcode), -1, np.int32)
     return NodeTable((), {}, np.array(opcode, np.int32), start, kept, datum, np.array(made.numbers, np.float64)), places
+
+
+def _flat(args: Sequence[tuple[Operand, ...]]) -> Ints:
+    return np.fromiter(chain.from_iterable(args), np.int32)
 
 
 def _needed(counts: npt.NDArray[np.int64], arguments: Ints, roots: Ints) -> Bools:

@@ -24,6 +24,7 @@ from app.engine.errors import (
     nearest,
     quote,
 )
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.primitives import ALIASES, LEAF, LEAF_CODE, OPCODE, PRIMITIVES, WIRE
 from app.engine.tape import Floats, Ints, Tape, Wiring, connect, record
 
@@ -177,10 +178,11 @@ class TableNodes(Sequence[Node]):
         first: the nodes before those of the table.
         table: the table. Its arguments are positions among all nodes.
         ids: the ids of all nodes.
+        checkpoint: is called while they are made.
     """
 
-    def __init__(self, first: Sequence[Node], table: NodeTable, ids: Sequence[str]) -> None:
-        self.first, self.table, self.ids = first, table, ids
+    def __init__(self, first: Sequence[Node], table: NodeTable, ids: Sequence[str], checkpoint: Checkpoint = never) -> None:
+        self.first, self.table, self.ids, self.checkpoint = first, table, ids, checkpoint
         self._all: tuple[Node, ...] | None = None
 
     @property
@@ -214,11 +216,13 @@ class TableNodes(Sequence[Node]):
         flat = table.arg[starts[0] : starts[-1]].tolist()
         arguments = [ids[a] if a >= 0 else float(table.numbers[~a]) for a in flat]
         at = (starts - starts[0]).tolist()
-        for k, code in enumerate(table.opcode[low:high].tolist()):
+        for k, code in enumerate(checked(table.opcode[low:high].tolist(), self.checkpoint)):
             yield Node(ids[first + low + k], OPERATIONS[code], tuple(arguments[at[k] : at[k + 1]]))
 
 
-def more_nodes(graph: Graph, added: NodeTable, outputs: tuple[str, ...], names: Sequence[str]) -> Graph:
+def more_nodes(
+    graph: Graph, added: NodeTable, outputs: tuple[str, ...], names: Sequence[str], checkpoint: Checkpoint = never
+) -> Graph:
     """Return a graph with further nodes.
 
     Args:
@@ -227,22 +231,28 @@ def more_nodes(graph: Graph, added: NodeTable, outputs: tuple[str, ...], names: 
             -1 - len(graph.table.numbers) - k for `added.numbers[k]`.
         outputs: the new outputs.
         names: the new names; none if every node is named.
+        checkpoint: is called from time to time.
 
     Raises: as `Graph`.
     """
     table = graph.table
     assert table is not None
     ids = (*table.ids, *added.ids)
+    index: dict[str, int] = {}
+    for low in range(0, len(ids), CHUNK):  # other threads may run between the chunks
+        checkpoint()
+        index.update(zip(ids[low : low + CHUNK], range(low, len(ids)), strict=False))
     whole = NodeTable(
         ids,
-        dict(zip(ids, range(len(ids)), strict=True)),
+        index,
         np.concatenate((table.opcode, added.opcode)),
         np.concatenate((table.start, added.start[1:] + table.start[-1])),
         np.concatenate((table.arg, added.arg)),
         np.concatenate((table.datum, added.datum)),
         np.concatenate((table.numbers, added.numbers)),
     )
-    return Graph(TableNodes(graph.nodes, replace(added, numbers=whole.numbers), ids), outputs, names, graph.source, whole)
+    nodes = TableNodes(graph.nodes, replace(added, numbers=whole.numbers), ids, checkpoint)
+    return Graph(nodes, outputs, names, graph.source, whole)
 
 
 def unknown_node(name: str, graph: Graph, place: Place, hint: str = "") -> UnknownNode:

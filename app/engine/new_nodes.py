@@ -44,11 +44,12 @@ class NewNodes:
         count: how many places are the graph's.
         place: the place of each position of the graph, or -1 for a node that the outputs do not need.
         output: the place of the graph's first output.
+        checkpoint: is called from time to time.
     """
 
     def __init__(self, graph: Graph, targets: Sequence[int], checkpoint: Checkpoint) -> None:
         """Take over the nodes of a graph, of which those at the positions `targets` are what is differentiated by."""
-        self.graph = graph
+        self.graph, self.checkpoint = graph, checkpoint
         self.numbers: list[float] = []
         self._operands: dict[object, Operand] = {}
         for number in NUMBERS:
@@ -67,7 +68,8 @@ class NewNodes:
         arguments: list[Operand] = flat.tolist()
         starts, ends = wiring.start[order].tolist(), wiring.start[order + 1].tolist()
         checkpoint()
-        self.args = [tuple(arguments[start:end]) for start, end in zip(starts, ends, strict=True)]
+        spans = checked(zip(starts, ends, strict=True), checkpoint)
+        self.args = [tuple(arguments[start:end]) for start, end in spans]
         self.active: list[bool] = dependents(tape, tape.slot[np.array(targets, np.int32)])[tape.slot[order]].tolist()
         self._known: dict[str, dict[object, Operand]] = {name: {} for name in OPERATIONS}
         for place, op in enumerate(checked(self.ops, checkpoint)):

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.engine import node_reader
 from app.engine.graph import Node, NodeTable
-from app.engine.interruption import Checkpoint, never
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.json_tokens import Bytes
 from app.engine.large_json import LargeList, as_array, decode, whole
 from app.engine.tape import Ints
@@ -122,19 +122,20 @@ class Index(Mapping[str, int]):
 
 
 class Nodes(Sequence[Node]):
-    """The nodes in a text of valid nodes. All are decoded when the first is accessed."""
+    """The nodes in a text of valid nodes. All are decoded when the first is accessed; `check` is called meanwhile."""
 
-    def __init__(self, text: bytes | memoryview, count: int) -> None:
-        self._text, self._count = text, count
+    def __init__(self, text: bytes | memoryview, count: int, check: Checkpoint = never) -> None:
+        self._text, self._count, self._check = text, count, check
         self._decoded: tuple[Node, ...] | None = None
 
     @property
     def decoded(self) -> tuple[Node, ...]:
         """All nodes."""
         if self._decoded is None:
-            nodes = decode(self._text, (), never)
+            nodes = decode(self._text, (), self._check)
             pieces = nodes.pieces() if isinstance(nodes, LargeList) else [nodes]
-            self._decoded = tuple([_node(**whole(fields)) for piece in pieces for fields in piece])
+            every = (fields for piece in pieces for fields in piece)
+            self._decoded = tuple([_node(**whole(fields)) for fields in checked(every, self._check)])
         return self._decoded
 
     def __len__(self) -> int:

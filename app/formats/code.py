@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
+import numpy as np
+
 from app.engine.derivative import free_name, gradient, hessian
 from app.engine.errors import InvalidNode
 from app.engine.graph import Graph, Node
 from app.engine.interruption import Checkpoint, checked, never
-from app.engine.primitives import ALIASES, LEAF
+from app.engine.primitives import ALIASES, LEAF, LEAF_CODE
 from app.engine.simplification import simplified
 from app.engine.special import HIGHEST_ORDER
 from app.formats.formulas import ARITHMETIC
@@ -152,18 +154,21 @@ def generate(
 
 def _inputs(graph: Graph, wrt: Sequence[str] | None) -> tuple[str, ...]:
     """The leaves that the function takes: those that are needed and not assigned by a text, and those in `wrt`."""
-    used = {graph.nodes[k].id for k in graph.wiring.order[: graph.wiring.live].tolist()}
+    table, wiring = graph.table, graph.wiring
+    assert table is not None
+    used = np.zeros(len(wiring.opcode), np.bool_)
+    used[wiring.order[: wiring.live]] = True
+    free = used if graph.source == "nodes" else used & (wiring.datum < 0)
     wanted = set(wrt or ())
-    leaves = [node for node in graph.nodes if node.op == LEAF]
-    free = {node.id for node in leaves if node.data is None or graph.source == "nodes"}
-    return tuple([node.id for node in leaves if node.id in wanted or (node.id in used and node.id in free)])
+    leaves = np.flatnonzero(wiring.opcode == LEAF_CODE).tolist()
+    return tuple([table.ids[k] for k in leaves if free[k] or table.ids[k] in wanted])
 
 
 def _lowered(graph: Graph, inputs: set[str], checkpoint: Checkpoint) -> list[Node]:
     """What the outputs need, in operations on one or two arguments as far as languages have no others."""
     nodes: list[Node] = []
     numbers = iter(range(len(graph.nodes) ** 2 + 10**9))
-    for node in checked(needed(graph, graph.outputs), checkpoint):
+    for node in checked(needed(graph, graph.outputs, checkpoint), checkpoint):
         op, args = ALIASES.get(node.op, node.op), list(node.args)
         if node.op == LEAF:
             nodes.append(node._replace(data=None) if node.id in inputs else node)

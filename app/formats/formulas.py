@@ -80,7 +80,7 @@ def formulas(
         names: the names of the leaves.
         checkpoint: is called from time to time.
     """
-    nodes = needed(graph, [output])
+    nodes = needed(graph, [output], checkpoint)
     if graph.source == "nodes":  # there, a leaf's number is a default for an input
         nodes = [node._replace(data=None) for node in nodes]
     taken = dict.fromkeys([*CONSTANTS, *names.values()], 1)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from app.engine.graph import Graph, Node
-from app.engine.interruption import Checkpoint, never
+from app.engine.interruption import ITEMS_BETWEEN, Checkpoint, checked, never
 from app.engine.primitives import ALIASES, LEAF
 
 CHOICE, COMPARISON, SUM, NEGATION, PRODUCT, FACTOR, POWER, ATOM = range(8)
@@ -116,7 +116,7 @@ def plan(
         checkpoint: is called from time to time.
     """
     uses: dict[str, int] = dict.fromkeys((node.id for node in nodes), 0)
-    for node in nodes:
+    for node in checked(nodes, checkpoint):
         for argument in node.args:
             if isinstance(argument, str):
                 uses[argument] += 1
@@ -146,12 +146,16 @@ def plan(
     return Plan(nodes, frozenset(defined), outputs)
 
 
-def needed(graph: Graph, outputs: Sequence[str]) -> list[Node]:
+def needed(graph: Graph, outputs: Sequence[str], checkpoint: Checkpoint = never) -> list[Node]:
     """Return the nodes that the outputs need, arguments first. It takes as long as there are such nodes."""
     index, wiring = graph.index, graph.wiring
     found = {index[output] for output in outputs}
     pending = list(found)
+    turns = 0
     while pending:
+        if not turns % ITEMS_BETWEEN:
+            checkpoint()
+        turns += 1
         position = pending.pop()
         for argument in wiring.arg[wiring.start[position] : wiring.start[position + 1]].tolist():
             if argument >= 0 and argument not in found:
@@ -160,7 +164,8 @@ def needed(graph: Graph, outputs: Sequence[str]) -> list[Node]:
     ranks = np.empty(len(wiring.order), np.int64)
     ranks[wiring.order] = np.arange(len(wiring.order))
     positions = np.fromiter(found, np.int64)
-    return [graph.nodes[position] for position in positions[np.argsort(ranks[positions])].tolist()]
+    nodes = graph.nodes
+    return [nodes[position] for position in positions[np.argsort(ranks[positions])].tolist()]
 
 
 def write(

@@ -308,3 +308,34 @@ def test_random_graphs_at_kinks_and_poles() -> None:
                 compared += 1
                 assert got == pytest.approx(want.gradients[name], rel=1e-9, abs=1e-9), (graph, at, name)
     assert compared > 5000 and selected > 50
+
+
+def test_checkpoint_is_called_within_a_node_of_many_arguments() -> None:
+    """Nodes may have hundreds of thousands of arguments, and each of them its own part of the derivative."""
+    for op in ("logsumexp", "prod", "sum"):
+        called = 0
+
+        def count() -> None:
+            nonlocal called
+            called += 1
+
+        def called_with(arguments: int, op: str = op) -> int:
+            nonlocal called
+            called = 0
+            gradient(Graph([Node("x", "value"), Node("f", op, ("x",) * arguments)], ("f",)), checkpoint=count)
+            return called
+
+        assert called_with(40_000) > called_with(4_000) + 5, op
+
+
+def test_nodes_of_the_graph_are_made_when_they_are_accessed() -> None:
+    graph = parse("x**2*sin(y)")
+    found = gradient(graph)
+    nodes = found.nodes
+    own = len(graph.nodes)
+    assert len(nodes) == len(list(nodes)) and tuple(nodes[:own]) == tuple(graph.nodes)
+    for low in range(len(nodes)):
+        for high in range(low, len(nodes) + 1):
+            assert tuple(nodes[low:high]) == tuple(nodes)[low:high]
+    assert nodes[-1] == tuple(nodes)[-1] and tuple(nodes[::2]) == tuple(nodes)[::2]
+    assert Graph(nodes, found.outputs, found.names, "text").table is not None

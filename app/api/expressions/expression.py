@@ -124,7 +124,7 @@ def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
     found: NodeList[Any] | None = None
     if isinstance(value, NodesText):
         table = read_nodes(value.text, value.check)
-        found = None if table is None else NodeList(Nodes(value.text, len(table.ids)), table)
+        found = None if table is None else NodeList(Nodes(value.text, len(table.ids), value.check), table)
     elif isinstance(value, list):  # of a small body, which was decoded as a whole
         text = _short_text(value)
         found = None if text is None else _read_short(text)
