@@ -331,6 +331,15 @@ FIELDS = [
         for name in names
     ),
     sent(
+        "expr for expression, of a derivative",
+        "derivative",
+        {"expr": "x**2"},
+        "invalid-request",
+        "/expr",
+        "'expression'",
+        fixed={"expression": "x**2"},
+    ),
+    sent(
         "inputs as a list",
         "backward",
         squared(inputs=[3]),

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app.api.expressions import work
 from app.api.expressions.expression import Expression, ExpressionGraph, graph_object, graph_of
-from app.api.expressions.models import ByLeaves
+from app.api.expressions.models import EXPRESSION_NAMES, ByLeaves
 from app.engine import derivative
 from app.engine.graph import Graph
 from app.engine.simplification import simplified
@@ -45,6 +45,8 @@ def _known(language: str) -> str:
 class DerivativeRequest(ComputationRequest):
     """An expression whose derivatives are wanted as expressions."""
 
+    OTHER_NAMES = EXPRESSION_NAMES
+
     expression: Expression
     wrt: ByLeaves = None
     forms: Items[Form] | None = Field(None, description="Which forms to write; default: all")
@@ -72,6 +74,8 @@ class DerivativeResponse(ResponseModel):
 
 class CodeRequest(ComputationRequest):
     """An expression to write as source code."""
+
+    OTHER_NAMES = EXPRESSION_NAMES
 
     expression: Expression
     wrt: Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the inputs")] = None
