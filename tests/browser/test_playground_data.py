@@ -46,7 +46,7 @@ def browser(chromium: webdriver.Chrome, base_url: str) -> Iterator[webdriver.Chr
         log_of(chromium, name)
     yield chromium
     problems = [entry["message"] for entry in log_of(chromium, "browser") if entry["level"] == "SEVERE"]
-    # The service refused a wrong request, as a test wants it.
+    # Chromium's own line for a request that the service refuses, as it should.
     assert [text for text in problems if "status of 422" not in text] == []
     events = [json.loads(entry["message"])["message"] for entry in log_of(chromium, "performance")]
     urls = [m["params"]["request"]["url"] for m in events if m["method"] == "Network.requestWillBeSent"]

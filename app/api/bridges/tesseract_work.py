@@ -22,7 +22,7 @@ from app.api.bridges.tesseract_models import (
     TesseractJVP,
     TesseractVJP,
 )
-from app.api.bridges.translation import free_inputs
+from app.api.bridges.translation import free_inputs, request_of
 from app.api.expressions import routes as expressions
 from app.api.expressions import work
 from app.api.expressions.expression import graph_of
@@ -176,7 +176,7 @@ def _array(numbers: Any, shape: Shape) -> Floats:
 def apply(function: Function, request: TesseractApply, job: Job) -> Floats:
     """The values of `/v1/forward`."""
     points = points_of(function, request, job)
-    asked = ForwardRequest.model_construct(expression=function.graph, inputs=points.inputs)  # type: ignore[arg-type]
+    asked = request_of(ForwardRequest, function.graph, inputs=points.inputs)
     return _array(expressions.forward(asked, job).value, points.shape)
 
 
@@ -191,8 +191,9 @@ def jacobian_vector_product(function: Function, request: TesseractJVP, job: Job)
             detail = f"the tangent has the shape {list(array.shape)}, and the input {list(points.shapes[name])}"
             raise problem_at("shape-mismatch", ("tangent_vector", name), detail)
     tangents = {name: _at_points(array, points.shape) for name, array in request.tangent_vector.items()}
-    asked = JvpRequest.model_construct(
-        expression=function.graph,  # type: ignore[arg-type]  # from our own code
+    asked = request_of(
+        JvpRequest,
+        function.graph,
         inputs=points.inputs,
         tangents=tangents,
     )
@@ -237,8 +238,9 @@ def jacobian(function: Function, request: TesseractJacobian, job: Job) -> dict[s
 
 
 def _gradients(function: Function, points: Points, names: list[str], job: Job, cotangent: Any) -> dict[str, Any]:
-    asked = BackwardRequest.model_construct(
-        expression=function.graph,  # type: ignore[arg-type]  # from our own code
+    asked = request_of(
+        BackwardRequest,
+        function.graph,
         inputs=points.inputs,
         wrt=names,
         cotangent=cotangent,

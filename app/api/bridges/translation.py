@@ -2,10 +2,11 @@
 
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request, Response
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from app.api.errors import problem_for
@@ -19,9 +20,16 @@ from app.service.routing import ComputationRoute
 TAG = "Bridges"
 """The group of the bridges in the documentation."""
 
+Made = TypeVar("Made", bound=BaseModel)
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 KEPT_HEADERS = ("retry-after", "connection", "accept-post", "accept-encoding")
+
+
+def request_of(model: type[Made], graph: Graph, **fields: Any) -> Made:
+    """A request of /v1 for a graph. It is not validated, since its fields are from our own code."""
+    return model.model_construct(expression=graph, **fields)
 
 
 class BridgeRoute(ComputationRoute):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app.api.bridges.translation import free_inputs
+from app.api.bridges.translation import free_inputs, request_of
 from app.api.bridges.umbridge_models import (
     EXPRESSION,
     NETWORK,
@@ -99,9 +99,9 @@ def evaluate(request: UMBridgeEvaluate, job: Job) -> list[float]:
     inputs = _inputs(function, request)
     graph = function.graph
     if len(graph.outputs) == 1:
-        asked = ForwardRequest.model_construct(expression=graph, inputs=inputs)  # type: ignore[arg-type]  # from our own code
+        asked = request_of(ForwardRequest, graph, inputs=inputs)
         return [_number(expressions.forward(asked, job).value)]
-    several = JacobianRequest.model_construct(expression=graph, inputs=inputs, wrt=[])  # type: ignore[arg-type]
+    several = request_of(JacobianRequest, graph, inputs=inputs, wrt=[])
     values = expressions.jacobian(several, job).values
     return [_number(values[name]) for name in graph.outputs]
 
@@ -115,8 +115,9 @@ def gradient(request: UMBridgeGradient, job: Job) -> list[float]:
     wrt = None if function.inputs == tuple(function.graph.names) else list(function.inputs)
     rows = []
     for graph, cotangent in _weighted(function, request.sens, job, 2):
-        asked = BackwardRequest.model_construct(
-            expression=graph,  # type: ignore[arg-type]  # from our own code
+        asked = request_of(
+            BackwardRequest,
+            graph,
             inputs=inputs,
             wrt=wrt,
             cotangent=cotangent,
@@ -141,7 +142,7 @@ def apply_jacobian(request: UMBridgeApplyJacobian, job: Job) -> list[float]:
     found = []
     for name in outputs:
         graph = function.graph if len(outputs) == 1 else replace(function.graph, outputs=(name,))
-        asked = JvpRequest.model_construct(expression=graph, inputs=inputs, tangents=tangents)  # type: ignore[arg-type]
+        asked = request_of(JvpRequest, graph, inputs=inputs, tangents=tangents)
         found.append(_number(expressions.jvp(asked, job).tangent))
     return found
 
@@ -155,8 +156,9 @@ def apply_hessian(request: UMBridgeApplyHessian, job: Job) -> list[float]:
     tangents = dict(zip(function.inputs, request.vec.tolist(), strict=True))
     rows = []
     for graph, factor in _weighted(function, request.sens, job, 6):
-        asked = HvpRequest.model_construct(
-            expression=graph,  # type: ignore[arg-type]  # from our own code
+        asked = request_of(
+            HvpRequest,
+            graph,
             inputs=inputs,
             wrt=list(function.inputs),
             tangents=tangents,
