@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import orjson
 
 from app.engine.interruption import Checkpoint, never
@@ -16,6 +17,9 @@ from app.formats.code import further_functions
 from app.nn.model import LINEAR, Floats, Layer, Model
 
 NUMBERS_PER_LINE = 8
+NUMBERS_AT_ONCE = 1 << 12
+"""How many numbers are written at once, some lines: about a millisecond."""
+CHARACTERS_PER_PIECE = 1 << 18
 PREFIX = "network"
 """What the names of further functions begin with."""
 MAX_ON_STACK = 4096
@@ -39,14 +43,24 @@ class Language:
     code: CodeLanguage | None = None
 
 
-def write_source(model: Model, language: str, *, checkpoint: Checkpoint = never) -> bytes:
-    """Return the source code of a network in one of `LANGUAGES`, as UTF-8."""
+def write_source(model: Model, language: str, *, checkpoint: Checkpoint = never) -> Iterator[bytes]:
+    """Yield the source code of a network in one of `LANGUAGES`, as UTF-8, in pieces."""
     row = LANGUAGES[language]
-    parts = []
+    lines: list[str] = []
+    characters = 0
     for line in row.write(row, model):
         checkpoint()
-        parts.append(line)
-    return ("\n".join(parts) + "\n").encode()
+        lines.append(line)
+        characters += len(line)
+        if characters > CHARACTERS_PER_PIECE:
+            yield _encoded(lines)
+            lines, characters = [], 0
+    if lines:
+        yield _encoded(lines)
+
+
+def _encoded(lines: list[str]) -> bytes:
+    return ("\n".join(lines) + "\n").encode()
 
 
 def special_functions(language: Language, model: Model) -> list[str]:
@@ -57,17 +71,23 @@ def special_functions(language: Language, model: Model) -> list[str]:
     return [source.strip("\n") for source in further_functions(language.code, ops, PREFIX)]
 
 
-def _numbers(numbers: Floats) -> Iterator[str]:
-    """Numbers with as many digits as they need, some in each piece. orjson writes them as Python does, and much faster."""
-    texts = orjson.dumps(numbers, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
-    for low in range(0, len(texts), NUMBERS_PER_LINE):
-        yield ", ".join(texts[low : low + NUMBERS_PER_LINE])
+def _numbers(numbers: Floats, opening: str, indent: str, closing: str) -> Iterator[str]:
+    """The lines of a list of numbers, each with as many digits as it needs. Some lines come as one text.
+
+    orjson writes numbers as Python does, and much faster.
+    """
+    for low in range(0, len(numbers), NUMBERS_AT_ONCE):
+        part = np.ascontiguousarray(numbers[low : low + NUMBERS_AT_ONCE])
+        texts = orjson.dumps(part, option=orjson.OPT_SERIALIZE_NUMPY).decode()[1:-1].split(",")
+        lines = [", ".join(texts[k : k + NUMBERS_PER_LINE]) for k in range(0, len(texts), NUMBERS_PER_LINE)]
+        is_last = low + NUMBERS_AT_ONCE >= len(numbers)
+        yield (indent if low else opening) + f",\n{indent}".join(lines) + (closing if is_last else ",")
 
 
 def _lists(layer: Layer, indent: str, opening: str, closing: str) -> Iterator[str]:
     """The lines of a layer's weights, a list of rows."""
     for weights in layer.weights:
-        yield indent + opening + f",\n{indent} ".join(_numbers(weights)) + closing + ","
+        yield from _numbers(weights, indent + opening, indent + " ", closing + ",")
 
 
 def _python_numbers(layer: Layer, opening: str, closing: str) -> Iterator[str]:
@@ -75,7 +95,7 @@ def _python_numbers(layer: Layer, opening: str, closing: str) -> Iterator[str]:
     yield f"        {opening}"
     yield from _lists(layer, " " * 12, "[", "]")
     yield f"        {closing},"
-    yield f"        {opening}" + ",\n         ".join(_numbers(layer.biases)) + f"{closing},"
+    yield from _numbers(layer.biases, f"        {opening}", " " * 9, f"{closing},")
 
 
 def _names(model: Model) -> list[str]:
@@ -188,7 +208,7 @@ def _c(language: Language, model: Model) -> Iterator[str]:
         yield from _lists(layer, "    ", "{", "}")
         yield "};"
         yield f"static const double biases_{k}[{neurons}] = {{"
-        yield "    " + ",\n    ".join(_numbers(layer.biases))
+        yield from _numbers(layer.biases, "    ", "    ", "")
         yield "};"
     yield ""
     yield f"void predict(const double inputs[{model.inputs}], double outputs[{model.outputs}]) {{"
@@ -220,7 +240,7 @@ def _javascript(language: Language, model: Model) -> Iterator[str]:
         yield "    weights: ["
         yield from _lists(layer, "      ", "[", "]")
         yield "    ],"
-        yield "    biases: [" + ",\n      ".join(_numbers(layer.biases)) + "],"
+        yield from _numbers(layer.biases, "    biases: [", "      ", "],")
         yield f"    activation: (x) => {language.activations[layer.activation]},"
         yield "  },"
     yield "];"

@@ -1,32 +1,47 @@
 """Networks as safetensors files: weights and biases as tensors in double precision, the architecture in the metadata."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import orjson
 
 from app.engine.errors import quote
-from app.engine.interruption import Checkpoint, never
+from app.engine.interruption import Checkpoint, checked, never
 from app.formats.errors import InvalidFile, optional
 from app.formats.layers import MAX_LAYERS, Chain
 from app.formats.onnx_import import Imported, Reserve
-from app.nn.model import Model
+from app.formats.raw_numbers import raw_numbers
+from app.nn.model import Floats, Model
 
 METADATA = "autodiff-http"
 MAX_HEADER_BYTES = 8 << 20
 LENGTH_BYTES = 8
+ALIGNMENT = 8
+"""The tensors begin at a multiple of so many bytes."""
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
-def write_safetensors(model: Model, *, checkpoint: Checkpoint = never) -> bytes:
-    """Return the file. Raises MissingLibrary."""
-    library = optional("safetensors.numpy")
-    tensors: dict[str, Any] = {}
-    for k, layer in enumerate(model.layers):
-        checkpoint()
+def write_safetensors(model: Model, *, checkpoint: Checkpoint = never) -> Iterator[bytes | memoryview]:
+    """Yield the file in pieces, byte for byte as the library writes it, which would hold the GIL for all of it.
+
+    Raises MissingLibrary where the file could not be read again.
+    """
+    optional("safetensors")
+    tensors: dict[str, Floats] = {}
+    for k, layer in enumerate(checked(model.layers, checkpoint)):
         tensors |= {f"layers.{k}.weights": layer.weights, f"layers.{k}.biases": layer.biases}
+    tensors = dict(sorted(tensors.items()))
     activations = orjson.dumps({"activations": [layer.activation for layer in model.layers]}).decode()
-    return bytes(library.save(tensors, {METADATA: activations}))
+    header: dict[str, Any] = {"__metadata__": {METADATA: activations}}
+    begin = 0
+    for name, numbers in checked(tensors.items(), checkpoint):
+        header[name] = {"dtype": "F64", "shape": numbers.shape, "data_offsets": (begin, begin := begin + numbers.nbytes)}
+    text = orjson.dumps(header)
+    text += b" " * (-len(text) % ALIGNMENT)
+    yield len(text).to_bytes(LENGTH_BYTES, "little") + text
+    for numbers in tensors.values():
+        yield from raw_numbers(numbers, checkpoint)
 
 
 def is_safetensors(data: bytes | bytearray) -> bool:

@@ -293,7 +293,7 @@ def plain_with_base64(value: Any) -> Any:
     return plain(value)
 
 
-def written(piece: bytes | Part) -> bytes | memoryview:
+def written(piece: bytes | memoryview | Part) -> bytes | memoryview:
     """A piece of a response as text."""
     return piece.text() if isinstance(piece, Part) else piece
 

@@ -23,7 +23,10 @@ CHARACTERS_PER_ENTRY = 32
 """A text counts as one entry for so many characters."""
 ENTRIES_PER_ROW = 4
 
-Piece = bytes | Part
+LEAST_BYTES = 1 << 16
+"""Pieces below this size are put together, since each takes some microseconds to send."""
+
+Piece = bytes | memoryview | Part
 """A piece of a response. The text of a part of an array is made when it is sent."""
 
 SCALARS = {float, int, bool, type(None)}
@@ -165,6 +168,26 @@ def _sum_of_entries(values: Iterable[Any], least: int = 0) -> int:
         if total > PIECE_ENTRIES:
             break
     return total
+
+
+def grouped(content: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """The same content, with short pieces put together."""
+    group: list[bytes | memoryview] = []
+    size = 0
+    for piece in content:
+        if len(piece) < LEAST_BYTES:
+            group.append(piece)
+            size += len(piece)
+            if size < LEAST_BYTES:
+                continue
+            piece = b""
+        if size:
+            yield b"".join(group)
+            group, size = [], 0
+        if piece:
+            yield piece
+    if size:
+        yield b"".join(group)
 
 
 def compress(content: Iterable[Piece], check: Callable[[], None]) -> Iterator[bytes]:

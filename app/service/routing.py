@@ -25,7 +25,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_type_hints
 
@@ -53,9 +53,6 @@ MIN_COMPRESSED_BYTES = 1400
 
 TAKEN_APART_BYTES = 1 << 20
 """A model from a larger body is taken apart when it has been answered."""
-
-COMPRESSED_AT_ONCE = 1 << 18
-"""Bytes of a file that are compressed between two checks: some milliseconds."""
 
 PNG, SVG = "image/png", "image/svg+xml"
 
@@ -134,14 +131,20 @@ def computation(
     return mark
 
 
-class FileResponse(Response):
-    """A file for the client to save."""
+class FileResponse(StreamingResponse):
+    """A file in pieces, each given up when it is sent."""
 
     media_type = FILE
 
+    def __init__(
+        self, content: Iterable[bytes | memoryview], status_code: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.pieces: deque[pieces.Piece] = deque(pieces.grouped(content))
+        super().__init__(pieces.released(self.pieces), status_code, headers)
 
-def file_response(content: bytes, name: str) -> FileResponse:
-    """A response that the client saves under a name."""
+
+def file_response(content: Iterable[bytes | memoryview], name: str) -> FileResponse:
+    """A response that the client saves under a name. No piece of the content takes more than some milliseconds to compress."""
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Vary": "Accept-Encoding"}
     return FileResponse(content, headers=headers)
 
@@ -385,14 +388,15 @@ class ComputationRoute(APIRoute):
 
     def _file(self, answer: FileResponse, request: ParsedRequest) -> Response:
         """The file, compressed if the client accepts gzip."""
-        job, content = request.job, bytes(answer.body)
-        if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES:
-            parts = (content[low : low + COMPRESSED_AT_ONCE] for low in range(0, len(content), COMPRESSED_AT_ONCE))
-            answer.body = b"".join(pieces.compress(parts, job.check))
+        job, content = request.job, answer.pieces
+        if request.negotiated.compress and sum(map(len, content)) >= MIN_COMPRESSED_BYTES:
+            whole = (content.popleft() for _ in range(len(content)))
+            content.extend(list(pieces.compress(whole, job.check)))
             answer.headers["Content-Encoding"] = "gzip"
-            answer.headers["Content-Length"] = str(len(answer.body))
+        size = sum(map(len, content))
+        answer.headers["Content-Length"] = str(size)
         if job.admitted:
-            job.keep(len(answer.body))
+            job.keep(size)
         return answer
 
     async def _stream(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Response:

@@ -71,7 +71,7 @@ def all_activations() -> list[tuple[str, Model, Floats]]:
 def test_numpy_source_gives_the_scores() -> None:
     for name, model, rows in all_activations():
         space: dict[str, Any] = {}
-        exec(compile(write_source(model, "numpy"), name, "exec"), space)
+        exec(compile(b"".join(write_source(model, "numpy")), name, "exec"), space)
         expected = predict(model, rows)
         assert np.abs(space["predict"](rows) - expected).max() <= tolerance(expected), name
 
@@ -81,7 +81,7 @@ def test_c_source_gives_the_scores(tmp_path: Path) -> None:
     for name in ("silu", "gelu", "digamma"):  # those that need other functions
         model, rows = single(name), row_of(name, 200)
         expected = predict(model, rows)
-        found = run_c(write_source(model, "c"), model, rows, tmp_path)
+        found = run_c(b"".join(write_source(model, "c")), model, rows, tmp_path)
         assert np.abs(found - expected).max() <= tolerance(expected), name
 
 
@@ -91,14 +91,16 @@ def test_c_source_gives_the_scores(tmp_path: Path) -> None:
 def test_every_activation_in_c(name: str, tmp_path: Path) -> None:
     model, rows = single(name), row_of(name, 1000)
     expected = predict(model, rows)
-    found = run_c(write_source(model, "c"), model, rows, tmp_path)
+    found = run_c(b"".join(write_source(model, "c")), model, rows, tmp_path)
     assert np.abs(found - expected).max() <= tolerance(expected)
 
 
 @needs_node
 def test_javascript_source_gives_the_scores(tmp_path: Path) -> None:
     cases = all_activations()
-    answer = run_javascript({name: (write_source(model, "javascript"), rows) for name, model, rows in cases}, tmp_path)
+    answer = run_javascript(
+        {name: (b"".join(write_source(model, "javascript")), rows) for name, model, rows in cases}, tmp_path
+    )
     for name, model, rows in cases:
         expected = predict(model, rows)
         assert np.abs(np.array(answer[name]) - expected).max() <= tolerance(expected), name
@@ -109,12 +111,12 @@ def test_demo_network_in_every_language(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).uniform(-3.0, 3.0, (100, 2))
     expected = predict(model, rows)
     space: dict[str, Any] = {}
-    exec(compile(write_source(model, "numpy"), "network", "exec"), space)
+    exec(compile(b"".join(write_source(model, "numpy")), "network", "exec"), space)
     assert np.abs(space["predict"](rows) - expected).max() <= 1e-12
     if shutil.which("gcc"):
-        assert np.abs(run_c(write_source(model, "c"), model, rows, tmp_path) - expected).max() <= 1e-12
+        assert np.abs(run_c(b"".join(write_source(model, "c")), model, rows, tmp_path) - expected).max() <= 1e-12
     if shutil.which("node"):
-        answer = run_javascript({"demo": (write_source(model, "javascript"), rows)}, tmp_path)
+        answer = run_javascript({"demo": (b"".join(write_source(model, "javascript")), rows)}, tmp_path)
         assert np.abs(np.array(answer["demo"]) - expected).max() <= 1e-12
 
 
@@ -122,7 +124,7 @@ def test_pytorch_source_gives_the_scores() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed; the bench extra has it")
     for name, model, rows in [*all_activations(), ("demo", MLP(2, [16, 16, 1], seed=1337), np.ones((3, 2)))]:
         space: dict[str, Any] = {}
-        exec(compile(write_source(model, "pytorch"), name, "exec"), space)
+        exec(compile(b"".join(write_source(model, "pytorch")), name, "exec"), space)
         expected = predict(model, rows)
         with torch.no_grad():
             found = space["network"]()(torch.from_numpy(rows)).numpy()
@@ -133,7 +135,7 @@ def test_pytorch_source_gives_the_scores() -> None:
 def test_every_activation_is_written(language: str) -> None:
     assert set(LANGUAGES[language].activations) == set(ACTIVATIONS)
     for name in ACTIVATIONS:
-        source = write_source(single(name), language).decode()
+        source = b"".join(write_source(single(name), language)).decode()
         assert source.endswith("\n") and not source.endswith("\n\n")
 
 
@@ -141,7 +143,7 @@ def test_every_activation_is_written(language: str) -> None:
 def test_weights_keep_all_digits(language: str) -> None:
     number = 0.1 + 0.2
     model = Model(tuple(single("tanh").layers)).with_flat(np.array([number, -5e-324]))
-    source = write_source(model, language).decode()
+    source = b"".join(write_source(model, language)).decode()
     assert repr(number) in source and "-5e-324" in source
 
 
@@ -151,4 +153,4 @@ def test_a_new_language_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
             yield f"{language.activations[layer.activation]} {layer.weights.tolist()} {layer.biases.tolist()}"
 
     monkeypatch.setitem(LANGUAGES, "words", Language("txt", {"tanh": "tangens hyperbolicus of"}, write))
-    assert write_source(single("tanh"), "words") == b"tangens hyperbolicus of [[1.0]] [0.0]\n"
+    assert b"".join(write_source(single("tanh"), "words")) == b"tangens hyperbolicus of [[1.0]] [0.0]\n"

@@ -22,18 +22,28 @@ def read(data: bytes) -> Imported:
 
 def test_network_comes_back_to_the_last_bit() -> None:
     model = random_network(0, ACTIVATIONS)
-    data = write_safetensors(model)
+    data = b"".join(write_safetensors(model))
     assert is_safetensors(data)
     assert_same(read(data).model, model)
-    assert write_safetensors(read(data).model) == data == write_safetensors(model)
+    assert b"".join(write_safetensors(read(data).model)) == data == b"".join(write_safetensors(model))
 
 
 def test_other_programs_read_the_file() -> None:
     model = random_network(1, ("relu", "linear"))
-    tensors = library.load(write_safetensors(model))
+    tensors = library.load(b"".join(write_safetensors(model)))
     assert set(tensors) == {"layers.0.weights", "layers.0.biases", "layers.1.weights", "layers.1.biases"}
     assert np.array_equal(tensors["layers.0.weights"], model.layers[0].weights)
     assert tensors["layers.0.weights"].dtype == np.float64
+
+
+@pytest.mark.parametrize("names", [("tanh",), ACTIVATIONS], ids=["one layer", "many layers"])
+def test_file_is_that_of_the_library(names: tuple[str, ...]) -> None:
+    model = random_network(4, names)
+    tensors = {
+        f"layers.{k}.{part}": getattr(layer, part) for k, layer in enumerate(model.layers) for part in ("weights", "biases")
+    }
+    activations = json.dumps({"activations": names}, separators=(",", ":"))
+    assert b"".join(write_safetensors(model)) == library.save(tensors, {METADATA: activations})
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float16])
@@ -82,7 +92,7 @@ def test_wrong_shapes_and_activations_are_explained() -> None:
 
 
 def test_header_is_compared_with_the_data() -> None:
-    data = write_safetensors(random_network(0, ("tanh",)))
+    data = b"".join(write_safetensors(random_network(0, ("tanh",))))
     for broken in (data[:-8], data + b"\0" * 8, data.replace(b'"data_offsets":[0', b'"data_offsets":[8')):
         with pytest.raises(InvalidFile, match="damaged"):
             read(broken)
@@ -119,5 +129,5 @@ def test_wrong_description_is_refused(entry: Any) -> None:
 def test_numbers_are_announced_before_they_are_read() -> None:
     asked: list[int] = []
     model = random_network(3, ("tanh", "linear"))
-    read_safetensors(write_safetensors(model), reserve=asked.append)
+    read_safetensors(b"".join(write_safetensors(model)), reserve=asked.append)
     assert asked == [model.size]

@@ -15,7 +15,7 @@ from app.engine.gradients import Gradients, Tables
 from app.service import pieces as module
 from app.service.bodies import encode
 from app.service.models import ABSENT, Arrays, ResponseModel
-from app.service.pieces import compress, pieces
+from app.service.pieces import LEAST_BYTES, compress, grouped, pieces
 
 
 class Answer(ResponseModel):
@@ -202,3 +202,12 @@ def test_check_ends_the_compression() -> None:
 
     with pytest.raises(TimeoutError):
         list(compress([b"x"], stop))
+
+
+@given(st.lists(st.sampled_from([0, 1, 100, LEAST_BYTES // 2, LEAST_BYTES - 1, LEAST_BYTES, 3 * LEAST_BYTES]), max_size=12))
+def test_short_pieces_of_a_file_are_put_together(sizes: list[int]) -> None:
+    content = [bytes([k]) * size for k, size in enumerate(sizes)]
+    found = list(grouped(iter(content)))
+    assert b"".join(found) == b"".join(content)
+    assert all(len(piece) < max([2 * LEAST_BYTES, *(size + 1 for size in sizes)]) for piece in found)
+    assert all(len(a) + len(b) >= LEAST_BYTES for a, b in zip(found, found[1:], strict=False)) and all(found)

@@ -34,13 +34,14 @@ def network_export(request: NetworkExportRequest, job: Job) -> Response:
     """
     model = translation.model_of(request.model, job, "model")
     work.check_export(job, model, request.format)
+    content: list[bytes | memoryview]
     with located("model"):
         if request.format in LANGUAGES:
-            content = write_source(model, request.format, checkpoint=job.check)
+            content = list(write_source(model, request.format, checkpoint=job.check))
             name = f"network.{LANGUAGES[request.format].suffix}"
         else:
             write = write_onnx if request.format == "onnx" else write_safetensors
-            content = write(model, checkpoint=job.check)
+            content = list(write(model, checkpoint=job.check))
             name = f"network.{request.format}"
     return file_response(content, name)
 

@@ -41,10 +41,12 @@ SECONDS_PER_LAYER = 2e-6
 """One layer in one step of training, besides its products."""
 SECONDS_PER_WRITTEN = 1e-6
 """One weight as text in source code."""
-BYTES_PER_WRITTEN = 110
-"""One weight as text in source code, in its line and in the whole."""
+BYTES_PER_WRITTEN = 60
+"""One weight, and as text in source code."""
+BYTES_PER_EXPORTED = 24
+"""One weight, also in an exported file, compressed."""
 BYTES_PER_STORED = 56
-"""One weight in a file, and in a library's objects."""
+"""One weight in a file that is read, and in a library's objects."""
 BYTES_PER_BYTE = 3
 """One byte of a file, and in a library's objects."""
 BYTES_OF_FIELDS = 100_000_000
@@ -150,7 +152,7 @@ def check_model(job: Job, model: Model) -> None:
 
 def check_export(job: Job, model: Model, file_format: str) -> None:
     """Hold the memory that a model takes as a file."""
-    job.reserve((BYTES_PER_WRITTEN if file_format in LANGUAGES else BYTES_PER_STORED) * model.size)
+    job.reserve((BYTES_PER_WRITTEN if file_format in LANGUAGES else BYTES_PER_EXPORTED) * model.size)
 
 
 def check_import(job: Job, size: int, numbers: int) -> None:

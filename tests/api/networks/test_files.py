@@ -13,7 +13,7 @@ pytest.importorskip("safetensors", reason="safetensors is not installed: pip ins
 
 @pytest.mark.parametrize(("limit", "fits"), [(110, True), (109, False)])
 def test_numbers_of_a_file_are_limited(limit: int, fits: bool) -> None:
-    content = write_safetensors(Model((Layer(np.ones((10, 10)), np.ones(10)),)))
+    content = b"".join(write_safetensors(Model((Layer(np.ones((10, 10)), np.ones(10)),))))
     headers = {"Content-Type": "application/octet-stream"}
     answer = send(app_with(max_numbers=limit), "POST", "/v1/networks/import", content=content, headers=headers)
     if fits:
