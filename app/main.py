@@ -24,13 +24,13 @@ from app.service.lifecycle import serving
 from app.service.logs import configure_logging
 from app.service.middleware import RequestContext
 from app.settings import Settings
-from app.warm import preload, warm
+from app.warm import PRELOADED, warm
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """What lives as long as the application does."""
-    async with serving(app, warm=warm, preload=preload), connecting(app):
+    async with serving(app, warm=warm, preload=PRELOADED), connecting(app):
         yield
 
 

@@ -1,7 +1,8 @@
 """The app, imported and with its kernels loaded: the process that `tests.forks` forks imports this module."""
 
 import app.main  # noqa: F401  # only imported
-from app.warm import preload, warm
+from app.warm import PRELOADED, warm
 
 warm()
-preload()
+for load in PRELOADED:
+    load()

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import FrameType
 
 from fastapi import FastAPI
@@ -21,6 +21,12 @@ GRACE_SECONDS = 1.0
 QUIET_SECONDS = 0.2
 """The grace period ends early after this long without a request."""
 
+IDLE_SECONDS = 0.1
+"""How often it is looked whether requests are in flight before more is loaded."""
+
+PATIENCE_SECONDS = 5.0
+"""How long a part of what is loaded waits for requests in flight, at most: some streams do not end for an hour."""
+
 INTERRUPTED = 130
 """The exit code of a process that Ctrl-C has ended, as shells have it."""
 
@@ -28,10 +34,11 @@ log = logging.getLogger("autodiff")
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, warm: Callable[[], None], preload: Callable[[], None]) -> AsyncIterator[None]:
+async def serving(app: FastAPI, warm: Callable[[], None], preload: Sequence[Callable[[], object]]) -> AsyncIterator[None]:
     """Load the kernels in the background: the process is alive at once, and ready when `warm` has returned.
 
-    `preload` then loads what the first requests would otherwise wait for.
+    `preload` then loads what the first requests would otherwise wait for, in parts. Each waits until no request is in flight,
+    since it holds the GIL.
     """
     execution = app.state.execution = Execution(app.state.settings)
     loop = asyncio.get_running_loop()
@@ -44,7 +51,9 @@ async def serving(app: FastAPI, warm: Callable[[], None], preload: Callable[[], 
             os._exit(1)
         execution.ready.set()
         log.info("ready")
-        await loop.run_in_executor(execution.pool, preload)
+        for load in preload:
+            await _idle(execution)
+            await loop.run_in_executor(execution.pool, load)
         gc.freeze()  # what is loaded now stays, so the garbage collector need not look at it again
 
     task = asyncio.create_task(make_ready())
@@ -52,6 +61,14 @@ async def serving(app: FastAPI, warm: Callable[[], None], preload: Callable[[], 
         yield
     task.cancel()
     execution.close()
+
+
+async def _idle(execution: Execution) -> None:
+    """Wait until no request is in flight, but not for long."""
+    for _ in range(round(PATIENCE_SECONDS / IDLE_SECONDS)):
+        if not execution.requests_in_flight:
+            return
+        await asyncio.sleep(IDLE_SECONDS)
 
 
 @contextlib.contextmanager

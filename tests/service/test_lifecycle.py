@@ -30,7 +30,7 @@ from app import __main__ as command
 from app.api import operations
 from app.service import logs, middleware, processes
 from app.service.execution import Execution, Job
-from app.service.lifecycle import GRACE_SECONDS, QUIET_SECONDS, drained, serving
+from app.service.lifecycle import GRACE_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, QUIET_SECONDS, drained, serving
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
@@ -152,7 +152,7 @@ def test_process_is_ready_when_its_kernels_are(
 
     async def main() -> None:
         app, kernels = app_of(), Kernels()
-        async with serving(app, kernels.load, kernels.load_more):
+        async with serving(app, kernels.load, [kernels.load_more, lambda: None]):
             await kernels.warm.begun.wait()
             await clock.advance(60.0)
             readiness = await get(app, "/readyz")
@@ -164,10 +164,12 @@ def test_process_is_ready_when_its_kernels_are(
             await settle()
             assert not waiting.messages and not caplog.records and kernels.preload.outcome is None
             kernels.warm.may_end.set()
+            await waiting.task
+            assert not kernels.preload.begun.is_set(), "a request was in flight"
+            await clock.advance(IDLE_SECONDS)
             await kernels.preload.begun.wait()
             await settle()
             assert (await get(app, "/readyz")).status == 200
-            await waiting.task
             assert waiting.status == 200 and [record.message for record in caplog.records] == ["ready"]
             assert freezes == [], "what is still being loaded is not frozen"
             kernels.preload.may_end.set()
@@ -175,6 +177,24 @@ def test_process_is_ready_when_its_kernels_are(
             assert freezes == ["freeze"] and all(name.startswith("compute") for name in kernels.threads)
             execution = app.state.execution
         assert_idle(execution)
+
+    run_on(clock, main())
+
+
+def test_loading_does_not_wait_for_a_request_that_does_not_end(clock: Clock, freezes: list[str]) -> None:
+    async def main() -> None:
+        app, kernels = app_of(), Kernels()
+        async with serving(app, kernels.load, [kernels.load_more]):
+            execution = app.state.execution
+            execution.requests_in_flight += 1
+            kernels.warm.may_end.set()
+            await execution.ready.wait()
+            await clock.pass_in_steps(PATIENCE_SECONDS - 2 * IDLE_SECONDS)
+            assert not kernels.preload.begun.is_set()
+            await clock.pass_in_steps(4 * IDLE_SECONDS)
+            await kernels.preload.begun.wait()
+            kernels.preload.may_end.set()
+            execution.requests_in_flight -= 1
 
     run_on(clock, main())
 
@@ -197,7 +217,7 @@ def test_failed_warm_up_ends_the_process_with_status_1(
 
     async def main() -> None:
         kernels = Kernels(ValueError("no compiler"))
-        async with serving(app, kernels.load, kernels.load_more):
+        async with serving(app, kernels.load, [kernels.load_more, lambda: None]):
             await kernels.warm.begun.wait()
             before = asyncio.all_tasks()
             kernels.warm.may_end.set()
@@ -216,7 +236,7 @@ def test_process_that_ends_during_its_warm_up_waits_for_it(clock: Clock, freezes
 
     async def main() -> None:
         app, kernels = app_of(), Kernels()
-        async with serving(app, kernels.load, kernels.load_more):
+        async with serving(app, kernels.load, [kernels.load_more, lambda: None]):
             await kernels.warm.begun.wait()
             threading.Timer(0.01, kernels.warm.may_end.set).start()
         assert kernels.warm.outcome == "done"
@@ -243,7 +263,7 @@ def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) 
                 ended.set()
             return "never"
 
-        async with serving(app, lambda: None, lambda: None):
+        async with serving(app, lambda: None, []):
             execution = app.state.execution
             await execution.ready.wait()
             job = Job(execution.settings, clock.now + 30.0, {})
