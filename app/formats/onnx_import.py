@@ -117,6 +117,7 @@ class _Reader:
         """Whether a node computes a constant. If so, note how."""
         if node.op_type == "Constant" and len(node.output) == 1 and len(node.attribute) == 1:
             attribute = node.attribute[0]
+            self.check_new(node.output[0])
             if attribute.name == "value":
                 self.tensors[node.output[0]] = attribute.t
             elif attribute.name in ("value_float", "value_int", "value_floats", "value_ints"):
@@ -129,9 +130,15 @@ class _Reader:
             return True
         source = node.input[0] if node.input else ""
         if node.op_type in ("Identity", "Cast", "Transpose") and len(node.output) == 1 and self.is_array(source):
+            self.check_new(node.output[0])
             self.derived[node.output[0]] = (source, node)
             return True
         return False
+
+    def check_new(self, name: str) -> None:
+        """Raise InvalidFile for a constant that there is already; constants made of each other would have no end."""
+        if self.is_array(name):
+            raise InvalidFile(f"there are two constants with the name {quote(name)}")
 
     def is_array(self, name: str) -> bool:
         """Whether a name stands for a constant."""

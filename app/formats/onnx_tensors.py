@@ -27,6 +27,8 @@ TYPES: dict[int, tuple[str, str]] = {
 BFLOAT16, INTEGERS = 16, (6, 7)
 EXTERNAL = 1
 MAX_DIMENSIONS = 8
+MAX_NUMBERS = 1 << 40
+"""More than the numbers of any file, and few enough for NumPy to count their bytes."""
 
 
 def count_numbers(tensors: Iterable[Any]) -> int:
@@ -41,7 +43,8 @@ def _count(tensor: Any) -> int:
         raise InvalidFile(
             f"the tensor {name} is in another file; external data are not read, so export one file with all weights"
         )
-    if len(tensor.dims) > MAX_DIMENSIONS or min(tensor.dims, default=0) < 0:
+    sizes = [size for size in tensor.dims[: MAX_DIMENSIONS + 1] if size]  # NumPy multiplies those beside a 0 too
+    if len(tensor.dims) > MAX_DIMENSIONS or min(sizes, default=0) < 0 or math.prod(sizes) > MAX_NUMBERS:
         raise InvalidFile(f"the tensor {name} has an impossible shape")
     if tensor.HasField("segment"):
         raise InvalidFile(f"the tensor {name} is a segment of another, which is not read")

@@ -305,11 +305,29 @@ def test_external_data_are_not_read() -> None:
 
 def test_shape_is_compared_with_the_data_before_anything_is_allocated() -> None:
     huge = onnx.TensorProto(name="W", dims=[2**40, 2**40], data_type=11, raw_data=b"\0" * 16)
-    with pytest.raises(InvalidFile, match="but 2 numbers"):
+    with pytest.raises(InvalidFile, match="impossible shape"):
         read(file_of([GEMM, node("Relu", "h", "y")], [huge, B]))
+    large = onnx.TensorProto(name="W", dims=[2**10, 2**20], data_type=11, raw_data=b"\0" * 16)
+    with pytest.raises(InvalidFile, match="but 2 numbers"):
+        read(file_of([GEMM, node("Relu", "h", "y")], [large, B]))
     negative = onnx.TensorProto(name="W", dims=[-1, 2], data_type=11, raw_data=b"\0" * 16)
     with pytest.raises(InvalidFile, match="impossible shape"):
         read(file_of([GEMM, node("Relu", "h", "y")], [negative, B]))
+
+
+@pytest.mark.parametrize("dims", [[0, 2**62], [2**62, 0], [0, 2**31, 2**31], [0, 2**63 - 1], [2**32, 2**32], [2**62] * 8])
+def test_shape_that_no_array_has_is_refused(dims: list[int]) -> None:
+    """Also one with a 0, which has no numbers."""
+    empty = onnx.TensorProto(name="W", dims=dims, data_type=11)
+    with pytest.raises(InvalidFile, match="impossible shape"):
+        read(file_of([GEMM, node("Relu", "h", "y")], [empty, B]))
+
+
+@pytest.mark.parametrize("operator", ["Identity", "Cast", "Transpose"])
+def test_constants_made_of_each_other_are_refused(operator: str) -> None:
+    circle = [node(operator, "W", "a"), node(operator, "a", "W"), GEMM, node("Relu", "h", "y")]
+    with pytest.raises(InvalidFile, match="two constants with the name 'W'"):
+        read(file_of(circle, [W, B]))
 
 
 def test_numbers_are_announced_before_they_are_read() -> None:
