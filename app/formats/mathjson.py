@@ -32,6 +32,11 @@ ENTRIES_BETWEEN = 1 << 10
 """How many entries are read between two calls of `Grow`: some milliseconds."""
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+REPEATING = re.compile(r"([+-]?[0-9]*\.[0-9]*)\(([0-9]+)\)((?:[eE][+-]?[0-9]+)?)\Z")
+"""A decimal whose last digits repeat for ever, such as 0.1(6) for 1/6."""
+DIGITS_OF_A_DOUBLE = 800
+"""More digits than these never change to which double a decimal is rounded."""
+STARTS_AS_NUMBER = re.compile(r"[+-]?(?:[0-9]|\.[0-9(])")
 
 CONSTANTS = {
     "Pi": math.pi,
@@ -304,8 +309,12 @@ class _Reader:
             return CONSTANTS[item]
         if item[:1] == "'" and call.name == "Delimiter" and at == (2,):
             return 0.0  # the kind of parentheses, which _delimited leaves out
-        if item[:1] in "+-.0123456789" and NUMBER.match(item):
-            return self._atom(float(item), call, at)
+        if STARTS_AS_NUMBER.match(item):
+            decimal = _decimal(item)
+            if decimal is None:
+                detail = f"{quote(item)} is no number; write digits, a point and an exponent, as in 1.5e-3"
+                raise InvalidNode(detail, (*_place(call), *at))
+            return self._atom(decimal, call, at)
         name = normalize("NFC", item)
         problem = _name_problem(name)
         if problem:
@@ -597,6 +606,17 @@ def _unwrapped_field(value: Any, key: str) -> tuple[Any, Place]:
         value = value.characters()
     fits = isinstance(value, list | LargeList) if key == "fn" else isinstance(value, str)
     return (value if fits or (key == "num" and type(value) in (int, float)) else None), (key,)
+
+
+def _decimal(text: str) -> float | None:
+    """The number that a text is, or None if it is none."""
+    if NUMBER.match(text):
+        return float(text)
+    found = REPEATING.match(text)
+    if found is None:
+        return None
+    first, repeated, exponent = found.groups()
+    return float(first + repeated * (DIGITS_OF_A_DOUBLE // len(repeated) + 1) + exponent)
 
 
 def _head(value: list[Any] | LargeList) -> Any:
