@@ -83,14 +83,26 @@ class Server:
             self.process.wait(30)
 
 
-@pytest.fixture(autouse=True)
-def environment_as_it_was() -> Iterator[None]:
-    """Put the environment back after each test: `python -m app` changes it for the processes that it starts."""
+@contextlib.contextmanager
+def _environment_put_back() -> Iterator[None]:
     before = dict(os.environ)
     yield
-    if dict(os.environ) != before:
-        os.environ.clear()
-        os.environ.update(before)
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def environment_of_the_file() -> Iterator[None]:
+    """Put the environment back after each file. After each test of all, it would take seconds."""
+    with _environment_put_back():
+        yield
+
+
+@pytest.fixture
+def environment_as_it_was() -> Iterator[None]:
+    """Put the environment back after a test: `python -m app` changes it for the processes that it starts."""
+    with _environment_put_back():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,8 @@ from app.settings import Settings
 from tests.service.fake_time import PATIENCE, Clock, Connection, Work, assert_idle, idle, run_on, settle
 from tests.service.inprocess import service
 
+pytestmark = pytest.mark.usefixtures("environment_as_it_was")
+
 POLL = 0.05
 """How early or late the end of the grace period may be noticed, since the count of requests is looked at now and then."""
 
@@ -788,6 +790,7 @@ def served(monkeypatch: pytest.MonkeyPatch, terminations: list[int]) -> list[dic
     calls: list[dict[str, Any]] = []
     monkeypatch.setattr(uvicorn, "run", lambda app, **options: calls.append({"app": app} | options))
     monkeypatch.setattr(logs, "configure_logging", lambda level: None)
+    monkeypatch.setattr(command, "check_address", lambda host, port: None)  # somebody may listen there
     monkeypatch.setattr(processes, "prepare_metrics", lambda workers: calls.append({"metrics of": workers}))
     return calls
 

@@ -14,6 +14,8 @@ from app import __version__
 from tests.conftest import ROOT
 from tests.contract.wire import LOCAL
 
+pytestmark = pytest.mark.usefixtures("environment_as_it_was")
+
 
 def no_server(*_: Any, **__: Any) -> None:
     """Stands for uvicorn.run where no server may be started."""
