@@ -5,6 +5,7 @@ import importlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -125,24 +126,33 @@ def statements(node: ast.AST, *, at_run_time: bool = False) -> Iterator[ast.AST]
             yield from statements(child, at_run_time=at_run_time)
 
 
-def imported(module: str, *, at_run_time: bool = False) -> Iterator[tuple[str, str | None]]:
+@cache
+def imported(module: str, *, at_run_time: bool = False) -> list[tuple[str, str | None]]:
     """What a module imports, anywhere in it, as pairs of module and name; None for a module as a whole."""
+    found: list[tuple[str, str | None]] = []
     for node in statements(MODULES[module], at_run_time=at_run_time):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names)
+            found += ((alias.name, None) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                yield (name, None) if name in MODULES else (str(node.module), alias.name)
+                found.append((name, None) if name in MODULES else (str(node.module), alias.name))
+    return found
 
 
-def functions(node: ast.AST, depth: int = 1) -> Iterator[tuple[Function, int]]:
-    """Every function and lambda below a node, with its depth: 1 for one that is in no other."""
+@cache
+def functions(module: str) -> list[tuple[Function, int]]:
+    """Every function and lambda of a module, with its depth: 1 for one that is in no other."""
+    return list(functions_below(MODULES[module]))
+
+
+def functions_below(node: ast.AST, depth: int = 1) -> Iterator[tuple[Function, int]]:
+    """Every function and lambda below a node, with its depth."""
     for child in ast.iter_child_nodes(node):
         is_function = isinstance(child, Function)
         if isinstance(child, Function):
             yield child, depth
-        yield from functions(child, depth + is_function)
+        yield from functions_below(child, depth + is_function)
 
 
 def is_kernel(function: Function) -> bool:
@@ -221,7 +231,7 @@ def test_no_import_is_a_cycle() -> None:
 @every_module
 def test_functions_are_short(module: str) -> None:
     """Longer ones are kernels only."""
-    for function, _ in functions(MODULES[module]):
+    for function, _ in functions(module):
         lines = (function.end_lineno or 0) - function.lineno + 1
         assert lines <= MAX_LINES or is_kernel(function), f"{place(module, function)}: {lines} lines"
 
@@ -229,7 +239,7 @@ def test_functions_are_short(module: str) -> None:
 @every_module
 def test_functions_have_few_parameters(module: str) -> None:
     """Longer lists are kernels' only."""
-    for function, _ in functions(MODULES[module]):
+    for function, _ in functions(module):
         row = function.args
         count = len([*row.posonlyargs, *row.args, *row.kwonlyargs, *filter(None, (row.vararg, row.kwarg))])
         assert count <= MAX_PARAMETERS or is_kernel(function), f"{place(module, function)}: {count} parameters"
@@ -237,7 +247,7 @@ def test_functions_have_few_parameters(module: str) -> None:
 
 @every_module
 def test_functions_are_nested_at_most_three_deep(module: str) -> None:
-    assert not [place(module, function) for function, depth in functions(MODULES[module]) if depth > MAX_DEPTH]
+    assert not [place(module, function) for function, depth in functions(module) if depth > MAX_DEPTH]
 
 
 def test_exempt_functions_are_compiled() -> None:
@@ -245,8 +255,8 @@ def test_exempt_functions_are_compiled() -> None:
     compile_module = importlib.import_module("app.engine.jit")
     for name in COMPILERS:
         assert callable(getattr(compile_module, name))
-    for module, tree in MODULES.items():
-        used = {ast.unparse(d) for f, _ in functions(tree) if not isinstance(f, ast.Lambda) for d in f.decorator_list}
+    for module in MODULES:
+        used = {ast.unparse(d) for f, _ in functions(module) if not isinstance(f, ast.Lambda) for d in f.decorator_list}
         origins = {member: name for name, member in imported(module)}
         for name in used & COMPILERS:
             assert module == "app.engine.jit" or origins[name] == "app.engine.jit", f"{module}: {name}"
