@@ -543,7 +543,8 @@ def test_everything_together_weighs_less_than_300_kb(browser: webdriver.Chrome, 
 
 @pytest.mark.skipif(not LOCAL, reason="starts a server of its own")
 def test_key_is_asked_for_and_kept_in_memory_only(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    server = Server(tmp_path / "log", environment={"AUTODIFF_API_KEYS": "first-secret", "AUTODIFF_ROOT_PATH": "/autodiff"})
+    environment = {"AUTODIFF_API_KEYS": "first-secret", "AUTODIFF_ROOT_PATH": "/autodiff"}
+    server = Server(tmp_path / "log", environment=environment, fork=True)
     try:
         server.wait_until_ready()
         visit(browser, f"{server.url}/autodiff", link("expression", expression="k*k", inputs={}))

@@ -19,7 +19,7 @@ KEY = "first:secret"
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with an API key."""
-    server = Server(tmp_path_factory.mktemp("keyed") / "log", environment={"AUTODIFF_API_KEYS": KEY})
+    server = Server(tmp_path_factory.mktemp("keyed") / "log", environment={"AUTODIFF_API_KEYS": KEY}, fork=True)
     server.wait_until_ready()
     yield server
     server.stop()
