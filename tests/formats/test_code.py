@@ -129,7 +129,7 @@ def test_polygamma_of_an_order_that_is_an_input(tmp_path: Path) -> None:
 def test_code_of_the_readme_runs(tmp_path: Path) -> None:
     """The C of the README compiles without a warning, and both functions give the service's numbers."""
     readme = (ROOT / "README.md").read_text("utf-8")
-    c, javascript = (re.search(rf"```{name}\n(.*?)```", readme, re.DOTALL) for name in ("c", "javascript"))
+    c, javascript = (re.search(rf"```{start}.*?)```", readme, re.DOTALL) for start in ("c\n(", "javascript\n(export "))
     assert c and javascript
     needs("c")
     main = (

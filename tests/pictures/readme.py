@@ -42,7 +42,9 @@ def pictures() -> dict[str, bytes]:
     training = json.loads((ROOT / "openapi" / "examples" / "train_stream.moons.json").read_text("utf-8"))["request"]
     model = json.loads(post("/v1/networks/train", training))["model"]
     moons = {"model": model, "data": training["data"], "padding": 0.5}
+    loss = {"expression": "loss = (w*x - y)**2", "inputs": {"w": 2, "x": 3, "y": 5}}  # the README's first request
     return {
+        "loss.svg": post("/v1/graph", loss, "image/svg+xml"),
         "backward.svg": post("/v1/graph", {"expression": "b = a + a; c = b*b", "inputs": {"a": 3}}, "image/svg+xml"),
         "moons.png": _small(post("/v1/networks/decision-boundary", moons, "image/png")),
         "fit.png": _small(post("/v1/fit", ENZYME, "image/png")),

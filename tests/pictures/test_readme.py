@@ -18,8 +18,8 @@ def drawn() -> dict[str, bytes]:
     return pictures()
 
 
-def test_three_pictures_are_shown() -> None:
-    assert sorted(name for _, name in SHOWN) == ["backward.svg", "fit.png", "moons.png"]
+def test_pictures_that_are_shown() -> None:
+    assert sorted(name for _, name in SHOWN) == ["backward.svg", "fit.png", "loss.svg", "moons.png"]
 
 
 @pytest.mark.parametrize(("path", "name"), SHOWN, ids=[name for _, name in SHOWN])

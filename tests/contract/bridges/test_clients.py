@@ -4,7 +4,6 @@ JAX's own numbers are the reference for derivatives.
 """
 
 import os
-import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
@@ -14,12 +13,10 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from tests.conftest import ROOT
 from tests.contract.bridges.umbridge_calls import NETWORK, ROSENBROCK
 
 MISSING = "is not installed; the bench extra has it"
 TEXT = "x**2*sin(y)/(1 + x)"
-README = (ROOT / "README.md").read_text("utf-8")
 
 
 # --- UM-Bridge
@@ -225,29 +222,3 @@ def test_scipy_minimises_through_tesseract_and_jax(jax: Any, connect: Callable[[
     search: Any = minimize
     found = search(lambda v: function(jax.numpy.array(v)), [-1.2, 1.0], jac=True, method="BFGS", options={"gtol": 1e-9})
     assert found.success and found.x == pytest.approx([1.0, 1.0], abs=1e-8)
-
-
-# --- the README
-
-
-BLOCKS = re.findall(
-    r"```python\n(.*?)```", README.partition("## Connect what you already use")[2].partition("\n## ")[0], re.DOTALL
-)
-
-
-def test_python_of_the_readme_runs(umbridge: Any, connect: Callable[[str], Any], jax: Any, base_url: str) -> None:
-    """PyMC is left out, since it takes minutes to install; its block was run by hand."""
-    pytest.importorskip("tesseract_jax", reason=f"tesseract-jax {MISSING}")
-    wanted = [block for block in BLOCKS if "pymc" not in block and "mcp" not in block]
-    blocks = [block.replace("http://localhost:8000", base_url) for block in wanted]
-    assert len(blocks) == 3
-    names: dict[str, Any] = {}
-    exec(blocks[0], names)
-    assert names["value"] == [[pytest.approx(24.2, rel=1e-12)]]
-    assert names["gradient"] == pytest.approx([-215.6, -88.0], rel=1e-12)
-    assert names["product"] == pytest.approx([2290.0, 880.0], rel=1e-12)
-    exec(blocks[1], names)
-    assert names["values"] == pytest.approx(np.array([1.0, 4.0, 9.0]) * np.sin(0.5), rel=1e-12)
-    assert names["jacobian"] == pytest.approx(np.diag([2.0, 4.0, 6.0]) * np.sin(0.5), rel=1e-12)
-    exec(blocks[2], names)
-    assert np.array(names["gradient"]) == pytest.approx(np.array([2.0, 4.0, 6.0]) * np.sin(0.5), rel=1e-12)
