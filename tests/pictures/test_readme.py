@@ -10,7 +10,7 @@ from PIL import Image
 from tests.conftest import ROOT
 from tests.pictures.readme import pictures
 
-SHOWN = re.findall(r"\]\((\.github/pictures/([\w.]+))\)", (ROOT / "README.md").read_text("utf-8"))
+SHOWN = re.findall(r"[(\"](\.github/pictures/([\w.]+))[)\"]", (ROOT / "README.md").read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "log")
         try:
-            server.wait_until_ready()
+            server.wait_until_ready(900)  # it may have to compile the kernels
             for block in programs():
                 row = apart(block)
                 if (row is None and not everything) or (row is not None and row.kind == "tests"):

@@ -113,8 +113,12 @@ def run_python(block: Block, url: str, names: dict[str, Any]) -> int:
 
 
 def missing(needs: str) -> bool:
-    """Whether a block cannot run here: a program, a module or a variable is missing."""
+    """Whether a block cannot run here: a program, a module or a variable is missing, or Docker's daemon does not run."""
     kind, _, name = needs.rpartition(" ")
     if kind == "module":
         return importlib.util.find_spec(name) is None
-    return name not in os.environ if kind == "variable" else shutil.which(name) is None
+    if kind == "variable":
+        return name not in os.environ
+    return shutil.which(name) is None or (
+        name == "docker" and subprocess.run(["docker", "info"], capture_output=True).returncode != 0
+    )
