@@ -1,7 +1,8 @@
 """Run the blocks of the README that the test suite does not run: `python -m tests.readme`.
 
-They are in R and Elixir, with Docker and Ray, and those of Python whose modules the extra `test` does not have. What
-is missing here is named. `python -m tests.readme all` runs the other blocks too. The exit code is 1 if a block fails.
+They are in R and Elixir, with Docker and Ray, and those of Python whose modules the extra `test` does not have. What is missing
+here is named. `python -m tests.readme all` runs the other blocks too, and `python -m tests.readme TEXT` those that contain the
+text. The exit code is 1 if a block fails.
 """
 
 import sys
@@ -37,7 +38,7 @@ def run(block: Block, row: Apart | None, url: str, names: dict[str, dict[str, An
 
 def main() -> int:
     """Run the blocks in order and print a line for each. Return the exit code."""
-    everything = sys.argv[1:] == ["all"]
+    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     counts = {"passed": 0, "failed": 0, "missing": 0}
     names: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,8 @@ def main() -> int:
             server.wait_until_ready(900)  # it may have to compile the kernels
             for block in programs():
                 row = apart(block)
-                if (row is None and not everything) or (row is not None and row.kind == "tests"):
+                chosen = (row is not None or wanted == "all") if wanted in ("", "all") else wanted in block.code
+                if not chosen or (row is not None and row.kind == "tests"):
                     continue
                 title = f"{block.name}: {block.code.splitlines()[0][:60]}"
                 if row is not None and missing(row.needs):
