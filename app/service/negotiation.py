@@ -13,6 +13,7 @@ FILE = "application/octet-stream"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 """What HTML forms send, and curl's `-d` and `-F` by default."""
 GZIP = ("gzip", "x-gzip")
+CONTENT_HEADERS = frozenset({b"accept", b"accept-encoding", b"content-encoding", b"content-length", b"content-type"})
 MAX_DIGITS = 20
 """Digits of a length that are read. More are far beyond any limit, and very many could not be converted."""
 QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
@@ -32,15 +33,16 @@ def negotiate(request: Request, offered: Sequence[str], expected: str | None = J
 
     Raises Problem for a body that is not read and for an excluded response.
     """
+    headers = _content_headers(request)
+    content, coding = headers.get(b"content-type"), headers.get(b"content-encoding", "")
     if request.scope["method"] != "GET":
-        _check_content_type(request, expected)
-    coding = (_header(request, b"content-encoding") or "").strip().lower()
-    length = _header(request, b"content-length") or ""
+        _check_content_type(content, coding, expected)
+    length, accept_coding = headers.get(b"content-length", ""), headers.get(b"accept-encoding")
     return Negotiated(
         int(length[:MAX_DIGITS]) if length.isdecimal() else None,
-        coding in GZIP,
-        preferred_type(request, offered),
-        _accepts_gzip(request),
+        coding.strip().lower() in GZIP,
+        _preferred(headers.get(b"accept", ""), offered),
+        accept_coding is not None and _accepts_gzip(accept_coding.lower()),
     )
 
 
@@ -55,19 +57,18 @@ class Accepts:
         preferred_type(request, (self.media_type,))
 
 
-def _header(request: Request, name: bytes) -> str | None:
-    """A header by its lower-case name, several joined by commas. A look-up in `request.headers` takes three times as long."""
-    found: str | None = None
-    for key, value in request.scope["headers"]:
-        if key == name:
+def _content_headers(request: Request) -> dict[bytes, str]:
+    """The headers about content, those of one name joined by commas. `request.headers` would take several times as long."""
+    found: dict[bytes, str] = {}
+    for name, value in request.scope["headers"]:
+        if name in CONTENT_HEADERS:
             text = str(value, "latin-1")
-            found = text if found is None else f"{found},{text}"
+            found[name] = f"{found[name]},{text}" if name in found else text
     return found
 
 
-def _check_content_type(request: Request, expected: str | None) -> None:
+def _check_content_type(content: str | None, coding: str, expected: str | None) -> None:
     """Raise Problem unless the body is declared as expected, or not declared at all, and in a content coding that is read."""
-    content = _header(request, b"content-type")
     if content is not None and expected is not None and content != expected:
         media = content.partition(";")[0].strip().lower()
         is_json = media.startswith("application/") and media.endswith("+json")
@@ -75,15 +76,13 @@ def _check_content_type(request: Request, expected: str | None) -> None:
             what = " a JSON object with" if expected == JSON and media in FORMS else ""
             detail = f"the body is declared as {media[:100] or 'no media type'}; send{what} Content-Type: {expected}"
             raise Problem("unsupported-media-type", detail, headers={"Accept-Post": expected})
-    coding = _header(request, b"content-encoding")
-    if coding is not None and coding.strip().lower() not in ("identity", "", *GZIP):
+    if coding and coding.strip().lower() not in ("identity", "", *GZIP):
         detail = f"the content coding {coding[:100]} is not supported; send the body as it is, or as gzip"
         raise Problem("unsupported-media-type", detail, headers={"Accept-Encoding": "gzip"})
 
 
-def _accepts_gzip(request: Request) -> bool:
+def _accepts_gzip(accept: str) -> bool:
     """Whether the client takes a compressed response."""
-    accept = (_header(request, b"accept-encoding") or "").lower()
     return "gzip" in accept and _quality(accept.replace("gzip", "gzip/gzip"), "gzip/gzip") > 0.0
 
 
@@ -93,7 +92,11 @@ def preferred_type(request: Request, offered: Sequence[str]) -> str:
     Raises Problem where the Accept header excludes them all. A client that accepts nothing but problems gets the first type:
     some generated clients send only the media type of the errors.
     """
-    accept = _header(request, b"accept") or ""
+    return _preferred(_content_headers(request).get(b"accept", ""), offered)
+
+
+def _preferred(accept: str, offered: Sequence[str]) -> str:
+    """As `preferred_type`, with the value of the Accept header."""
     if not accept.strip(" ,") or accept in ("*/*", offered[0], "application/problem+json"):
         return offered[0]
     weights = [_quality(accept, media) for media in offered]
