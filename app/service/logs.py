@@ -8,6 +8,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 
 import orjson
@@ -49,7 +50,7 @@ def configure_logging(level: str) -> None:
     plain: list[Any] = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
     for_people = sys.stdout.isatty()
     structlog.configure(
-        processors=[*plain, _readable_bytes if for_people else structlog.processors.JSONRenderer(orjson.dumps)],
+        processors=[*plain, _readable_bytes] if for_people else [_json_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=lambda *_: BufferedLines(sys.stdout.buffer),
         cache_logger_on_first_use=True,
@@ -109,6 +110,12 @@ def banner(address: str) -> str:
 
   Ctrl-C ends it.
 """
+
+
+def _json_line(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:
+    """A line as JSON with its level and its time, which structlog's own processors add one after the other."""
+    event["level"], event["timestamp"] = method, datetime.now(UTC)
+    return orjson.dumps(event, option=orjson.OPT_UTC_Z)
 
 
 def _readable_bytes(logger: object, method: str, event: MutableMapping[str, Any]) -> bytes:

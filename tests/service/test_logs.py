@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 from app.service.logs import BufferedLines
 from tests.conftest import ROOT
@@ -24,6 +25,27 @@ def test_every_line_is_json() -> None:
     warning, other = [json.loads(line) for line in run.stdout.splitlines()]
     assert "of a library" in warning["event"] and warning["level"] == "warning"
     assert other["event"] == "of uvicorn" and run.stderr == ""
+
+
+REQUEST = """
+from app.service.logs import access_log, configure_logging
+configure_logging("{level}")
+access_log.info("request", route="/v1/backward", ms=0.25)
+"""
+
+
+def test_line_of_a_request_has_its_level_and_time() -> None:
+    program = REQUEST.format(level="info")
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    line = json.loads(run.stdout)
+    assert abs(datetime.fromisoformat(line.pop("timestamp")) - datetime.now(UTC)) < timedelta(minutes=1)
+    assert line == {"event": "request", "route": "/v1/backward", "ms": 0.25, "level": "info"}
+
+
+def test_line_of_a_request_below_the_level_is_not_written() -> None:
+    program = REQUEST.format(level="warning")
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == ""
 
 
 class File(io.BytesIO):
