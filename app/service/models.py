@@ -54,7 +54,7 @@ class RequestModel(BaseModel):
     @classmethod
     def _null_is_absent(cls, fields: Any) -> Any:
         """Drop nulls at optional fields, so that they get their defaults, and most of very many unknown fields."""
-        known = cls.model_fields
+        known = cls.__pydantic_fields__  # `model_fields`, which takes longer to look up
         if not isinstance(fields, dict):
             if not isinstance(fields, LargeObject):
                 return fields

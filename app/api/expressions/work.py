@@ -68,6 +68,9 @@ ARGUMENTS_PER_NODE = 4
 Given = Mapping[str, Any]
 """Numbers or arrays by name."""
 
+POINT_FIELDS = ("inputs", "tangents", "cotangent")
+"""The fields of requests whose lists are points."""
+
 
 def estimate_parsing(request: "ExpressionRequest") -> float:
     """Estimated run time in seconds of reading an expression."""
@@ -77,7 +80,7 @@ def estimate_parsing(request: "ExpressionRequest") -> float:
 def estimate_evaluation(request: "ExpressionRequest") -> float:
     """Estimated run time in seconds of a few walks over an expression at all of its points."""
     nodes = count_nodes(request.expression)
-    numbers = len(getattr(request, "wrt", None) or ()) or nodes
+    numbers = len(vars(request).get("wrt") or ()) or nodes  # pydantic takes long to say that a model has no such field
     seconds_per_point = 4.0 * SECONDS_PER_INSTRUCTION * nodes + SECONDS_PER_NUMBER * numbers
     return reading_seconds(request.expression) + seconds_per_point * _points(request)
 
@@ -128,8 +131,9 @@ def reading_seconds(expression: "AnyExpression") -> float:
 def _points(request: "ExpressionRequest") -> int:
     """As many points as the longest list has numbers."""
     points = 1
-    for given in (request.inputs, getattr(request, "tangents", None), {"": getattr(request, "cotangent", None)}):
-        for numbers in given.values() if given else ():
+    for field in POINT_FIELDS:
+        given = vars(request).get(field)  # as in `estimate_evaluation`
+        for numbers in given.values() if isinstance(given, dict) else (given,):
             if isinstance(numbers, np.ndarray) and len(numbers) > points:
                 points = len(numbers)
     return points
