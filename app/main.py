@@ -50,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         separate_input_output_schemas=False,
         generate_unique_id_function=lambda route: route.name,
         lifespan=lifespan,
-        telemetry={"tracing": settings.telemetry, "metrics": False},
+        telemetry={"tracing": settings.telemetry, "logs": settings.telemetry, "metrics": False},
     )
     app.state.settings = settings
     keys = Keys(settings.keys, settings.metrics_open, basic_paths=(umbridge.PREFIX, tesseract.PREFIX))
@@ -67,12 +67,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.add_middleware(ExplainedPreflights, headers=headers)
     problems.install(app)
     errors.install(app)
-    # Routers are tried in this order. Those of the bridges are passed over at once.
-    bridges = (umbridge.router, tesseract.router)
-    computations = (expressions.router, networks.router, files.router, datasets.computations, solvers.router)
+    # Routers are tried in this order. The first three are passed over at once by requests for others.
+    prefixed = (expressions.router, umbridge.router, tesseract.router)
+    computations = (networks.router, files.router, datasets.computations, solvers.router)
     others = (datasets.router, umbridge.plain, tesseract.plain, mcp.router, operations.router)
     pages = (problem_pages.router, docs.router, playground.router)
-    routers = (*bridges, *computations, *others, *pages)
+    routers = (*prefixed, *computations, *others, *pages)
     for router in routers:
         app.include_router(router)
     problems.describe_paths(app, routers, operations.OTHER_PATHS)

@@ -33,7 +33,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, QueryParams
 from starlette.routing import Match
 from starlette.types import Message, Receive, Scope
 
@@ -47,6 +47,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 NO_HEADERS = Headers()
+NO_PARAMETERS = QueryParams()
 
 MIN_COMPRESSED_BYTES = 1400
 """Responses below this size fit into one packet as they are."""
@@ -171,6 +172,11 @@ class ParsedRequest(Request):
         """The headers; none until FastAPI has read the body, or it would parse the content type: 3 % of a small request."""
         return super().headers if self.read_by_fastapi else NO_HEADERS
 
+    @property
+    def query_params(self) -> QueryParams:
+        """The parameters of the query. Without one, there is nothing to parse: 3 % of a small request."""
+        return super().query_params if self.scope["query_string"] else NO_PARAMETERS
+
     async def body(self) -> bytes:
         """The body, decompressed."""
         if self.read_by_fastapi:
@@ -197,15 +203,26 @@ def _replay(body: bodies.Body, receive: Receive) -> Receive:
 
 
 class PrefixRouter(APIRouter):
-    """A router that is passed over at once by requests whose path does not begin as its prefix does, up to a parameter.
+    """A router that decides at once about most requests, and is included without a further prefix.
 
-    FastAPI tries every route of every router before the right one, and twice, which takes longer than a small computation.
+    It is passed over if the path does not begin as its prefix does, up to a parameter, and taken if the path is that of one of
+    its routes without parameters. FastAPI tries every route of every router before the right one, and twice, which takes longer
+    than a small computation.
     """
+
+    @functools.cached_property
+    def plain_paths(self) -> set[tuple[str, str]]:
+        """The methods and paths of the routes without parameters, when the first request comes."""
+        routes = [route for route in self.routes if isinstance(route, APIRoute) and not route.param_convertors]
+        return {(method, route.path) for route in routes for method in route.methods or ()}
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether one of the routes is the one for a request."""
-        if self.prefix.partition("{")[0] not in scope.get("path", ""):  # behind a root path, it does not begin the path
+        path = scope.get("path", "")
+        if self.prefix.partition("{")[0] not in path:  # behind a root path, it does not begin the path
             return Match.NONE, {}
+        if (scope.get("method"), path) in self.plain_paths and not scope.get("root_path"):
+            return Match.FULL, {}  # FastAPI looks for the route itself when it handles the request
         return super().matches(scope)
 
 
@@ -300,17 +317,16 @@ class ComputationRoute(APIRoute):
         @functools.wraps(endpoint)
         async def run(http_request: ParsedRequest, http_response: Response, **arguments: Any) -> Any:
             job = http_request.job
-            execution: Execution = http_request.app.state.execution
             if not self.reads_body:
                 seconds = self.computation.estimate_seconds(arguments[self.model_name])
-                await execution.admit(job, http_request, is_short=seconds <= SHORT_SECONDS)
+                await http_request.app.state.execution.admit(job, http_request, is_short=seconds <= SHORT_SECONDS)
             for name, kind in self.injected.items():
                 arguments[name] = job if kind is Job else http_response if issubclass(kind, Response) else http_request
             if self.computation.streams:
                 response = await self._stream(endpoint, arguments, http_request)
             elif job.admitted:
                 work = functools.partial(self._answer_in_pool, endpoint, arguments, http_request)
-                response = await execution.run(job, work)
+                response = await http_request.app.state.execution.run(job, work)
             else:
                 response = self._answer(endpoint, arguments, http_request)
             if not isinstance(response, Response):
@@ -414,7 +430,8 @@ class ComputationRoute(APIRoute):
 
 def _arrays(model: RequestModel) -> Arrays:
     """How the response to a request has its arrays."""
-    return getattr(model, "arrays", "list")
+    arrays: Arrays = vars(model).get("arrays", "list")  # pydantic takes long to say that a model has no such field
+    return arrays
 
 
 def _documented(computation: Computation, options: dict[str, Any]) -> dict[str, Any]:

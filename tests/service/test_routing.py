@@ -16,7 +16,7 @@ from app.main import create_app
 from app.service.execution import INLINE_BYTES, Job
 from app.service.models import Items, RequestModel, ResponseModel
 from app.service.problems import Problem
-from app.service.routing import MIN_COMPRESSED_BYTES, ComputationRoute, computation
+from app.service.routing import MIN_COMPRESSED_BYTES, ComputationRoute, PrefixRouter, computation
 from app.settings import Settings
 from tests.service.fake_time import Clock
 from tests.service.inprocess import running, send, service
@@ -374,3 +374,48 @@ def test_app_whose_lifespan_has_not_run_says_so() -> None:
 
     with pytest.raises(RuntimeError, match="the app's lifespan has not run"):
         asyncio.run(ask())
+
+
+def prefixed_app() -> FastAPI:
+    """An application with two routers of one prefix, the second of which has a path with a parameter."""
+    first, second = PrefixRouter(prefix="/v1"), PrefixRouter(prefix="/v1")
+
+    @first.post("/plain")
+    async def plain() -> str:
+        return "plain"
+
+    @second.get("/plain")
+    async def gotten() -> str:
+        return "gotten"
+
+    @second.post("/{name}")
+    async def named(name: str) -> str:
+        return f"named {name}"
+
+    app = FastAPI(redirect_slashes=False)
+    app.include_router(first)
+    app.include_router(second)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "expected"),
+    [
+        ("POST", "/v1/plain", "plain"),
+        ("GET", "/v1/plain", "gotten"),
+        ("POST", "/v1/other", "named other"),
+        ("PUT", "/v1/plain", 405),
+        ("POST", "/v2/plain", 404),
+        ("POST", "/plain", 404),
+        ("POST", "/v1/plain/", 404),
+    ],
+)
+@pytest.mark.parametrize("root_path", ["", "/root"], ids=["no root path", "root path kept by the proxy"])
+def test_prefix_router_finds_the_route(root_path: str, method: str, path: str, expected: str | int) -> None:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(prefixed_app(), root_path=root_path)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            return await client.request(method, root_path + path)
+
+    response = asyncio.run(ask())
+    assert (response.json() if response.status_code == 200 else response.status_code) == expected

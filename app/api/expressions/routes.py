@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter
 
 from app.api.errors import BODY_PROBLEMS, EXPRESSION_PROBLEMS, NUMBER_PROBLEMS
 from app.api.expressions import work
@@ -51,13 +50,13 @@ from app.engine.faults import Quantity
 from app.engine.graph import Graph
 from app.service import problems
 from app.service.execution import Job
-from app.service.routing import SVG, ComputationRoute, computation
+from app.service.routing import SVG, ComputationRoute, PrefixRouter, computation
 
 PROBLEMS = (*BODY_PROBLEMS, *EXPRESSION_PROBLEMS, *NUMBER_PROBLEMS)
 DOT = "text/vnd.graphviz"
 PLAIN_TEXT = "text/plain"
 
-router = APIRouter(prefix="/v1", tags=["expressions"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS))
+router = PrefixRouter(prefix="/v1", tags=["expressions"], route_class=ComputationRoute, responses=problems.responses(*PROBLEMS))
 
 
 @router.post("/backward", summary="Value and derivatives")
