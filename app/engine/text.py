@@ -18,10 +18,12 @@ from keyword import iskeyword
 from typing import NamedTuple, TypeVar
 from unicodedata import normalize
 
+import numpy as np
+
 from app.engine.advice import Fault, advise
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownPrimitive, quote
-from app.engine.graph import CONSTANTS, ID_LIMIT, Graph, Node, unknown_primitive, wrong_arity
-from app.engine.interruption import Checkpoint, checked, never
+from app.engine.graph import CODES, CONSTANTS, ID_LIMIT, Graph, Node, NodeTable, unknown_primitive, wrong_arity
+from app.engine.interruption import ITEMS_BETWEEN, Checkpoint, never
 from app.engine.primitives import ALIASES, LEAF, WIRE
 
 E = TypeVar("E", bound=EngineError)
@@ -29,15 +31,17 @@ E = TypeVar("E", bound=EngineError)
 OUTPUT = "output"
 
 TOKEN = re.compile(
-    r"(?P<space>[ \t\f]+|\#[^\r\n]*)"
-    r"|(?P<number>(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)?)"
+    r"(?:[ \t\f]|\#[^\r\n]*)*+(?:"
+    r"(?P<number>(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9][0-9_]*)?)"
     r"|(?P<name>[^\W\d](?:\w|[^\x00-\x7f])*)"
     r"|(?P<operator>\*\*|<=|>=|==|!=|[-+*/<>])"
     r"|(?P<line>\r\n?|\n)"
     r"|(?P<mark>[=(),;])"
-    r"|(?P<other>.)",
+    r"|(?P<end>\Z)"
+    r"|(?P<other>.))",
     re.DOTALL,
 )
+"""A token with the spaces and the comment before it. The end of the text is one, so that nothing is searched for after it."""
 
 LEADING_ZEROS = re.compile(r"0[0_]*[1-9][0-9_]*\Z")
 """Integers that mean eight-based numbers elsewhere; Python refuses them too. Decimal fractions may begin with zeros."""
@@ -57,6 +61,8 @@ BINARY = {
     "**": ("pow", POWER),
 }
 OPERAND = "a number, a name, a call or '('"
+SHORT_NODES = 1000
+"""Up to so many nodes, what the parser knows becomes arrays in less time than `graph.tabulate` takes for all at once."""
 
 
 class _Token(NamedTuple):
@@ -155,7 +161,31 @@ class _Parser:
         if not output:
             raise self._syntax_error(f"expected {OPERAND}, found nothing", self.ahead.at)
         nodes = tuple(map(Node, self.ids, self.ops, self.args, self.data))
-        return Graph(nodes, (output,), tuple(self.names), "text")
+        table = self._table() if len(nodes) <= SHORT_NODES else None
+        return Graph(nodes, (output,), tuple(self.names), "text", table)
+
+    def _table(self) -> NodeTable:
+        """The nodes as arrays, as `graph.tabulate` makes them. All that it looks for has been checked, one by one."""
+        ids = tuple(self.ids)
+        index = {name: k for k, name in enumerate(ids)}
+        datum: list[int] = []
+        numbers: list[float] = []
+        for number in self.data:
+            datum.append(-1 if number is None else len(numbers))
+            if number is not None:
+                numbers.append(number)
+        start, arg = [0], []
+        for arguments in self.args:
+            for argument in arguments:
+                if isinstance(argument, str):
+                    arg.append(index[argument])
+                else:
+                    numbers.append(argument)
+                    arg.append(-len(numbers))
+            start.append(len(arg))
+        opcode = [CODES[op] for op in self.ops]
+        opcodes, starts, places, data = (np.array(integers, np.int32) for integers in (opcode, start, arg, datum))
+        return NodeTable(ids, index, opcodes, starts, places, data, np.array(numbers, np.float64))
 
     def _statement(self) -> str:
         """Read `name = expression` or an expression; return the id of its node."""
@@ -372,14 +402,16 @@ class _Parser:
         return free
 
     def _tokens(self) -> Iterator[_Token]:
-        for match in checked(TOKEN.finditer(self.text), self.checkpoint):
-            kind, text = match.lastgroup or "other", match.group()
+        for k, match in enumerate(TOKEN.finditer(self.text)):
+            if k % ITEMS_BETWEEN == 0:
+                self.checkpoint()
+            kind, group = match.lastgroup or "other", match.lastindex or 0
+            text, at = match[group], match.start(group)
             if kind == "line":
                 text = "\n"
             elif kind == "name" and not text.isascii() and text.isidentifier():
                 text = normalize("NFKC", text)
-            if kind != "space":
-                yield _Token(kind, text, match.start())
+            yield _Token(kind, text, at)
         while True:
             yield _Token("end", "", len(self.text))
 

@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownNode, UnknownPrimitive, WrongArity
-from app.engine.graph import CONSTANTS, Graph, Node
+from app.engine.graph import CONSTANTS, Graph, Node, tabulate
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate
 
@@ -239,6 +239,18 @@ def test_a_text_is_the_graph_that_it_becomes() -> None:
     inputs = {"w": 0.5, "x": 2.0, "b": -0.25, "y": 1.0}
     again = Graph(graph.nodes, graph.outputs)
     assert backward(again, inputs, graph.names) == backward(graph, inputs)
+
+
+@given(statements=st.lists(expressions(), min_size=1, max_size=3), last=expressions())
+@example(statements=["7"], last="where(s0, 2, x, )")
+def test_table_is_that_of_the_nodes(statements: list[str], last: str) -> None:
+    """The parser knows the positions of all nodes; looking them up by their ids gives the same."""
+    graph = parse("\n".join([*(f"s{k} = {text}" for k, text in enumerate(statements)), last]))
+    found, expected = graph.table, tabulate(graph.nodes)
+    assert found is not None and (found.ids, found.index) == (expected.ids, expected.index)
+    for field in ("opcode", "start", "arg", "datum", "numbers"):
+        ours, theirs = getattr(found, field), getattr(expected, field)
+        assert ours.dtype == theirs.dtype and ours.tolist() == theirs.tolist(), field
 
 
 # --- sizes
