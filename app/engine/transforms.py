@@ -134,6 +134,9 @@ def backward(
         raise ShapeMismatch(detail, ("cotangent",))
     targets = _named_targets(bound) if wrt is None else targets_of(bound, wrt)
     output = output_slot(bound)
+    if bound.points is None and isinstance(cotangent, NUMBER):
+        found = PointWalk(bound.tape, bound.numbers, checkpoint).pull_one(output, float(cotangent), targets.slots)
+        return Backward(float(found[0]), targets.table(found[1:]))
     bound, seeds = _with_seeds(bound, [(int(graph.roots[0]), cotangent, ("cotangent",))])
 
     def walks(walk: Walk, cotangents: Seeds) -> list[SlotNumbers]:

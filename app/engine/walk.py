@@ -123,6 +123,13 @@ class PointWalk:
             return g
         return self.pull_carefully(cotangents).numbers
 
+    def pull_one(self, output: int, cotangent: float, slots: Ints) -> Floats:
+        """Reverse mode from one slot alone: return its value, and the adjoints of `slots`."""
+        entries, finite = kernels.pull_one(self.tape.code, self._values, self.linearize(), output, cotangent, slots)
+        if not (self.finite and finite):
+            entries[1:] = pick(self.pull_carefully({output: cotangent}).numbers, slots)
+        return entries
+
     def pull_carefully(self, cotangents: Mapping[int, Column]) -> Passed:
         """Reverse mode, for any numbers. A cotangent of 0 is no cotangent."""
         g = self._seeded(cotangents)
