@@ -214,7 +214,8 @@ def jit(function: F, refcounts: bool = True) -> F:
 
     Never use `parallel=True`: two of our threads in numba's own thread pool abort the process.
     """
-    compiled: Any = njit(cache=FOLDER is not None, nogil=True, error_model="numpy", _nrt=refcounts)(function)
+    options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True, "_nrt": refcounts}
+    compiled: Any = njit(cache=FOLDER is not None, **options)(function)
     if FOLDER is not None:
         disk = compiled._cache
         path, name, stamp = disk._cache_path, disk._impl.filename_base, disk._impl.locator.get_source_stamp()
@@ -231,8 +232,12 @@ def jit_without_refcounts(function: F) -> F:
 
 @cache
 def inline(function: F, refcounts: bool = True) -> F:
-    """Compile a small function that only compiled functions call; its code is cached as part of theirs."""
-    return cast(F, njit(error_model="numpy", _nrt=refcounts)(function))
+    """Compile a small function that only compiled functions call; its code is cached as part of theirs.
+
+    It is compiled without the wrappers by which Python and C would call it, which take as long as the function itself.
+    """
+    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": refcounts}
+    return cast(F, njit(**options)(function))
 
 
 def inline_without_refcounts(function: F) -> F:
