@@ -12,7 +12,10 @@ Throughout, `code` has shape (m, 4), `v`, `t`, `g` and `w` hold one number per s
 `s` holds second partials in shape (m, 6).
 """
 
+import ast
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -56,20 +59,51 @@ def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[F
         if row.fun is None:
             continue
         arguments = ", ".join("xyz"[: len(row.d)])
-        calls = []
-        for k, rule in enumerate(rules_of(row)):
-            scope[f"rule_{code}_{k}"] = inline(rule)
-            calls.append(f"rule_{code}_{k}({arguments}, out)")
-        calls += ["0.0"] * (width - len(calls))
+        results = [_written(rule, f"{arguments}, out", scope) for rule in rules_of(row)]
+        results += ["0.0"] * (width - len(results))
         lines.append(f"    if op == {code}:")
         if not out:
-            scope[f"value_{code}"] = inline(row.fun)
-            lines.append(f"        out = value_{code}({arguments})")
-            calls.insert(0, "out")
-        lines.append(f"        return {', '.join(calls)}")
+            lines.append(f"        out = {_written(row.fun, arguments, scope)}")
+            results.insert(0, "out")
+        lines.append(f"        return {', '.join(results)}")
     lines.append(f"    return {', '.join(['nan'] * (width + (not out)))}")
     exec("\n".join(lines), scope)  # the source above, which holds nothing from a user
     return cast(Function, inline(scope["rows"]))
+
+
+def _written(rule: Function, arguments: str, scope: dict[str, Any]) -> str:
+    """Return source code for the result of a rule, and put what it names into `scope`.
+
+    The expression of a lambda is written out, since compiling an expression takes a third of the time of compiling a function.
+    Rules of which this cannot be done are called: other functions, and those that mean something else by a name.
+    """
+    if rule is zero:
+        return "0.0"
+    code = rule.__code__
+    expression = _expressions(code.co_filename).get(_place(rule)) if rule.__name__ == "<lambda>" else None
+    named = {name: rule.__globals__[name] for name in code.co_names if name in rule.__globals__}
+    means_the_same = all(scope.setdefault(name, thing) is thing for name, thing in named.items())
+    if expression is not None and ", ".join(code.co_varnames) == arguments and means_the_same:
+        return expression
+    called = f"rule_{len(scope)}"
+    scope[called] = inline(rule)
+    return f"{called}({arguments})"
+
+
+@cache
+def _expressions(file: str) -> dict[tuple[int, int], str]:
+    """Return the expressions of all lambdas in a file, by line and column; none if there is no such file."""
+    if not Path(file).is_file():
+        return {}
+    tree = ast.parse(Path(file).read_text("utf-8"))
+    bodies = [node.body for node in ast.walk(tree) if isinstance(node, ast.Lambda)]
+    return {(body.lineno, body.col_offset): ast.unparse(body) for body in bodies}
+
+
+def _place(rule: Function) -> tuple[int, int]:
+    """Return the line and the column where a lambda's expression begins. Python may have been told not to keep columns."""
+    places = [(line, column) for line, _, column, _ in rule.__code__.co_positions() if line and column]
+    return min(places, default=(0, 0))
 
 
 value_of = switch(PRIMITIVES, lambda row: (), 0, "")
