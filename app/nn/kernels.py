@@ -280,7 +280,9 @@ def _careful_slope(code: Code, v: Floats, score: int, adjoint: float) -> float:
     """Return the derivative by the score of one entry, in which 0 met infinity: NaN unless a selection stopped it."""
     p, g = np.empty((len(code), 3)), np.zeros(len(v))
     g[-1] = adjoint
-    walks.linearize(code, v, p)
+    leaves = len(v) - len(code)
+    for k in range(len(code)):  # not `linearize`, which would bring a second switch along
+        p[k, 0], p[k, 1], p[k, 2] = walks.partials_of(code[k, 0], v[code[k, 1]], v[code[k, 2]], v[code[k, 3]], v[leaves + k])
     walks.pull_carefully(code, p, g, g != 0.0)
     return float(g[score])
 
