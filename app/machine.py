@@ -53,6 +53,11 @@ def open_files() -> int:
     return 10_100 if limit == resource.RLIM_INFINITY else min(limit, 10_100)
 
 
+def usable_processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory_bytes() -> int:
     """How much memory there is; 8 GiB where the system does not say."""
     try:

@@ -1,8 +1,13 @@
 """Load or compile every kernel, so that no request waits for the compiler."""
 
+import contextlib
 import logging
+import os
+import subprocess
+import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 
@@ -16,40 +21,90 @@ from app.engine.interruption import never
 from app.engine.special import lgamma, polygamma
 from app.engine.text import parse
 from app.engine.values import backward, value
+from app.machine import usable_processors
 from app.nn import MLP, datasets, evaluation, losses, optimizers, training
 from app.nn.training import TrainingOptions
 from app.pictures import canvas
 
 log = logging.getLogger("autodiff")
 
+EXPRESSION = "where(x > 0, log(x)*y, mean(x, y, 1))"
+INPUTS, AT_ZERO = {"x": 0.5, "y": 2.0}, {"x": 0.0, "y": 2.0}
 
-def warm() -> None:
-    """Load every kernel from disk, or compile and save it there. Of several processes one compiles, and the others wait."""
+
+def warm(gradients_are_ready: Callable[[], None] = lambda: None) -> None:
+    """Load every kernel from disk, or compile and save it there. Of several processes one compiles, and the others wait.
+
+    `gradients_are_ready` is called as soon as those for gradients are there. While kernels are compiled, a second process
+    compiles a part of them, which this one then loads from disk.
+    """
     began = time.perf_counter()
     if jit.FOLDER is None:
         log.warning("no cache folder is writable, so kernels are compiled at every start")
     elif not jit.IS_COMPLETE:
         log.info("compiling kernels, about 20 s, once")
     with jit.alone():
-        _run_each_kernel()
+        with _second_process():
+            _gradients()
+            gradients_are_ready()
+            _networks()
+        _readers()
+        _other_derivatives()
         if not jit.IS_COMPLETE:
             jit.mark_complete()
             log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
 
 
-def _run_each_kernel() -> None:
-    """Run each kernel once, with the argument types of requests."""
-    graph = parse("where(x > 0, log(x)*y, mean(x, y, 1))")
-    inputs = {"x": 0.5, "y": 2.0}
-    transforms.evaluate(graph, inputs)
-    transforms.backward(graph, inputs)
-    transforms.hessian(graph, inputs)
-    sparse.hessian(graph, inputs)
-    sparse.hessian(graph, {"x": 0.0, "y": 2.0})
-    sparse.hessian(parse("where(x > 0, log(x)*y, mean(x, y, 1))"), inputs, allowance=Allowance(most_steps=1))
-    transforms.jacobian(graph, inputs, ["x"])
-    transforms.jacobian(Graph(graph.nodes, tuple(node.id for node in graph.nodes[-2:])), inputs, ["x"])
+@contextlib.contextmanager
+def _second_process() -> Iterator[None]:
+    """Have a second process compile kernels for reading and for other derivatives, and wait for it at the end.
+
+    What it could not save, this process compiles.
+    """
+    if jit.FOLDER is None or jit.IS_COMPLETE or usable_processors() == 1:
+        yield
+        return
+    program = f"import sys; sys.path[:] = {sys.path!r}; from app import warm; warm.compile_beside()"
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # no process can be started
+            # In a session of its own, since Ctrl-C is for the first process alone.
+            process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, start_new_session=True)
+            stack.enter_context(process)
+            stack.callback(process.wait)
+        yield
+
+
+def compile_beside() -> None:
+    """Compile what the second process compiles. It ends if the first does, which holds the other end of its standard input."""
+
+    def end_with_the_first() -> None:
+        os.read(sys.stdin.fileno(), 1)
+        os._exit(1)
+
+    threading.Thread(target=end_with_the_first, daemon=True).start()
+    _readers()
+    _other_derivatives()  # these need some kernels for gradients, which the first process has saved by now
+
+
+def _gradients() -> None:
+    """Run the kernels that gradients of an expression need, once each, with the argument types of requests."""
+    graph = parse(EXPRESSION)
+    transforms.backward(graph, INPUTS)
+    transforms.backward(graph, AT_ZERO)  # the careful loops, because log'(0) is infinite
     transforms.evaluate(graph, {"x": [0.5] * points.MIN_BLOCK_POINTS, "y": 2.0}, reduce="sum")
+    explain(graph, INPUTS, Fault(Quantity.GRADIENT, "x", float("nan")), {})
+
+
+def _networks() -> None:
+    """Run the kernels of networks."""
+    model, rows, targets = MLP(2, [1]), np.zeros((2, 2)), np.ones((2, 1))
+    evaluation.predict(model, rows)
+    evaluation.gradients(model, rows, targets, losses.named("mse"))
+    training.train(model, rows, targets, TrainingOptions(losses.named("mse"), optimizers.make("sgd"), steps=1))
+
+
+def _readers() -> None:
+    """Run the kernels that read and write JSON."""
     leaves = ",".join(f'{{"id": "x{k}", "op": "value", "data": 0.5}}' for k in range(2 * node_table.MAX_TEXT_LOOKUPS))
     table = node_table.read_nodes(f"[{leaves}]".encode())
     assert table is not None and table.index["x1"] == 1 and table.ids[1] == "x1"
@@ -61,18 +116,24 @@ def _run_each_kernel() -> None:
     nodes = b'{"id": "\\u0078", "op": "value"}, {"id": "y", "op": "neg", "args": ["x"]}'
     table = node_table.read_nodes(b"[%s%s]" % (nodes, b" " * node_reader.BYTES_PER_CHECK))
     assert table is not None and table.ids[0] == "x"
+
+
+def _other_derivatives() -> None:
+    """Run the kernels of the other derivatives."""
+    graph = parse(EXPRESSION)
+    transforms.hessian(graph, INPUTS)
+    sparse.hessian(graph, INPUTS)
+    sparse.hessian(graph, AT_ZERO)
+    sparse.hessian(parse(EXPRESSION), INPUTS, allowance=Allowance(most_steps=1))
+    transforms.jacobian(graph, INPUTS, ["x"])
+    transforms.jacobian(Graph(graph.nodes, tuple(node.id for node in graph.nodes[-2:])), INPUTS, ["x"])
     backward(value(2.0) ** 2)
     lgamma(np.ones(2))
     polygamma(3.0, np.ones(2))
-    transforms.backward(graph, {"x": 0.0, "y": 2.0})  # the careful loops, because log'(0) is infinite
-    transforms.jvp(graph, {"x": 0.0, "y": 2.0}, {"x": 1.0})
-    transforms.hvp(graph, inputs, {"x": 1.0})
+    transforms.jvp(graph, AT_ZERO, {"x": 1.0})
+    transforms.hvp(graph, INPUTS, {"x": 1.0})
     for quantity in Quantity:
-        explain(graph, inputs, Fault(quantity, "x", float("nan")), {"x": 1.0})
-    model, rows, targets = MLP(2, [1]), np.zeros((2, 2)), np.ones((2, 1))
-    evaluation.predict(model, rows)
-    evaluation.gradients(model, rows, targets, losses.named("mse"))
-    training.train(model, rows, targets, TrainingOptions(losses.named("mse"), optimizers.make("sgd"), steps=1))
+        explain(graph, INPUTS, Fault(quantity, "x", float("nan")), {"x": 1.0})
 
 
 PRELOADED: Sequence[Callable[[], object]] = (

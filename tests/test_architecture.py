@@ -43,7 +43,7 @@ ROOMS = {
     "app.solvers": room("engine", "numpy scipy"),
     "app.formats": room("engine nn", "numpy orjson"),
     "app.pictures": room("engine", "numpy matplotlib"),
-    "app.warm": room("engine nn pictures", "numpy"),
+    "app.warm": room("machine engine nn pictures", "numpy"),
     "app.service": room(
         "machine settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"
     ),
@@ -72,7 +72,7 @@ ROOMS = {
         "fastapi starlette",
     ),
     "app.__main__": room("app settings service", "pydantic uvicorn"),
-    "app.deploy": room("engine warm", "numpy pyarrow ray tqdm"),
+    "app.deploy": room("machine engine warm", "numpy pyarrow ray tqdm"),
     "app.deploy.ray_serve": room("settings service warm main", "fastapi ray uvicorn"),
 }
 """From bottom to top: a room may import only rooms above it in this table, and only those that its row names."""

@@ -5,7 +5,6 @@ interrupted goes on where it was when the same command is given again.
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.engine.errors import EngineError, nearest
 from app.engine.text import parse
+from app.machine import usable_processors
 
 if TYPE_CHECKING:
     from app.deploy.blocks import Job
@@ -71,7 +71,7 @@ def run(flags: argparse.Namespace) -> None:
         workers.join_ray()
         results = workers.on_ray(job, left, flags.workers)
     else:
-        results = workers.on_this_machine(job, left, min(flags.workers or _cores(), max(len(left), 1)))
+        results = workers.on_this_machine(job, left, min(flags.workers or usable_processors(), max(len(left), 1)))
     began, done = time.perf_counter(), blocks.Done(0, 0)
     with tqdm(total=len(numbered), initial=len(numbered) - len(left), unit="block", disable=None) as bar:
         for one in results:
@@ -84,11 +84,6 @@ def run(flags: argparse.Namespace) -> None:
     skipped = f", {len(numbered) - len(left)} of {len(numbered)} blocks were there already" if there else ""
     bad = f", {done.bad:,} of them null" if done.bad else ""
     print(f"{done.rows:,} rows in {seconds:.1f} s ({done.rows / seconds:,.0f} per second){bad}{skipped}")
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _job(flags: argparse.Namespace, columns: Sequence[str]) -> "Job":

@@ -119,6 +119,7 @@ class Execution:
         self.pool = ThreadPoolExecutor(settings.max_concurrency + 1, thread_name_prefix="compute")
         self.budget = Budget(settings.memory_bytes)
         self.ready = asyncio.Event()
+        self.gradients_ready = asyncio.Event()  # some kernels are, with which small requests for gradients are answered
         self.admitted: set[Job] = set()
         self.in_flight: Counter[Hashable] = Counter()  # computations by client, from the upload to the end of the response
         self.draining = False

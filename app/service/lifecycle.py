@@ -34,18 +34,23 @@ log = logging.getLogger("autodiff")
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, warm: Callable[[], None], preload: Sequence[Callable[[], object]]) -> AsyncIterator[None]:
+async def serving(
+    app: FastAPI, warm: Callable[[Callable[[], None]], None], preload: Sequence[Callable[[], object]]
+) -> AsyncIterator[None]:
     """Load the kernels in the background: the process is alive at once, and ready when `warm` has returned.
 
-    `preload` then loads what the first requests would otherwise wait for, in parts. Each waits until no request is in flight,
-    since it holds the GIL.
+    `warm` calls its argument as soon as the kernels for gradients are there. `preload` then loads what the first requests
+    would otherwise wait for, in parts. Each waits until no request is in flight, since it holds the GIL.
     """
     execution = app.state.execution = Execution(app.state.settings)
     loop = asyncio.get_running_loop()
 
+    def gradients_are_ready() -> None:
+        loop.call_soon_threadsafe(execution.gradients_ready.set)
+
     async def make_ready() -> None:
         try:
-            await loop.run_in_executor(execution.pool, warm)
+            await loop.run_in_executor(execution.pool, warm, gradients_are_ready)
         except Exception:
             log.exception("the kernels could not be compiled or loaded; the process ends")
             os._exit(1)

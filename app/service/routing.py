@@ -92,6 +92,7 @@ class Computation:
         ends_early: the function ends by itself in time for the deadline, so that what it returns is written even after it.
         pictures: media types of pictures, and what draws them from the request, in place of the function, in the pool.
         any_content_type: the body is read as JSON, whatever it is declared as.
+        needs_gradients_only: small requests are answered as soon as the kernels for gradients are ready.
     """
 
     estimate_seconds: Callable[..., float] = little_work
@@ -101,6 +102,7 @@ class Computation:
     ends_early: bool = False
     pictures: Mapping[str, Callable[[Any, Job], bytes]] = field(default_factory=dict)
     any_content_type: bool = False
+    needs_gradients_only: bool = False
 
     @property
     def media_types(self) -> tuple[str, ...]:
@@ -119,13 +121,14 @@ def computation(
     ends_early: bool = False,
     pictures: Mapping[str, Callable[[Any, Job], bytes]] | None = None,
     any_content_type: bool = False,
+    needs_gradients_only: bool = False,
 ) -> Callable[[Endpoint], Endpoint]:
     """Mark a function as a computation; the arguments are those of `Computation`."""
 
     def mark(function: Endpoint) -> Endpoint:
         estimate = forever if streams else estimate_seconds  # a stream lasts as long as its client reads it
         vars(function)["computation"] = Computation(
-            estimate, renderings or {}, file, streams, ends_early, pictures or {}, any_content_type
+            estimate, renderings or {}, file, streams, ends_early, pictures or {}, any_content_type, needs_gradients_only
         )
         return function
 
@@ -269,12 +272,14 @@ class ComputationRoute(APIRoute):
                 body = await bodies.read(request, negotiated.body_length, settings.max_body_bytes, hold)
                 state["facts"]["bytes_in"] = len(body)
                 if not execution.ready.is_set():
-                    await execution.ready.wait()
+                    is_early = self.computation.needs_gradients_only and len(body) < bodies.SCANNED_BYTES
+                    await (execution.gradients_ready if is_early else execution.ready).wait()
             job.deadline = time.perf_counter() + settings.compute_timeout_s
             try:
                 if not self.reads_body:
                     return await handle(ParsedRequest(request, body, None, job, negotiated))
-                if len(body) > INLINE_BYTES or negotiated.body_is_gzip:
+                # In the pool, a request may also compile what it alone needs.
+                if len(body) > INLINE_BYTES or negotiated.body_is_gzip or not execution.ready.is_set():
                     return await handle(await self._parse_in_pool(request, body, job, negotiated, estimate_seconds))
                 model = state["model"] = bodies.parse(body, self.body_model)
                 seconds = estimate_seconds(model)

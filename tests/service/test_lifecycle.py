@@ -57,9 +57,10 @@ class Kernels:
         self.threads: list[str] = []
         self.frozen: list[bool] = []
 
-    def load(self) -> None:
+    def load(self, gradients_are_ready: Callable[[], None]) -> None:
         """Stand in for the warm-up."""
         self.threads.append(threading.current_thread().name)
+        gradients_are_ready()
         self.warm()
 
     def load_more(self) -> None:
@@ -265,7 +266,7 @@ def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) 
                 ended.set()
             return "never"
 
-        async with serving(app, lambda: None, []):
+        async with serving(app, lambda gradients_are_ready: None, []):
             execution = app.state.execution
             await execution.ready.wait()
             job = Job(execution.settings, clock.now + 30.0, {})

@@ -52,6 +52,12 @@ def numbers_app() -> FastAPI:
         job.facts["points"] = request.count
         return Numbers(numbers=np.arange(float(request.count)), thread=threading.current_thread().name)
 
+    @router.post("/gradients")
+    @computation(estimate_seconds=lambda request: request.seconds, needs_gradients_only=True)
+    def gradients(request: Count, job: Job) -> Numbers:
+        """Counts, too."""
+        return count(request, job)
+
     @router.get("/count")
     @computation(estimate_seconds=lambda request: request.seconds)
     def counted(request: Annotated[Count, Query()], job: Job) -> Numbers:
@@ -198,6 +204,28 @@ def test_computation_waits_until_the_kernels_are_ready() -> None:
             task = asyncio.create_task(client.post("/count", content=BODY))
             await asyncio.sleep(0.02)
             assert not task.done()
+            app.state.execution.ready.set()
+            assert (await task).json()["numbers"] == [0.0, 1.0, 2.0]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize(("path", "spaces"), [("/gradients", 0), ("/gradients", 5000), ("/count", 0)])
+def test_only_small_requests_for_gradients_are_answered_before_all_kernels_are_ready(path: str, spaces: int) -> None:
+    """They run in the pool, where a kernel that is still to compile does not stop the loop."""
+    is_early = path == "/gradients" and not spaces
+
+    async def test() -> None:
+        app = numbers_app()
+        async with running(app, ready=False) as client:
+            task = asyncio.create_task(client.post(path, content=BODY + b" " * spaces))
+            await asyncio.sleep(0.02)
+            assert not task.done()
+            app.state.execution.gradients_ready.set()
+            if is_early:
+                assert (await task).json()["thread"].startswith("compute")
+            await asyncio.sleep(0.02)
+            assert task.done() == is_early
             app.state.execution.ready.set()
             assert (await task).json()["numbers"] == [0.0, 1.0, 2.0]
 

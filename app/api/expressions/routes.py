@@ -60,7 +60,7 @@ router = PrefixRouter(prefix="/v1", tags=["expressions"], route_class=Computatio
 
 
 @router.post("/backward", summary="Value and derivatives")
-@computation(estimate_seconds=work.estimate_evaluation)
+@computation(estimate_seconds=work.estimate_evaluation, needs_gradients_only=True)
 def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
     """`gradients[x] = cotangent * df/dx`, for all x in one walk back over the expression.
 
