@@ -19,7 +19,7 @@ from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
 from app.engine.interruption import never
 from app.engine.special import lgamma, polygamma
-from app.engine.text import parse
+from app.engine.text import LONG_TEXT, parse
 from app.engine.values import backward, value
 from app.machine import usable_processors
 from app.nn import MLP, datasets, evaluation, losses, optimizers, training
@@ -116,6 +116,7 @@ def _readers() -> None:
     nodes = b'{"id": "\\u0078", "op": "value"}, {"id": "y", "op": "neg", "args": ["x"]}'
     table = node_table.read_nodes(b"[%s%s]" % (nodes, b" " * node_reader.BYTES_PER_CHECK))
     assert table is not None and table.ids[0] == "x"
+    parse("x".ljust(LONG_TEXT))
 
 
 def _other_derivatives() -> None:

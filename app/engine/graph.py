@@ -216,8 +216,9 @@ class TableNodes(Sequence[Node]):
         flat = table.arg[starts[0] : starts[-1]].tolist()
         arguments = [ids[a] if a >= 0 else float(table.numbers[~a]) for a in flat]
         at = (starts - starts[0]).tolist()
+        data = [None if k < 0 else float(table.numbers[k]) for k in table.datum[low:high].tolist()]
         for k, code in enumerate(checked(table.opcode[low:high].tolist(), self.checkpoint)):
-            yield Node(ids[first + low + k], OPERATIONS[code], tuple(arguments[at[k] : at[k + 1]]))
+            yield Node(ids[first + low + k], OPERATIONS[code], tuple(arguments[at[k] : at[k + 1]]), data[k])
 
 
 def more_nodes(

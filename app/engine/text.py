@@ -20,15 +20,15 @@ from unicodedata import normalize
 
 import numpy as np
 
+from app.engine import text_reader
 from app.engine.advice import Fault, advise
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownPrimitive, quote
 from app.engine.graph import CODES, CONSTANTS, ID_LIMIT, Graph, Node, NodeTable, unknown_primitive, wrong_arity
 from app.engine.interruption import ITEMS_BETWEEN, Checkpoint, never
 from app.engine.primitives import ALIASES, LEAF, WIRE
+from app.engine.text_reader import BINARY, COMPARISON, POWER, UNARY, free_output
 
 E = TypeVar("E", bound=EngineError)
-
-OUTPUT = "output"
 
 TOKEN = re.compile(
     r"(?:[ \t\f]|\#[^\r\n]*)*+(?:"
@@ -46,20 +46,9 @@ TOKEN = re.compile(
 LEADING_ZEROS = re.compile(r"0[0_]*[1-9][0-9_]*\Z")
 """Integers that mean eight-based numbers elsewhere; Python refuses them too. Decimal fractions may begin with zeros."""
 
-COMPARISON, SUM, PRODUCT, UNARY, POWER = 1, 2, 3, 4, 5
-BINARY = {
-    "<": ("lt", COMPARISON),
-    "<=": ("le", COMPARISON),
-    ">": ("gt", COMPARISON),
-    ">=": ("ge", COMPARISON),
-    "==": ("eq", COMPARISON),
-    "!=": ("ne", COMPARISON),
-    "+": ("add", SUM),
-    "-": ("sub", SUM),
-    "*": ("mul", PRODUCT),
-    "/": ("divide", PRODUCT),
-    "**": ("pow", POWER),
-}
+LONG_TEXT = 4096
+"""Texts from this size on are read by compiled code, if it can."""
+
 OPERAND = "a number, a name, a call or '('"
 SHORT_NODES = 1000
 """Up to so many nodes, what the parser knows becomes arrays in less time than `graph.tabulate` takes for all at once."""
@@ -92,6 +81,9 @@ def parse(text: str, *, checkpoint: Checkpoint = never) -> Graph:
     Raises: ExpressionSyntaxError; UnknownPrimitive; WrongArity; DuplicateNode for a name that is assigned twice, or after it
     was used. All have `line` and `column`.
     """
+    graph = text_reader.read(text, checkpoint) if len(text) >= LONG_TEXT else None
+    if graph is not None:
+        return graph
     parser = _Parser(text, checkpoint)
     try:
         return parser.graph()
@@ -206,7 +198,7 @@ class _Parser:
             raise self._error_at(DuplicateNode, message, first.at)
         if name:
             self._check_name(name, first.at)
-        label = name or self._free(OUTPUT)
+        label = name or free_output(self.names)
         if len(self.ids) > count and self.ids[-1] == result and self.ids[-1].startswith("%"):
             self.ids[-1] = label
             self.made -= 1
@@ -391,15 +383,6 @@ class _Parser:
         self.args.append(arguments)
         self.data.append(data)
         return name
-
-    def _free(self, name: str) -> str:
-        """Return `name`, with a number appended if it is a name of the text."""
-        number = 1
-        free = name
-        while free in self.names:
-            number += 1
-            free = f"{name}_{number}"
-        return free
 
     def _tokens(self) -> Iterator[_Token]:
         for k, match in enumerate(TOKEN.finditer(self.text)):

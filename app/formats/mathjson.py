@@ -20,7 +20,8 @@ from app.engine.graph import ID_LIMIT, Graph, Node, is_id
 from app.engine.large_json import LargeList, LargeObject, LargeString
 from app.engine.primitives import LEAF, WIRE
 from app.engine.scanner import BrokenList, NodesText, NumberList, NumberRows
-from app.engine.text import OUTPUT, parse
+from app.engine.text import parse
+from app.engine.text_reader import OUTPUT
 
 Operand = str | float
 """The id of a node, or a number."""
