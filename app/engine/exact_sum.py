@@ -69,6 +69,13 @@ class ExactSums:
         _add(block.view(np.int64), block, self._words, self._infinite)
         self._count += block.shape[1]
 
+    def join(self, other: "ExactSums") -> None:
+        """Add what others have added up. Together there may be 2**31 terms, as in one."""
+        self._words += other._words
+        with np.errstate(invalid="ignore"):  # infinities of both signs give NaN
+            self._infinite += other._infinite
+        self._count += other._count
+
     def sums(self) -> Floats:
         """The sum of each row, correctly rounded. Infinities give infinity, or NaN as IEEE addition would."""
         return self._rounded(1)

@@ -1,7 +1,13 @@
-"""Walks at one point or at many: many points are cut into blocks, and their numbers kept in columns or summed."""
+"""Walks at one point or at many: many points are cut into blocks, and their numbers kept in columns or summed.
+
+Several threads may share the blocks. The blocks are the same then, and so are the results, to the last bit: columns do not
+meet, and sums are exact.
+"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, Protocol
 
@@ -20,6 +26,8 @@ BLOCK_NUMBERS = 1 << 22
 """The most numbers that a batch walk holds: slots, or entries that are added up, times points of a block."""
 MIN_BLOCK_POINTS = 64
 """With fewer points per block, NumPy costs more than one compiled walk per point."""
+BLOCKS_PER_THREAD = 4
+"""With fewer blocks than that, a thread is not worth its start."""
 
 Reduce = Literal["none", "sum", "mean"]
 """What becomes of the numbers at many points: they stay apart, or are added up, or averaged."""
@@ -30,17 +38,17 @@ Walks = Callable[[Walk, Seeds], list[SlotNumbers]]
 
 
 def at_points(
-    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Walks, checkpoint: Checkpoint = never
+    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Walks, checkpoint: Checkpoint = never, threads: int = 1
 ) -> Floats:
     """Return what `walks` computes: an array of shape (n,) at one point, and (n, points) at many.
 
-    `towards` are the slots whose adjoints are used. Many points are cut into blocks for a `BatchWalk`; if a block would hold
-    only few points, each point is walked alone.
+    `towards` are the slots whose adjoints are used. Many points are cut into blocks for a `BatchWalk`, which up to `threads`
+    threads share; if a block would hold only few points, each point is walked alone.
     """
     if bound.points is None:
         return _joined(walks(PointWalk(bound.tape, bound.numbers, checkpoint), seeds))
     columns = _Columns(bound.points)
-    _walk_blocks(bound, seeds, towards, walks, columns, bound.tape.slots, checkpoint)
+    _walk_blocks(bound, seeds, towards, walks, columns, bound.tape.slots, _Way(checkpoint, threads))
     return columns.table
 
 
@@ -52,6 +60,7 @@ def summed_over_points(
     kept: Bools,
     mean: bool,
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> list[Column]:
     """Return what `walks` computes at many points: each entry as its exact sum or mean, or, where `kept`, as a column.
 
@@ -59,8 +68,16 @@ def summed_over_points(
     """
     assert bound.points is not None
     sums = _Sums(bound.points, kept)
-    _walk_blocks(bound, seeds, towards, walks, sums, max(bound.tape.slots, len(kept)), checkpoint)
+    _walk_blocks(bound, seeds, towards, walks, sums, max(bound.tape.slots, len(kept)), _Way(checkpoint, threads))
     return sums.entries(mean)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """How blocks are walked: what is called before each, and how many threads may share them."""
+
+    checkpoint: Checkpoint
+    threads: int
 
 
 class _Taker(Protocol):
@@ -71,6 +88,12 @@ class _Taker(Protocol):
 
     def take(self, rows: slice) -> None:
         """Take what has been written for these points."""
+
+    def another(self) -> "_Taker":
+        """Return what takes some of the blocks in another thread, once the first block has been taken."""
+
+    def join(self, other: Any) -> None:
+        """Take what another one has taken."""
 
 
 class _Columns:
@@ -87,14 +110,21 @@ class _Columns:
     def take(self, rows: slice) -> None:
         pass
 
+    def another(self) -> "_Columns":
+        return self
+
+    def join(self, other: "_Columns") -> None:
+        pass
+
 
 class _Sums:
     """Adds up the entries that are not `kept`, of which it has one block at a time."""
 
-    def __init__(self, points: int, kept: Bools) -> None:
+    def __init__(self, points: int, kept: Bools, columns: Floats | None = None) -> None:
+        self._is_kept = kept
         self._kept = np.flatnonzero(kept)
         self._added = np.flatnonzero(~kept)
-        self._columns = np.empty((len(self._kept), points))
+        self._columns = np.empty((len(self._kept), points)) if columns is None else columns
         self._sums = ExactSums(len(self._added))
         self._block = np.empty((len(kept), 0))
 
@@ -106,6 +136,12 @@ class _Sums:
     def take(self, rows: slice) -> None:
         self._columns[:, rows] = self._block[self._kept]
         self._sums.add(self._block[self._added] if len(self._kept) else self._block)
+
+    def another(self) -> "_Sums":
+        return _Sums(0, self._is_kept, self._columns)
+
+    def join(self, other: "_Sums") -> None:
+        self._sums.join(other._sums)
 
     def entries(self, mean: bool) -> list[Column]:
         """All entries, in their order."""
@@ -119,7 +155,7 @@ class _Sums:
 
 
 def _walk_blocks(
-    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Walks, taker: _Taker, width: int, checkpoint: Checkpoint
+    bound: Bound, seeds: Seeds, towards: Sequence[int] | Ints, walks: Walks, taker: _Taker, width: int, way: _Way
 ) -> None:
     """Walk over many points, and give the entries to the taker. A block holds `width` numbers per point."""
     tape, points = bound.tape, bound.points or 0
@@ -129,9 +165,40 @@ def _walk_blocks(
         return
     block = min(BLOCK_POINTS, BLOCK_NUMBERS // max(width, 1), points)
     if block < MIN_BLOCK_POINTS:
-        _one_by_one(bound, seeds, walks, taker, checkpoint)
-    else:
-        _in_blocks(bound, seeds, dependents(tape, towards), walks, block, taker, checkpoint)
+        _one_by_one(bound, seeds, walks, taker, way.checkpoint)
+        return
+    needed = dependents(tape, towards)
+
+    def walk(rows: slice, taker: _Taker) -> None:
+        _walk_block(bound, seeds, needed, walks, rows, taker, way.checkpoint)
+
+    blocks = [slice(start, min(start + block, points)) for start in range(0, points, block)]
+    most = min(len(blocks) // BLOCKS_PER_THREAD, BLOCK_NUMBERS // (width * block))  # so that they hold no more than one may
+    walk(blocks[0], taker)
+    _share(iter(blocks[1:]), walk, taker, min(way.threads, most) - 1)
+
+
+def _share(blocks: Iterator[slice], walk: Callable[[slice, _Taker], None], taker: _Taker, helpers: int) -> None:
+    """Walk over blocks, each of which is taken by this thread or by one of so many others."""
+
+    def work(taker: _Taker) -> _Taker:
+        try:
+            for rows in blocks:
+                walk(rows, taker)
+        except BaseException:
+            for _ in blocks:  # are left over, so that all threads end
+                pass
+            raise
+        return taker
+
+    if helpers < 1:
+        work(taker)
+        return
+    with ThreadPoolExecutor(helpers, "points") as pool:
+        others = [pool.submit(work, taker.another()) for _ in range(helpers)]
+        work(taker)
+    for other in others:
+        taker.join(other.result())
 
 
 def _joined(parts: list[Any]) -> Floats:
@@ -152,21 +219,18 @@ def _one_by_one(bound: Bound, seeds: Seeds, walks: Walks, taker: _Taker, checkpo
         taker.take(rows)
 
 
-def _in_blocks(
-    bound: Bound, seeds: Seeds, needed: Bools, walks: Walks, block: int, taker: _Taker, checkpoint: Checkpoint
+def _walk_block(
+    bound: Bound, seeds: Seeds, needed: Bools, walks: Walks, rows: slice, taker: _Taker, checkpoint: Checkpoint
 ) -> None:
-    points = bound.points or 0
-    for start in range(0, points, block):
-        rows = slice(start, min(start + block, points))
-        columns, here = _part(bound.columns, rows), _part(seeds, rows)
-        for careful in (False, True):
-            checkpoint()
-            walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful, checkpoint)
-            with np.errstate(all="ignore"):
-                entries = list(chain.from_iterable(walks(walk, here)))
-            if _store(entries, taker.room(len(entries), rows)):
-                break
-        taker.take(rows)
+    columns, here = _part(bound.columns, rows), _part(seeds, rows)
+    for careful in (False, True):
+        checkpoint()
+        walk = BatchWalk(bound.tape, bound.numbers, columns, needed, careful, checkpoint)
+        with np.errstate(all="ignore"):
+            entries = list(chain.from_iterable(walks(walk, here)))
+        if _store(entries, taker.room(len(entries), rows)):
+            break
+    taker.take(rows)
 
 
 def _store(entries: Sequence[Column], table: Floats) -> bool:

@@ -3,7 +3,7 @@
 Each function takes a graph and `inputs`, which give numbers to leaves by id: a number, or a list with one number per point.
 Numbers in the results are floats at one point, and arrays of shape (points,) at many. They follow IEEE arithmetic, NaN and
 infinity included; `faults` finds where such a number comes from. `checkpoint` is called at least every tenth of a second or
-so, and may raise to stop the work.
+so, and may raise to stop the work. Up to `threads` threads share many points, which then call it; the results are the same.
 
 With `reduce` "sum" or "mean", what is evaluated and differentiated is the sum or the mean over the points. Its value is one
 number, and so is its derivative by everything that is one number for all points; by what differs from point to point, there
@@ -102,6 +102,7 @@ def evaluate(
     everything: bool = False,
     reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> dict[str, Column]:
     """Return the outputs' values by id, or, with `everything`, those of all nodes in topological order, which are not reduced.
 
@@ -113,7 +114,9 @@ def evaluate(
     slots = bound.tape.slot[order]
     if everything:
         reduce = "none"
-    values = entries_of(bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], [False] * len(slots), reduce, checkpoint)
+    values = entries_of(
+        bound, {}, (), lambda walk, seeds: [pick(walk.values, slots)], [False] * len(slots), reduce, checkpoint, threads
+    )
     # Not dict(zip(...)), which would let no other thread run among a million names.
     return {name: value for name, value in zip(names, collapse_constants(bound, slots, values), strict=True)}
 
@@ -126,6 +129,7 @@ def backward(
     *,
     reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> Backward:
     """Reverse mode: `cotangent` times the derivative of the output by each node in `wrt` (default: `graph.names`)."""
     bound = bind(graph, inputs or {})
@@ -144,7 +148,7 @@ def backward(
         return [walk.values[output : output + 1], pick(adjoints, targets.slots)]
 
     kept = [] if reduce == "none" else [False, *are_lists(bound, targets)]
-    entries = entries_of(bound, seeds, targets.slots, walks, kept, reduce, checkpoint)
+    entries = entries_of(bound, seeds, targets.slots, walks, kept, reduce, checkpoint, threads)
     return Backward(collapse_constants(bound, [output], entries)[0], targets.table(entries[1:]))
 
 
@@ -155,6 +159,7 @@ def jvp(
     *,
     reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> Tangent:
     """Forward mode: the derivative of the output along `tangents`; nodes without one have the tangent 0."""
     bound = bind(graph, inputs or {})
@@ -167,7 +172,7 @@ def jvp(
         tangent = walk.push(tangents)[output]
         return [[walk.values[output], tangent]]
 
-    entries = entries_of(bound, seeds, (), walks, [False, False], reduce, checkpoint)
+    entries = entries_of(bound, seeds, (), walks, [False, False], reduce, checkpoint, threads)
     return Tangent(collapse_constants(bound, [output], entries)[0], _column(entries[1]))
 
 
@@ -178,6 +183,7 @@ def jacobian(
     *,
     reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> Jacobian:
     """The derivative of each output by each node in `wrt` (default: the leaves).
 
@@ -195,7 +201,7 @@ def jacobian(
     m, n = len(outputs), len(slots)
     lists = [] if reduce == "none" else are_lists(bound, targets).tolist()
     kept = [False] * m + ([is_list for is_list in lists for _ in range(m)] if ahead else lists * m)
-    entries = entries_of(bound, {}, slots, walks, kept, reduce, checkpoint)
+    entries = entries_of(bound, {}, slots, walks, kept, reduce, checkpoint, threads)
     values = dict(zip(graph.outputs, collapse_constants(bound, outputs, entries), strict=True))
     if isinstance(entries, list):
         rows = [[entries[m + (j * m + i if ahead else i * n + j)] for j in range(n)] for i in range(m)]
@@ -212,6 +218,7 @@ def hessian(
     *,
     reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> Hessian:
     """The exact second derivatives of the output by the nodes in `wrt` (default: the leaves), forward over reverse.
 
@@ -232,7 +239,7 @@ def hessian(
         plan = elimination.find_elimination(graph, output, slots, most, checkpoint)
         if plan is not None:
             return _eliminated(bound, targets, output, plan, checkpoint)
-    entries = np.asarray(entries_of(bound, {}, slots, walks, [False] * (1 + n + n * n), reduce, checkpoint))
+    entries = np.asarray(entries_of(bound, {}, slots, walks, [False] * (1 + n + n * n), reduce, checkpoint, threads))
     matrix = entries[1 + n :].reshape(n, n, *entries.shape[1:])
     value = collapse_constants(bound, [output], entries)[0]
     return Hessian(value, targets.table(entries[1 : 1 + n]), Tables(names, names, matrix))
@@ -258,6 +265,7 @@ def hvp(
     *,
     reduce: Reduce = "none",
     checkpoint: Checkpoint = never,
+    threads: int = 1,
 ) -> Product:
     """The Hessian of the output times `tangents`, by the nodes in `wrt` (default: the leaves).
 
@@ -279,7 +287,7 @@ def hvp(
         return [[walk.values[output]], pick(adjoints, targets.slots), pick(products, targets.slots)]
 
     n = len(targets.names)
-    entries = entries_of(bound, seeds, targets.slots, walks, [False] * (1 + 2 * n), reduce, checkpoint)
+    entries = entries_of(bound, seeds, targets.slots, walks, [False] * (1 + 2 * n), reduce, checkpoint, threads)
     value = collapse_constants(bound, [output], entries)[0]
     return Product(value, targets.table(entries[1 : 1 + n]), targets.table(entries[1 + n :]))
 
@@ -534,8 +542,9 @@ def entries_of(
     kept: Sequence[bool],
     reduce: Reduce,
     checkpoint: Checkpoint,
+    threads: int = 1,
 ) -> Entries:
     """Return what `walks` computes. With `reduce`, each entry at many points is one number, or a column where it is `kept`."""
     if reduce == "none" or bound.points is None:
-        return at_points(bound, seeds, towards, walks, checkpoint)
-    return summed_over_points(bound, seeds, towards, walks, np.array(kept, np.bool_), reduce == "mean", checkpoint)
+        return at_points(bound, seeds, towards, walks, checkpoint, threads)
+    return summed_over_points(bound, seeds, towards, walks, np.array(kept, np.bool_), reduce == "mean", checkpoint, threads)

@@ -55,6 +55,7 @@ class Job:
         ticket: its claim to that place.
         share: the memory it holds; None for small work on the event loop.
         body_bytes: the part of that which its request takes.
+        threads: among how many threads it may split its work: more than one where places in the pool are free.
     """
 
     settings: Settings
@@ -68,6 +69,7 @@ class Job:
     ticket: Ticket | None = None
     share: Share | None = None
     body_bytes: int = 0
+    threads: int = 1
     thread: "asyncio.Future[Any] | None" = None
     watcher: "asyncio.Task[None] | None" = None
 
@@ -212,6 +214,7 @@ class Execution:
     async def run(self, job: Job, work: Callable[[], T]) -> T:
         """The result of `work`, done in a thread of the pool. Raises ClientDisconnect as soon as the client goes away."""
         assert job.watcher is not None, "only admitted jobs run in the pool"
+        job.threads = max(1, 1 + self.settings.max_concurrency - len(self.places.running) - self.places.waiting)
         thread = asyncio.get_running_loop().run_in_executor(self.pool, work)
         job.thread = thread
         try:

@@ -17,6 +17,8 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "tapes": lambda: expressions.tapes((1_000, 100_000, 1_000_000)),
     "micrograd": lambda: expressions.micrograd(100_000),
     "points": lambda: expressions.many_points(1_000_000),
+    "cores": lambda: expressions.many_points(1_000_000, threads=2, target=0.7),
+    "texts": lambda: expressions.long_text(1 << 20, 0.3, 60.0),
     "matrices": expressions.matrices,
     "sparse": lambda: sparse.matrices((1_000, 10_000, 100_000), True),
     "pairs": lambda: sparse.dense_in_disguise(200),
@@ -31,6 +33,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
 LARGE: dict[str, Callable[[], Iterator[Row]]] = {"bulk": lambda: bulk.bulk(200_000_000)}
 """Parts that run only if they are named: this one needs 60 GB of disk, Ray and some minutes."""
 CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
+    "texts": lambda: expressions.long_text(1 << 16, 0.3, 60.0),
     "tapes": lambda: expressions.tapes((1_000, 20_000)),
     "sparse": lambda: sparse.matrices((1_000, 10_000), False),
     "pairs": lambda: sparse.dense_in_disguise(100),
@@ -38,6 +41,8 @@ CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "arrays": lambda: service.many_points(100_000),
 }
 GENEROUS = 10.0
+ON_ALL = {"cores", "service", "arrays", "bridges", "solvers", "bulk"}
+"""Parts on all processors; the service and those who ask it are processes of their own. Others have one for all contestants."""
 ALL = os.sched_getaffinity(0)
 
 
@@ -51,8 +56,7 @@ def main() -> int:
     warm()
     rows: list[Row] = []
     for name in flags.parts or (CHECKED if flags.check else PARTS):
-        # One processor for all contestants; but the service and those who ask it are processes of their own.
-        os.sched_setaffinity(0, ALL if name in ("service", "arrays", "bridges", "solvers", "bulk") else {max(ALL)})
+        os.sched_setaffinity(0, ALL if name in ON_ALL else {max(ALL)})
         for row in parts[name]():
             if flags.check:
                 row.targets = {peer: GENEROUS * most for peer, most in row.targets.items()}

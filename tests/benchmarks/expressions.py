@@ -1,5 +1,6 @@
 """Expressions against CasADi, JAX and micrograd: tapes, tables, many points, Jacobians and Hessians."""
 
+import os
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ from app.engine import derivative, kernels, transforms
 from app.engine.graph import Graph, Node
 from app.engine.tape import record
 from app.engine.text import parse
-from tests.benchmarks.measure import OURS, Contestant, Row, race
+from tests.benchmarks.measure import OURS, Contestant, Row, forget, peak, race
 
 UNARY = ("neg", "sin", "cos", "tanh", "sigmoid")
 BINARY = ("add", "sub", "mul", "add", "mul")
@@ -187,7 +188,7 @@ def micrograd(size: int) -> Iterator[Row]:
 POINTS = "h = tanh(a*b + c); u = sin(h*d) + exp(-e2*e2); where(u > 0, log(1 + u*u), h - u) + sqrt(1 + a*a)*d"
 
 
-def many_points(count: int) -> Iterator[Row]:
+def many_points(count: int, threads: int = 1, target: float = 1.0) -> Iterator[Row]:
     """An expression of 20 nodes with 5 gradients at a million points."""
     import jax
     import jax.numpy as jnp
@@ -207,7 +208,7 @@ def many_points(count: int) -> Iterator[Row]:
     began = time.perf_counter()
     value, gradients = jax.block_until_ready(compiled(*arrays))
     took = time.perf_counter() - began
-    result = transforms.backward(graph, inputs, names)
+    result = transforms.backward(graph, inputs, names, threads=threads)
     np.testing.assert_allclose(result.value, value, rtol=CLOSE, atol=CLOSE)
     for name, found in zip(names, gradients, strict=True):
         np.testing.assert_allclose(result.gradients[name], found, rtol=CLOSE, atol=CLOSE)
@@ -223,11 +224,26 @@ def many_points(count: int) -> Iterator[Row]:
     for name, found in zip(names, eager(*(inputs[n] for n in names)), strict=True):
         np.testing.assert_allclose(result.gradients[name], found, rtol=CLOSE, atol=CLOSE)
     contestants = {
-        OURS: Contestant(lambda: transforms.backward(graph, inputs, names)),
+        OURS: Contestant(lambda: transforms.backward(graph, inputs, names, threads=threads)),
         "jax vmap(value_and_grad), compiled": Contestant(lambda: jax.block_until_ready(compiled(*arrays)), took),
         "autograd": Contestant(lambda: eager(*(inputs[n] for n in names))),
     }
-    yield race(f"{count:,} points, 20 nodes, 5 gradients", contestants, {"jax vmap(value_and_grad), compiled": 1.0}, repeats=5)
+    title = f"{count:,} points, 20 nodes, 5 gradients, {threads} thread{'s' if threads > 1 else ''}"
+    yield race(title, contestants, {"jax vmap(value_and_grad), compiled": target}, repeats=5)
+
+
+def long_text(size: int, seconds: float, most: float) -> Iterator[Row]:
+    """A text to a graph: its time, and its memory in megabytes."""
+    text = " + ".join(f"x{k % 50}*sin(y)" for k in range(size // 10))[:size].rpartition(" + ")[0]
+    assert parse(text).names[:3] == ("x0", "y", "x1")
+    process = os.getpid()
+    idle = forget(process)
+    parse(text)
+    title = f"a text of {size:,} characters to a graph"
+    memory = {OURS: (peak(process) - idle) / 1e6, "a megabyte": 1.0}
+    yield Row(f"memory of {title}", memory, {"a megabyte": most}, unit="MB")
+    row = race(title, {OURS: Contestant(lambda: parse(text))}, {})
+    yield Row(title, {**row.seconds, "a second": 1.0}, {"a second": seconds})
 
 
 def _finished(compiled: Callable[..., Any], x: Any) -> Any:

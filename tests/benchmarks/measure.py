@@ -5,6 +5,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
 
 REPEATS = 9
 LEAST_SECONDS = 0.005
@@ -63,6 +66,19 @@ def race(
     seconds = {name: statistics.median(found) for name, found in times.items()}
     compiled = {name: contestant.compiled_s for name, contestant in contestants.items() if contestant.compiled_s}
     return Row(work, seconds, targets, compiled, note)
+
+
+def peak(pid: int) -> int:
+    """The most memory that a process has had since `forget`, in bytes."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
+def forget(pid: int) -> int:
+    """Starts the count of the most memory anew; what there is now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    now: int = psutil.Process(pid).memory_info().rss
+    return now
 
 
 def shown(seconds: float, row_unit: str = "s") -> str:

@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx
 import numpy as np
-import psutil
 
 from app.engine import transforms
 from app.engine.points import Reduce
@@ -28,7 +27,7 @@ from app.engine.text import parse
 from app.nn import MLP, datasets, losses, optimizers, training
 from app.nn.training import TrainingOptions
 from tests.benchmarks.expressions import POINTS, mixed
-from tests.benchmarks.measure import OURS, Contestant, Row, race
+from tests.benchmarks.measure import OURS, Contestant, Row, forget, peak, race
 from tests.conftest import Server
 
 SEVEN = {
@@ -105,19 +104,6 @@ def requests(server: Server, folder: Path) -> Iterator[Row]:
         seconds = {OURS: 1 / rate[name], "bare FastAPI route": 1 / rate["bare"]}
         note = f"{rate[name]:.0f} and {rate['bare']:.0f} requests per second"
         yield Row(f"POST /v1/backward, {what}, 16 connections", seconds, {"bare FastAPI route": 1 / 0.5}, note=note)
-
-
-def peak(pid: int) -> int:
-    """The most memory that a process has had since `forget`, in bytes."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
-
-
-def forget(pid: int) -> int:
-    """Starts the count of the most memory anew; what there is now."""
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    now: int = psutil.Process(pid).memory_info().rss
-    return now
 
 
 def round_trips(server: Server, size: int) -> Iterator[Row]:

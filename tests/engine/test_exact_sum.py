@@ -30,6 +30,13 @@ def test_sum_is_rounded_once(terms: list[float]) -> None:
     assert sums(terms).sums()[0] == expected
 
 
+@given(numbers, st.integers(0, 40))
+def test_sums_can_be_joined(terms: list[float], cut: int) -> None:
+    one, other = sums(terms[:cut]), sums(terms[cut:])
+    one.join(other)
+    assert one.sums().tobytes() == sums(terms).sums().tobytes() and one.means().tobytes() == sums(terms).means().tobytes()
+
+
 @given(numbers)
 def test_mean_is_rounded_once(terms: list[float]) -> None:
     exact = sum(map(Fraction, terms)) / len(terms)

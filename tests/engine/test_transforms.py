@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +21,7 @@ from app.engine.binding import Seed
 from app.engine.errors import InvalidNode, ShapeMismatch, UnboundInput, UnknownNode
 from app.engine.gradients import Gradients
 from app.engine.graph import Graph, Node
-from app.engine.points import BLOCK_POINTS
+from app.engine.points import BLOCK_POINTS, Reduce
 from app.engine.primitives import OPCODE, PRIMITIVES
 from app.engine.text import parse
 from app.engine.transforms import (
@@ -670,6 +672,70 @@ def test_one_block_with_a_nan_does_not_touch_the_others() -> None:
     for a, b in zip((got.value, got.gradients["x"], got.hessian["x"]["x"]), _flat(clean), strict=True):
         np.testing.assert_array_equal(np.asarray(a)[keep], np.asarray(b)[keep])
     assert math.isnan(np.asarray(got.value)[5])
+
+
+SHARED = 9 * BLOCK_POINTS + 70
+"""So many points are worth two threads."""
+ANY: dict[str, Callable[[Graph, Mapping[str, Seed], Reduce, int], object]] = {
+    "evaluate": lambda g, i, how, n: evaluate(g, i, reduce=how, threads=n),
+    "everything": lambda g, i, how, n: evaluate(g, i, everything=True, threads=n),
+    "backward": lambda g, i, how, n: backward(g, i, reduce=how, threads=n),
+    "jvp": lambda g, i, how, n: jvp(g, i, {"a": 1.0}, reduce=how, threads=n),
+    "jacobian": lambda g, i, how, n: jacobian(g, i, reduce=how, threads=n),
+    "hessian": lambda g, i, how, n: hessian(g, i, ["a", "b"], reduce=how, threads=n),
+    "hvp": lambda g, i, how, n: hvp(g, i, {"a": 1.0}, ["a", "b"], reduce=how, threads=n),
+}
+
+
+def bits_of(result: Any) -> Any:
+    """A result with the bytes of its numbers in place of them."""
+    if isinstance(result, Mapping):
+        return {name: bits_of(value) for name, value in result.items()}
+    return [bits_of(part) for part in result] if isinstance(result, tuple) else np.asarray(result).tobytes()
+
+
+@pytest.mark.parametrize("how", ["none", "sum", "mean"])
+@pytest.mark.parametrize("name", ANY)
+def test_threads_change_no_bit_of_the_results(name: str, how: Reduce) -> None:
+    """However threads share the points, and although one block holds infinities, is walked twice, and gives NaN."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=SHARED)
+    x[3 * BLOCK_POINTS :: BLOCK_POINTS] = 0.0
+    graph = parse("where(x > 0, a*sin(x), exp(b*x)) / x")
+    inputs: dict[str, Seed] = {"x": x, "a": 1.5, "b": 0.25}
+    expected = bits_of(ANY[name](graph, inputs, how, 1))
+    for threads in (2, 3):
+        assert bits_of(ANY[name](graph, inputs, how, threads)) == expected
+
+
+def test_threads_share_many_points() -> None:
+    """Blocks are walked in other threads, and few points are not."""
+    seen: set[int] = set()
+
+    def note() -> None:
+        seen.add(threading.get_ident())
+        time.sleep(0.001)  # lets another thread run, on one processor too
+
+    backward(parse("sin(x)"), {"x": np.ones(SHARED)}, threads=2, checkpoint=note)
+    assert len(seen) == 2
+    seen.clear()
+    backward(parse("sin(x)"), {"x": np.ones(SHARED)}, checkpoint=note)
+    backward(parse("sin(x)"), {"x": np.ones(BLOCK_POINTS)}, threads=2, checkpoint=note)
+    assert seen == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("in_helper", [False, True], ids=["own thread", "other thread"])
+def test_an_error_in_one_thread_ends_all(in_helper: bool) -> None:
+    before, own = threading.active_count(), threading.get_ident()
+
+    def fail() -> None:
+        time.sleep(0.001)
+        if (threading.get_ident() != own) == in_helper:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        backward(parse("sin(x)"), {"x": np.ones(SHARED)}, threads=2, checkpoint=fail)
+    assert threading.active_count() == before
 
 
 def _flat(result: transforms.Hessian) -> tuple[Any, Any, Any]:

@@ -89,6 +89,23 @@ def test_work_runs_in_a_thread_of_the_pool() -> None:
     run(test)
 
 
+def test_work_may_use_the_threads_that_nobody_else_needs() -> None:
+    async def test(execution: Execution) -> None:
+        first, second, ends = started(execution), started(execution), threading.Event()
+        assert first.threads == 1, "on the event loop"
+        await execution.admit(first, Client().request())
+        assert await execution.run(first, lambda: first.threads) == 3
+        await execution.admit(second, Client().request())
+        running = asyncio.create_task(execution.run(second, lambda: ends.wait(10) and second.threads))
+        assert await execution.run(first, lambda: first.threads) == 2
+        ends.set()
+        assert await running == 2
+        execution.release(first)
+        execution.release(second)
+
+    run(test, Settings(max_concurrency=3, max_queue=1))
+
+
 def test_error_of_the_work_is_raised() -> None:
     async def test(execution: Execution) -> None:
         job = started(execution)

@@ -72,14 +72,14 @@ def backward(request: BackwardRequest, job: Job) -> BackwardResponse:
     sums = work.count_sums(request, graph, 1, wanted)
     work.check(job, graph, 2 + request.values, 1 + len(wanted) + request.values * len(graph.nodes), *points, sums=sums)
     result = transforms.backward(
-        graph, request.inputs, request.wrt, request.cotangent, reduce=request.reduce, checkpoint=job.check
+        graph, request.inputs, request.wrt, request.cotangent, reduce=request.reduce, checkpoint=job.check, threads=job.threads
     )
     numbers = ResponseNumbers(request, graph, job.check)
     value = numbers.one(Quantity.VALUE, result.value)
     gradients = numbers.table(Quantity.GRADIENT, result.gradients, seeds={graph.output: request.cotangent})
     values: dict[str, Any] = {}
     if request.values:
-        columns = transforms.evaluate(graph, request.inputs, everything=True, checkpoint=job.check)
+        columns = transforms.evaluate(graph, request.inputs, everything=True, checkpoint=job.check, threads=job.threads)
         values["values"] = numbers.table(Quantity.VALUE, columns)
     return BackwardResponse(output=graph.output, value=value, gradients=gradients, **values, **numbers.fields)
 
@@ -92,12 +92,14 @@ def forward(request: ForwardRequest, job: Job) -> ForwardResponse:
     sums, apart = work.count_sums(request, graph, 1), request.values and request.reduce != "none"
     work.check(job, graph, 1 + apart, 1 + request.values * len(graph.nodes), ("inputs", request.inputs), sums=sums)
     numbers = ResponseNumbers(request, graph, job.check)
-    columns = transforms.evaluate(graph, request.inputs, reduce=request.reduce, everything=request.values, checkpoint=job.check)
+    columns = transforms.evaluate(
+        graph, request.inputs, reduce=request.reduce, everything=request.values, checkpoint=job.check, threads=job.threads
+    )
     table = numbers.table(Quantity.VALUE, columns)
     values: dict[str, Any] = {"values": table} if request.values else {}
     value = table[graph.output]
     if apart:  # the values of the nodes are those at each point
-        outputs = transforms.evaluate(graph, request.inputs, reduce=request.reduce, checkpoint=job.check)
+        outputs = transforms.evaluate(graph, request.inputs, reduce=request.reduce, checkpoint=job.check, threads=job.threads)
         value = numbers.one(Quantity.VALUE, outputs[graph.output])
     return ForwardResponse(output=graph.output, value=value, **values, **numbers.fields)
 
@@ -109,7 +111,9 @@ def jvp(request: JvpRequest, job: Job) -> JvpResponse:
     graph = graph_of(request.expression, job)
     sums = work.count_sums(request, graph, 2)
     work.check(job, graph, 3, 2, ("inputs", request.inputs), ("tangents", request.tangents), sums=sums)
-    result = transforms.jvp(graph, request.inputs, request.tangents, reduce=request.reduce, checkpoint=job.check)
+    result = transforms.jvp(
+        graph, request.inputs, request.tangents, reduce=request.reduce, checkpoint=job.check, threads=job.threads
+    )
     numbers = ResponseNumbers(request, graph, job.check)
     return JvpResponse(
         output=graph.output,
@@ -135,7 +139,9 @@ def jacobian(request: JacobianRequest, job: Job) -> JacobianResponse:
     n, m = len(wanted), len(graph.outputs)
     sums = work.count_sums(request, graph, m, wanted)
     work.check(job, graph, 2 + min(n, m), m * (n + 1), ("inputs", request.inputs), sums=sums)
-    result = transforms.jacobian(graph, request.inputs, request.wrt, reduce=request.reduce, checkpoint=job.check)
+    result = transforms.jacobian(
+        graph, request.inputs, request.wrt, reduce=request.reduce, checkpoint=job.check, threads=job.threads
+    )
     numbers = ResponseNumbers(request, graph, job.check)
     values = numbers.table(Quantity.VALUE, result.values)
     rows = numbers.tables(Quantity.GRADIENT, result.jacobian, lambda f: {"output": f, "seeds": {f: 1.0}})
@@ -156,7 +162,9 @@ def hessian(request: HessianRequest, job: Job) -> HessianResponse:
     n = len(graph.leaves if request.wrt is None else request.wrt)
     sums = work.count_sums(request, graph, 1 + n + n * n)
     work.check(job, graph, 4 + 2 * n, 1 + n + n * n, ("inputs", request.inputs), sums=sums)
-    result = transforms.hessian(graph, request.inputs, request.wrt, reduce=request.reduce, checkpoint=job.check)
+    result = transforms.hessian(
+        graph, request.inputs, request.wrt, reduce=request.reduce, checkpoint=job.check, threads=job.threads
+    )
     numbers = ResponseNumbers(request, graph, job.check)
     return HessianResponse(
         output=graph.output,
@@ -220,7 +228,9 @@ def hvp(request: HvpRequest, job: Job) -> HvpResponse:
     n = len(graph.leaves if request.wrt is None else request.wrt)
     sums = work.count_sums(request, graph, 1 + 2 * n)
     work.check(job, graph, 6, 1 + 2 * n, ("inputs", request.inputs), ("tangents", request.tangents), sums=sums)
-    result = transforms.hvp(graph, request.inputs, request.tangents, request.wrt, reduce=request.reduce, checkpoint=job.check)
+    result = transforms.hvp(
+        graph, request.inputs, request.tangents, request.wrt, reduce=request.reduce, checkpoint=job.check, threads=job.threads
+    )
     numbers = ResponseNumbers(request, graph, job.check)
     return HvpResponse(
         output=graph.output,
