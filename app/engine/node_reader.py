@@ -48,12 +48,14 @@ DELETE, SLASH = 0x7F, 0x2F
 class NodeArrays(NamedTuple):
     """What a text of nodes comes to, or `size` -1.
 
-    `spans` are the first and last position of each id's text. `table` is a hash table of ids: positions of nodes, or -1.
+    `end` is the position behind the list. `spans` are the first and last position of each id's text. `table` is a hash table of
+    ids: positions of nodes, or -1.
     Rows of `undecided` are a position in `numbers`, and where in the text the number begins and ends, for numbers that
     compiled code cannot round. The others are as in `graph.NodeTable`.
     """
 
     size: int
+    end: int
     spans: Ints
     table: Ints
     opcode: Ints
@@ -110,7 +112,14 @@ STATE_FIELDS = 7
 
 
 def read(raw: Bytes, check: Checkpoint = never) -> NodeArrays:
-    """Read a list of nodes. `check` is called every few milliseconds."""
+    """Read a text that is a list of nodes. `check` is called every few milliseconds."""
+    found = read_first(raw, check)
+    is_whole = found.size >= 0 and not raw[found.end :].tobytes().strip(b" \t\n\r")
+    return found if is_whole else found._replace(size=-1)
+
+
+def read_first(raw: Bytes, check: Checkpoint = never) -> NodeArrays:
+    """Read the list of nodes with which a text begins, as `read` does."""
     if len(raw) <= BYTES_PER_CHECK:
         return _read_at_once(raw)
     space, state = _space(raw), np.zeros(STATE_FIELDS, np.int64)
@@ -128,6 +137,16 @@ def read(raw: Bytes, check: Checkpoint = never) -> NodeArrays:
         if not _link(raw, found.spans, found.table, found.arg, space.lengths, low, min(low + NAMES_PER_CHECK, len(found.arg))):
             return found._replace(size=-1)
     return found
+
+
+def decide(raw: Bytes, arrays: NodeArrays, check: Checkpoint = never) -> bool:
+    """Round the undecided numbers; return whether all of them are finite."""
+    for position, begin, end in arrays.undecided.tolist():
+        check()
+        arrays.numbers[position] = float(raw[begin:end].tobytes())
+        if np.isinf(arrays.numbers[position]):
+            return False
+    return True
 
 
 @jit
@@ -176,6 +195,7 @@ def _taken(space: Space, state: Longs, table: Ints, outcome: int) -> NodeArrays:
     size, taken = (state[SIZE], state[TAKEN]) if outcome == FINISHED else (0, 0)
     return NodeArrays(
         size if outcome == FINISHED else -1,
+        state[P],
         space.spans[:size],
         table,
         space.opcode[:size],
@@ -487,8 +507,7 @@ def _read_part(raw: Bytes, stop: int, space: Space, state: Longs) -> int:
         if is_byte(raw, p, COMMA):
             p = skip_space(raw, p + 1)
         elif is_byte(raw, p, CLOSE_LIST):
-            if skip_space(raw, p + 1) != len(raw):
-                return REFUSED
+            p += 1
             start[n] = taken
             outcome = FINISHED
             break

@@ -20,8 +20,10 @@ MAX_TEXT_LOOKUPS = 64
 """Look-ups in the text, or ids, up to which a dict of all ids costs no more than compiled code."""
 
 
-def read_nodes(text: bytes | memoryview, check: Checkpoint = never) -> NodeTable | None:
-    """Read the JSON text of a list of nodes. `check` is called every few milliseconds.
+def read_nodes(
+    text: bytes | memoryview, check: Checkpoint = never, arrays: node_reader.NodeArrays | None = None
+) -> NodeTable | None:
+    """Read the JSON text of a list of nodes, unless `arrays` is what was made of it. `check` is called every few milliseconds.
 
     Returns None if a node has a field twice, or if the list is not right, for example because `graph.tabulate` refuses it.
     Reading the nodes by other means then gives the graph, or the error.
@@ -29,19 +31,14 @@ def read_nodes(text: bytes | memoryview, check: Checkpoint = never) -> NodeTable
     The text must be JSON. The table refers to it, so it must not change.
     """
     raw = as_array(text)
-    arrays = node_reader.read(raw, check)
+    arrays = node_reader.read(raw, check) if arrays is None else arrays
     if arrays.size < 0:
         plain = node_reader.unescape(raw, check)
         if len(plain) == len(raw):
             return None
         raw, arrays = plain, node_reader.read(plain, check)
-    if arrays.size < 0:
+    if arrays.size < 0 or not node_reader.decide(raw, arrays, check):
         return None
-    for position, begin, end in arrays.undecided.tolist():
-        check()
-        arrays.numbers[position] = float(raw[begin:end].tobytes())
-        if np.isinf(arrays.numbers[position]):
-            return None
     ids = Ids(raw, arrays.spans)
     index = Index(raw, arrays.spans, arrays.table, ids)
     return NodeTable(ids, index, arrays.opcode, arrays.start, arrays.arg, arrays.datum, arrays.numbers)

@@ -11,12 +11,13 @@ np.float64(16.5)
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from app.engine import node_reader
 from app.engine.base64_doubles import PAUSED as DOUBLES_PAUSED
 from app.engine.base64_doubles import read_doubles
 from app.engine.interruption import Checkpoint, never
@@ -45,6 +46,7 @@ from app.engine.json_tokens import (
     string_end,
     word_end,
 )
+from app.engine.node_reader import NodeArrays
 
 Floats = npt.NDArray[np.float64]
 Longs = npt.NDArray[np.int64]
@@ -72,14 +74,16 @@ ENTRIES_PER_CHECK = 1000
 
 VALUE, VALUE_OR_CLOSE, KEY, KEY_OR_CLOSE, AFTER_KEY, AFTER_VALUE, IN_KEY, IN_STRING, IN_LIST, IN_ROWS, IN_DOUBLES = range(11)
 """What the scan expects next, or what it is in the middle of."""
-FINISHED, BROKEN_OFF, PAUSED, REFUSED = 0, 1, 2, 3
+FINISHED, BROKEN_OFF, PAUSED, REFUSED, AT_NODES = 0, 1, 2, 3, 4
 """How a part of the scan ends."""
-(P, DEPTH, HIDDEN, EXPECTED, NAMED, COUNT, USED, ROWS_USED, UNSURE, LAST, LAST_ROW, MORE, WITHIN) = range(13)
-STATE_FIELDS = 13
+(P, DEPTH, HIDDEN, EXPECTED, NAMED, COUNT, USED, ROWS_USED, UNSURE, LAST, LAST_ROW, MORE, WITHIN, STOPS_AT_NODES) = range(14)
+STATE_FIELDS = 14
 """The state of the scan where it pauses; see `_scan`."""
 NODES_KEY, DOUBLES_KEY = np.frombuffer(b'nodes"', np.uint8), np.frombuffer(b'float64"', np.uint8)
 NODES_NAME, DOUBLES_NAME = 1, 2
 """The keys whose values may be bulk; 0 is any other."""
+NODES_DEPTH = 3
+"""How deeply a list of nodes is nested: nodes in it, and arguments in them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,10 +118,14 @@ class NumberText:
 
 @dataclass(frozen=True, slots=True)
 class NodesText:
-    """The text of the list that is the value of a key `"nodes"`. It is JSON, and all numbers in it are finite."""
+    """The text of the list that is the value of a key `"nodes"`. It is JSON, and all numbers in it are finite.
+
+    `arrays` is what `node_reader` made of the text, whose size is -1 if it could not read it; None if it has not been asked.
+    """
 
     text: memoryview
     check: Checkpoint = never
+    arrays: NodeArrays | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +156,7 @@ class BulkValues(Sequence[Bulk]):
     """The bulk values of a text, each made when it is accessed: a million objects would take more room than their numbers.
 
     `found`, `numbers` and `starts` are as `_scan` fills them. `overflowing` are the positions in `numbers` that only Python
-    could tell to be out of range, which is extremely rare.
+    could tell to be out of range, which is extremely rare. `nodes` is the first value with nodes, and what was made of it.
     """
 
     text: memoryview
@@ -156,6 +164,7 @@ class BulkValues(Sequence[Bulk]):
     numbers: Floats
     starts: Longs
     overflowing: tuple[int, ...]
+    nodes: tuple[int, NodeArrays] | None
     check: Checkpoint
 
     def __len__(self) -> int:
@@ -170,7 +179,8 @@ class BulkValues(Sequence[Bulk]):
             return [self[j] for j in range(len(self))[k]]
         kind, begin, end, *rest = self.found[k].tolist()
         if kind == NODES:
-            return NodesText(self.text[begin:end], self.check)
+            arrays = self.nodes[1] if self.nodes is not None and self.nodes[0] == k else None
+            return NodesText(self.text[begin:end], self.check, arrays)
         if kind == BROKEN:
             index, start, what, rows = rest
             return BrokenList(index, FOUND[what], start if start >= 0 else None, bool(rows))
@@ -212,6 +222,7 @@ def scan(body: bytes | bytearray | memoryview, token: str, check: Checkpoint = n
     if not token.isascii() or not token.isprintable() or '"' in token or "\\" in token:
         raise ValueError(f"a token is printable ASCII without quotes and backslashes, not {token!r}")
     arrays = _Arrays(body)
+    arrays.state[STOPS_AT_NODES] = 1
     if not _run(arrays, check):
         return None
     numbers, starts, found = arrays.numbers, arrays.starts, arrays.found[: arrays.state[COUNT]]
@@ -228,7 +239,7 @@ def scan(body: bytes | bytearray | memoryview, token: str, check: Checkpoint = n
                 return None
             overflowing.append(position)
     numbers.flags.writeable = starts.flags.writeable = False
-    bulk = BulkValues(memoryview(body), found, numbers, starts, tuple(overflowing), check)
+    bulk = BulkValues(memoryview(body), found, numbers, starts, tuple(overflowing), arrays.nodes, check)
     return Scan(_skeleton(bulk, token.encode()) if bulk else body, bulk)
 
 
@@ -302,12 +313,31 @@ class _Arrays:
         self.found = np.empty((size // SHORTEST_BULK + 1, BULK_FIELDS), np.int64)
         self.kinds = np.empty(MAX_DEPTH + 3, np.uint8)
         self.state = np.zeros(STATE_FIELDS, np.int64)
+        self.nodes: tuple[int, NodeArrays] | None = None
+
+    def read_nodes(self, check: Checkpoint) -> None:
+        """Read the list of nodes at which the scan has stopped, and pass it over, unless it must be scanned.
+
+        What the reader accepts is JSON, so one pass is enough. Only the first list is read here, since each takes arrays.
+        """
+        state = self.state
+        count, begin = int(state[COUNT]), int(state[P])
+        arrays = node_reader.read_first(self.raw[begin:], check)
+        if arrays.size >= 0 and not node_reader.decide(self.raw[begin:], arrays, check):
+            arrays = arrays._replace(size=-1)
+        self.nodes = count, arrays
+        state[STOPS_AT_NODES] = 0
+        if arrays.size >= 0:
+            self.found[count, :3] = NODES, begin, begin + arrays.end
+            state[COUNT], state[P], state[EXPECTED], state[NAMED] = count + 1, begin + arrays.end, AFTER_VALUE, 0
 
 
 def _run(arrays: _Arrays, check: Checkpoint) -> bool:
     """Scan the text, with a check before each part of it. Return whether it is JSON."""
     stop, outcome = 0, PAUSED
-    while outcome == PAUSED:
+    while outcome == PAUSED or outcome == AT_NODES:
+        if outcome == AT_NODES:
+            arrays.read_nodes(check)
         check()
         stop = max(stop, int(arrays.state[P])) + BYTES_PER_CHECK
         outcome = _scan(
@@ -436,6 +466,8 @@ def _scan(
 ) -> int:
     """Fill the arrays, up to the first token from `stop` on. Return PAUSED, FINISHED, or REFUSED where the text is not JSON.
 
+    Returns AT_NODES at the bracket of a list of nodes if `stops_at_nodes` says so.
+
     A row of `found` holds kind, begin and end, and then: for LIST, ROWS and DOUBLES the range in `numbers`, for ROWS also that
     in `starts`; for BROKEN row or index, column or -1, and what was found. `undecided` holds positions in `numbers`, or -1 for
     a number outside of bulk, and in the text.
@@ -449,6 +481,7 @@ def _scan(
     p, depth, hidden, expected, named = state[P], state[DEPTH], state[HIDDEN], state[EXPECTED], state[NAMED]
     count, used, rows, unsure = state[COUNT], state[USED], state[ROWS_USED], state[UNSURE]
     last, last_row, more, within = state[LAST], state[LAST_ROW], state[MORE], state[WITHIN] != 0
+    stops_at_nodes = state[STOPS_AT_NODES] != 0
     outcome = PAUSED
     while p < stop:
         if expected == IN_STRING or expected == IN_KEY:
@@ -604,6 +637,10 @@ def _scan(
                 expected = AFTER_VALUE
                 continue
             nested = 1
+            if c == OPEN_LIST and name == NODES_NAME and stops_at_nodes and depth + NODES_DEPTH <= MAX_DEPTH:
+                named = name
+                outcome = AT_NODES
+                break
             if c == OPEN_LIST and hidden == 0:
                 found[count, 1] = p
                 what = _what(raw, skip_space(raw, p + 1))

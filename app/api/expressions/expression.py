@@ -123,7 +123,7 @@ def _node_list(value: Any, handler: Handler) -> NodeList[Any]:
         return value
     found: NodeList[Any] | None = None
     if isinstance(value, NodesText):
-        table = read_nodes(value.text, value.check)
+        table = read_nodes(value.text, value.check, value.arrays)
         found = None if table is None else NodeList(Nodes(value.text, len(table.ids), value.check), table)
     elif isinstance(value, list):  # of a small body, which was decoded as a whole
         text = _short_text(value)
