@@ -22,8 +22,11 @@ except TypeError:  # on Windows
     _c_library = None
 
 
-MMAP_THRESHOLD, ARENA_MAX = -3, -8
-"""What glibc's `mallopt` can set: from what size a block is a mapping of its own, and how many heaps threads share."""
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
+"""What glibc's `mallopt` can set: how much free memory a heap keeps at its end, from what size a block is a mapping of its own,
+and how many heaps threads share."""
+KEPT_BYTES = 4 << 20
+"""The parts of a body come and go as four blocks of a quarter of a megabyte, which would be new memory each time."""
 LARGE_BLOCK_BYTES = 1 << 20
 HEAPS = 2
 
@@ -35,6 +38,7 @@ def keep_heaps_small() -> None:
     keeps what is free below it.
     """
     if _c_library is not None and hasattr(_c_library, "mallopt"):
+        _c_library.mallopt(TRIM_THRESHOLD, KEPT_BYTES)
         _c_library.mallopt(MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
         _c_library.mallopt(ARENA_MAX, HEAPS)
 

@@ -32,8 +32,9 @@ UNIT_CHARACTERS, UNIT_DOUBLES = 32, 3
 """What is decoded at once: the shortest text that is whole doubles and whole groups of four characters."""
 CHARACTERS_PER_CHECK = 1 << 22
 """How much text is read between two checks: some milliseconds."""
-DOUBLES_PER_PIECE = 3 << 15
-"""How many doubles are written at once. A multiple of three, so that only the last piece needs padding."""
+DOUBLES_PER_PIECE = 3 << 14
+"""How many doubles are written at once. A multiple of three, so that only the last piece needs padding. Their text, half a
+megabyte, is memory that the heap keeps and uses again, where a larger block would be new from the system each time."""
 EXPONENT = np.uint64(0x7FF0000000000000)
 """The bits that are all set where a double is infinite or NaN."""
 BAD = np.uint32(1 << 24)

@@ -21,9 +21,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from app.engine import large_json
+from app.engine.interruption import never
 from app.main import create_app
 from app.service import bodies
-from app.service.bodies import EXPLAINED_BYTES, HELD_BYTES, compress, decompress, encode, parse, read
+from app.service.bodies import EXPLAINED_BYTES, HELD_BYTES, LONG_BYTES, compress, decompress, encode, parse, read
 from app.service.models import ABSENT, RequestModel, ResponseModel, Vector
 from app.service.negotiation import JSON, negotiate
 from app.service.problems import Problem
@@ -72,7 +73,7 @@ def hold_nothing(size: int) -> None:
     """A budget that is never used up."""
 
 
-def read_body(request: Request, limit: int = 100, hold: Callable[[int], None] = hold_nothing) -> bytes | bytearray:
+def read_body(request: Request, limit: int = 100, hold: Callable[[int], None] = hold_nothing) -> bodies.Body:
     """The body, at most `limit` bytes, with its length as the headers declare it."""
     return asyncio.run(read(request, negotiate(request, (JSON,)).body_length, limit, hold))
 
@@ -80,6 +81,31 @@ def read_body(request: Request, limit: int = 100, hold: Callable[[int], None] = 
 @pytest.mark.parametrize("chunks", [[], [b"whole"], [b"in ", b"", b"three ", b"chunks"]], ids=["empty", "one", "several"])
 def test_body_is_read_whole(chunks: list[bytes]) -> None:
     assert read_body(received(chunks)) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("is_declared", [False, True], ids=["undeclared", "declared"])
+@pytest.mark.parametrize("more", [0, 1, 100_000])
+def test_long_body_is_read_whole(is_declared: bool, more: int) -> None:
+    content = bytes(range(256)) * (LONG_BYTES // 256) + b"x" * more
+    chunks = [content[at : at + 250_000] for at in range(0, len(content), 250_000)]
+    headers = {"Content-Length": str(len(content))} if is_declared else {}
+    assert bytes(read_body(received(chunks, headers), len(content))) == content
+
+
+def test_long_body_is_parsed_and_explained() -> None:
+    """A long body comes as a view of an array, which must do wherever a body is looked at."""
+    numbers = b"1.5," * (LONG_BYTES // 4)
+    body = b'{"text": "x",\n "numbers": [%s2]}' % numbers
+    chunks, headers = [body[:1000], body[1000:]], {"Content-Length": str(len(body))}
+    view = read_body(received(chunks, headers), len(body))
+    assert isinstance(view, memoryview)
+    vector = parse(view, Body).numbers
+    assert vector is not None and vector[-1] == 2.0 and len(vector) == len(numbers) // 4 + 1
+    column = len(' "numbers": [2') + len(numbers) + 1
+    with pytest.raises(Problem, match=f"line 2 column {column} "):
+        parse(memoryview(body.replace(b"2]", b"2}")), Body)
+    packed = memoryview(gzip.compress(body))
+    assert decompress(packed, len(body), never) == body
 
 
 def test_body_at_the_limit_is_read() -> None:

@@ -112,3 +112,24 @@ def test_freed_arrays_leave_no_holes() -> None:
     found = subprocess.run([sys.executable, "-c", BLOCKS], capture_output=True, text=True, check=True)
     before, most, after = map(int, found.stdout.split())
     assert most > before + 200 and after < before + 20
+
+
+PARTS = """
+import resource
+from app import machine
+machine.keep_heaps_small()
+def pass_on():
+    for _ in range(100):
+        parts = [bytes([k]) * 250_000 for k in range(4)]
+pass_on()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+pass_on()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_parts_of_bodies_use_the_same_memory_again() -> None:
+    """The system gives no new page for what has just been freed; there would be 24,000."""
+    found = subprocess.run([sys.executable, "-c", PARTS], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 2000
