@@ -249,11 +249,11 @@ def test_address_has_a_limited_number_of_connections(
     """Unless it is a proxy, whose connections are those of many clients."""
 
     async def test(server: Server) -> None:
-        for _ in range(2):
-            server.connect()
+        _, first = server.connect()
+        _, second = server.connect()
         _, third = server.connect()
         _, other = server.connect(address="192.0.3.2")
-        assert (third.ended, other.ended) == (ended, None)
+        assert (first.ended, second.ended, third.ended, other.ended) == (None, None, ended, None)
         if ended:
             assert third.written.startswith(b"HTTP/1.1 429 Too Many Requests")
             assert b"One address has too many connections." in third.written
@@ -341,6 +341,18 @@ def test_head_has_a_limit(clock: Clock, monkeypatch: pytest.MonkeyPatch, parts: 
         assert transport.ended == "closed" and 20_000 < sent <= 22_100
         assert transport.written.startswith(b"HTTP/1.1 431 ") and b"AUTODIFF_MAX_HEAD_BYTES" in transport.written
         assert not server.state.tasks, "no request has begun"
+
+    on_server(clock, monkeypatch, test, max_head_bytes=20_000)
+
+
+def test_head_at_the_limit_is_read(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes with the beginning of a head is not counted."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(b"GET / HTTP/1.1\r\nX: ", b"y" * 20_000)
+        assert transport.ended is None
+        connection.data_received(b"y")
+        assert transport.ended == "closed" and transport.written.startswith(b"HTTP/1.1 431 ")
 
     on_server(clock, monkeypatch, test, max_head_bytes=20_000)
 
