@@ -100,6 +100,7 @@ def test_preflight_of_each_listed_origin() -> None:
 def test_preflight_of_an_origin_that_is_not_listed(origin: str) -> None:
     response = preflight(listed(), "/v1/forward", origin)
     assert response.status >= 400 and "access-control-allow-origin" not in response.headers
+    assert "origin" in response.elements("vary"), "a cache would refuse pages of listed origins too"
 
 
 @pytest.mark.parametrize("origins", ["", ORIGIN], ids=["none are listed", "others are listed"])

@@ -19,7 +19,7 @@ from app.service import bodies, routing
 from app.service.execution import INLINE_BYTES, Execution, Job
 from app.service.models import RequestModel
 from app.service.places import Ticket
-from app.service.routing import ComputationRoute, computation
+from app.service.routing import PNG, ComputationRoute, computation
 from app.settings import Settings
 from tests.service.asgi import (
     DOCS_PAGES,
@@ -173,13 +173,14 @@ def test_success(operation: Operation) -> None:
 
 @every_post
 @in_every_size
-def test_success_varies_by_accept_encoding(
+def test_success_varies_by_what_the_client_accepts(
     operation: Operation, encode: Callable[[bytes], bytes], headers: list[tuple[str, str]]
 ) -> None:
-    """RFC 9110, 12.5.5: a cache must know that the response is another one for a client that accepts gzip."""
+    """RFC 9110, 12.5.5: a cache must know that the response is another one for a client that accepts gzip, or another type."""
     response = perform(app_with(), operation, [REQUEST_ID, *headers], parts=[encode(operation.body)])
     assert_headers(response, 200, content_type_of(operation), stream_headers(operation))
     assert operation in STREAMS or "accept-encoding" in response.elements("vary")
+    assert len(operation.description["responses"]["200"]["content"]) == 1 or "accept" in response.elements("vary")
 
 
 @every_post
@@ -208,7 +209,15 @@ def test_success_in_another_media_type(operation: Operation, media_type: str) ->
     response = perform(app_with(), operation, [REQUEST_ID, ("Accept", media_type)])
     text = media_type.startswith("text/") and "charset" not in media_type
     assert_headers(response, 200, f"{media_type}; charset=utf-8" if text else media_type)
-    assert "accept-encoding" in response.elements("vary")
+    assert {"accept", "accept-encoding"} <= response.elements("vary")
+
+
+@pytest.mark.parametrize("operation", [operation for operation, media_type in RENDERED if media_type == PNG], ids=label)
+def test_png_is_not_compressed_again(operation: Operation) -> None:
+    """It is compressed already, so that gzip only costs time, on both sides."""
+    response = perform(app_with(), operation, [REQUEST_ID, ("Accept", PNG), ("Accept-Encoding", "gzip")])
+    assert_headers(response, 200, PNG)
+    assert response.body.startswith(b"\x89PNG") and len(response.body) > 1400
 
 
 DOCS_TYPES = {

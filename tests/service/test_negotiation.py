@@ -229,8 +229,10 @@ COMPRESSED = [
     "gzip, *;q=0",
     "deflate;q=0, gzip",
     "gzip, identity;q=0",
+    "GZIP",
+    "br, Gzip;q=0.5",
 ]
-"""RFC 9110, 12.5.3: gzip is named, with a weight above 0 and white space around separators."""
+"""RFC 9110, 12.5.3 and 8.4.1: gzip is named, in any case, with a weight above 0 and white space around separators."""
 
 NOT_COMPRESSED = [
     "gzip;q=0",
