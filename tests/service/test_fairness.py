@@ -5,6 +5,7 @@ import gzip
 from typing import Any
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from app.main import create_app
 from app.service import bodies
@@ -38,7 +39,8 @@ class Call:
         self.execution = execution
         self.job = Job(execution.settings, clock.now + 30.0, {})
         self.work = Work(self.job)
-        self.request = Caller(address).request()
+        self.client = Caller(address)
+        self.request = self.client.request()
         self.sent = asyncio.Event()
         self.is_short = is_short
         self.task = asyncio.create_task(self._serve())
@@ -94,6 +96,30 @@ def test_client_has_no_more_in_flight_than_the_setting_says(clock: Clock) -> Non
             await call.end()
 
     run_with_execution(clock, Settings(max_concurrency=1, max_queue=9, max_concurrency_per_client=2), test)
+
+
+def test_work_of_a_client_that_has_left_counts_until_its_thread_ends(clock: Clock) -> None:
+    """Else who leaves again and again would have as many threads, and as much memory, as there are."""
+
+    async def test(execution: Execution) -> None:
+        first = Call(execution, clock, "1.1.1.1")
+        await first.work.begun.wait()
+        first.job.reserve(1000)
+        first.client.left.set()
+        await settle()
+        assert first.task.done() and isinstance(first.task.exception(), ClientDisconnect)
+        again = Call(execution, clock, "1.1.1.1")
+        await settle()
+        assert again.problem.kind.name == "too-many-requests" and execution.budget.used == 1000
+        thread = first.job.thread
+        assert thread is not None
+        first.work.may_end.set()
+        await asyncio.wait((thread,))
+        await settle()
+        assert execution.budget.used == 0
+        await Call(execution, clock, "1.1.1.1").end()
+
+    run_with_execution(clock, Settings(max_concurrency=1, max_concurrency_per_client=1), test)
 
 
 def test_upload_counts_as_in_flight(clock: Clock) -> None:
@@ -189,6 +215,16 @@ def test_memory_is_held_before_a_body_is_decoded(monkeypatch: pytest.MonkeyPatch
     response = send(app, "POST", "/v1/forward", content=content, headers=headers)
     assert response.status_code == 422 and response.json()["type"] == "/problems/too-large"
     assert "AUTODIFF_MEMORY_BYTES" in response.json()["detail"] and not decoded
+
+
+@pytest.mark.parametrize(("less", "status"), [(0, 200), (1, 422)])
+def test_memory_of_a_body_that_is_decompressed(less: int, status: int) -> None:
+    """It is at most 1,032 times as long as the compressed one (zlib's technical details), and may be copied as it grows."""
+    content = gzip.compress(b'{"expression": "1"}')
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    app = create_app(Settings(memory_bytes=2 * 1032 * len(content) - less))
+    response = send(app, "POST", "/v1/forward", content=content, headers=headers)
+    assert response.status_code == status
 
 
 @pytest.mark.parametrize(

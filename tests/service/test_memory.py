@@ -168,6 +168,21 @@ def test_response_takes_the_place_of_what_its_computation_held() -> None:
     assert budget.used == 150
 
 
+def test_memory_for_more_is_added_to_what_was_reserved() -> None:
+    """What the request takes is counted once."""
+    budget = Budget(1000)
+    job = job_with()
+    job.share, job.body_bytes = Share(budget), 100
+    job.reserve(700)
+    assert budget.used == 800
+    job.reserve_more(150)
+    assert budget.used == 950
+    job.reserve_more(50)
+    assert budget.used == 1000
+    with pytest.raises(Problem, match="the limit is 1000, and AUTODIFF_MEMORY_BYTES"):
+        job.reserve_more(1)
+
+
 # --- what is left of a request
 
 

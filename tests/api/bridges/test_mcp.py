@@ -122,6 +122,19 @@ def test_host_and_origin_are_those_of_the_service(settings: dict[str, str], head
         assert setting in response.json()["error"]["message"] and "evil" not in response.text
 
 
+@pytest.mark.parametrize("names", [["localhost", "evil.example"], ["evil.example", "localhost"], ["localhost", "localhost"]])
+def test_several_hosts_are_none(names: list[str]) -> None:
+    """RFC 9112, 3.2: a proxy may go by another one than the service."""
+
+    async def ask() -> httpx.Response:
+        async with served(allowed_hosts="localhost") as (_, client):
+            headers = [("Content-Type", "application/json"), *(("Host", name) for name in names)]
+            return await client.post("/mcp", headers=headers, json=call_of("gradient", SQUARE))
+
+    response = asyncio.run(ask())
+    assert response.status_code == 421 and "AUTODIFF_ALLOWED_HOSTS" in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("text", ["https://a.example", "a.example:8000", "a.example/mcp", "*.example", "a.example,,b.example"])
 def test_allowed_hosts_are_names(text: str) -> None:
     with pytest.raises(ValueError, match="is no host name such as"):
@@ -166,6 +179,18 @@ def test_limit_of_bodies_holds_where_it_is_lower() -> None:
 def test_limits_of_the_service_hold(tool: str, arguments: Any, settings: dict[str, Any], words: list[str]) -> None:
     text = error_text(asked(call_of(tool, arguments), **settings))
     assert all(word in text for word in words)
+
+
+@pytest.mark.parametrize("multiple", [13, 30])
+def test_memory_of_a_message_is_held_while_its_call_is_computed(multiple: int) -> None:
+    """It takes up to twelve times its bytes, decoded, and so does the body of the call."""
+    points = [float(k) for k in range(20_000)]
+    message = json.dumps(call_of("evaluate", {"expression": "x", "inputs": {"x": points}, "reduce": "sum"})).encode()
+    response = asked(message, memory_bytes=multiple * len(message))
+    if multiple == 30:
+        assert response.json()["result"]["structuredContent"]["value"] == 20_000 * 19_999 / 2
+    else:
+        assert "overloaded" in error_text(response) and "AUTODIFF_MEMORY_BYTES" in error_text(response)
 
 
 def test_answer_stays_where_its_check_runs_out_of_a_limit() -> None:

@@ -11,6 +11,7 @@ from app.api.networks import translation, work
 from app.api.networks.models import NetworkSpec
 from app.nn import losses
 from app.nn.datasets import MAX_NOISE, MAX_SAMPLES, MAX_SEED
+from app.nn.evaluation import block_bytes
 from app.nn.graphs import network_graph
 from app.nn.training import MAX_STEPS
 from app.service.execution import Job
@@ -372,6 +373,26 @@ def test_memory_of_a_model_grows_with_its_numbers(monkeypatch: pytest.MonkeyPatc
     held.clear()
     work.check_model(job_with(), model)
     assert held == [BYTES_PER_NUMBER * 1000]
+
+
+def test_memory_of_a_prediction_grows_with_its_model_inputs_and_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[float] = []
+    monkeypatch.setattr(Job, "reserve", lambda job, size: held.append(size))
+    model = translation.model_of(NetworkSpec(inputs=5, layers=[3]), job_with())
+    for rows in (1, 2, 12):
+        held.clear()
+        work.check_scores(job_with(), model, rows, ("inputs",))
+        assert held == [BYTES_PER_NUMBER * (18 + rows * (5 + 3)) + block_bytes(model, rows)]
+
+
+def test_all_activations_of_a_network_are_nodes() -> None:
+    """2 inputs; 13 parameters, 9 products and 4 sums; 3 activations of the hidden layer and 1 of the output."""
+    model = translation.model_of(NetworkSpec(inputs=2, layers=[3, 1], output_activation="tanh"), job_with())
+    nodes = 2 + 13 + 9 + 4 + 3 + 1
+    assert len(network_graph(model, np.zeros(2)).nodes) == nodes
+    work.check_graph(job_with(max_nodes=nodes), model)
+    with pytest.raises(Problem, match=f"{nodes} nodes"):
+        work.check_graph(job_with(max_nodes=nodes - 1), model)
 
 
 def test_nodes_of_a_network_are_at_most_as_many_as_are_counted() -> None:
