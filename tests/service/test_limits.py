@@ -4,7 +4,9 @@ import asyncio
 import gzip
 import json
 import math
+import struct
 import time
+import zlib
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +19,7 @@ from starlette.types import Message
 
 from app.main import create_app
 from app.service import execution
-from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
+from app.service.execution import INLINE_BYTES, INLINE_SECONDS, SHORT_BYTES, SHORT_SECONDS, Execution, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
@@ -197,6 +199,58 @@ def test_estimate_decides(seconds: float, places: int, admitted: list[Job]) -> N
 
     assert send(service(router), "POST", "/work", content=b"{}").json() == {"done": True}
     assert len(admitted) == places
+
+
+def gzip_of_size(body: bytes, size: int) -> bytes:
+    """A body as gzip of exactly this size: the file name in its header (RFC 1952, 2.3) fills it up."""
+    raw = zlib.compress(body, wbits=-zlib.MAX_WBITS)
+    tail = struct.pack("<II", zlib.crc32(body), len(body))
+    head = b"\x1f\x8b\x08\x08\0\0\0\0\0\xff"
+    return head + b"n" * (size - len(head) - len(raw) - len(tail) - 1) + b"\0" + raw + tail
+
+
+@pytest.mark.parametrize(
+    ("size", "zipped", "seconds", "expected"),
+    [
+        pytest.param(SHORT_BYTES, False, 0.0, ["short"], id="short"),
+        pytest.param(SHORT_BYTES + 1, False, 0.0, ["long"], id="one byte over"),
+        pytest.param(SHORT_BYTES, False, SHORT_SECONDS, ["short"], id="as long as short work"),
+        pytest.param(SHORT_BYTES, False, math.nextafter(SHORT_SECONDS, math.inf), ["short", "long"], id="longer"),
+        pytest.param(SHORT_BYTES // 32, True, 0.0, ["short"], id="gzip"),
+        pytest.param(SHORT_BYTES // 32 + 1, True, 0.0, ["long"], id="gzip, one byte over"),
+    ],
+)
+def test_places_that_a_body_asks_for(
+    monkeypatch: pytest.MonkeyPatch, size: int, zipped: bool, seconds: float, expected: list[str]
+) -> None:
+    """The place for short work is for few bytes, of gzip 32 times as many; what turns out to be long gives it up."""
+    asked: list[str] = []
+    wait = Execution._wait_for_place
+
+    async def noted(self: Execution, job: Job, is_short: bool, request: Request) -> None:
+        asked.append("short" if is_short else "long")
+        await wait(self, job, is_short, request)
+
+    monkeypatch.setattr(Execution, "_wait_for_place", noted)
+
+    class Nothing(RequestModel):
+        pass
+
+    class Done(ResponseModel):
+        done: bool
+
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/work")
+    @computation(estimate_seconds=lambda request: seconds)
+    def work(request: Nothing) -> Done:
+        return Done(done=True)
+
+    content = gzip_of_size(b"{}", size) if zipped else b"{}".ljust(size)
+    assert len(content) == size
+    headers = {"Content-Encoding": "gzip"} if zipped else {}
+    assert send(service(router), "POST", "/work", content=content, headers=headers).json() == {"done": True}
+    assert asked == expected
 
 
 def text(characters: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from app.api.expressions import work
+from app.api.expressions.drawn import drawn_graph
 from app.api.expressions.models import (
     BackwardRequest,
     CheckRequest,
@@ -21,10 +22,21 @@ from app.api.expressions.models import (
     JvpRequest,
     ParseRequest,
 )
-from app.api.expressions.work import SECONDS_PER_CHARACTER, SECONDS_PER_INSTRUCTION, SECONDS_PER_NODE, SECONDS_PER_NUMBER
+from app.api.expressions.work import (
+    BYTES_PER_NODE,
+    BYTES_PER_NUMBER,
+    BYTES_PER_ROW,
+    BYTES_PER_SUM,
+    SECONDS_PER_CHARACTER,
+    SECONDS_PER_CHECK,
+    SECONDS_PER_INSTRUCTION,
+    SECONDS_PER_NODE,
+    SECONDS_PER_NUMBER,
+)
 from app.engine.text import parse
 from app.service.bodies import parse as parse_body
 from app.service.execution import Job
+from app.service.memory import Budget, Share
 from app.service.problems import Problem
 from tests.service.inprocess import job_with
 
@@ -205,6 +217,26 @@ DRAWING: Terms = {
 }
 
 
+def difference_quotients(nodes: int, walks: int) -> float:
+    """122 times a few walks for each leaf, and ten times four numbers, at one point."""
+    return 122 * 4 * nodes * walks * SECONDS_PER_INSTRUCTION + 40 * walks * SECONDS_PER_NUMBER
+
+
+CHECK: Terms = {
+    "text": (CheckRequest, {"expression": TEXT}, READ_TEXT + few_walks(6, 6) + SECONDS_PER_CHECK + difference_quotients(6, 6)),
+    "wrt": (
+        CheckRequest,
+        {"expression": NODES, "wrt": ["x"]},
+        READ_NODES + few_walks(3, 1) + SECONDS_PER_CHECK + difference_quotients(3, 1),
+    ),
+    "points": (
+        CheckRequest,
+        {"expression": NODES, "inputs": {"x": FIVE}},
+        READ_NODES + SECONDS_PER_CHECK + 5 * (few_walks(3, 3) + difference_quotients(3, 3)),
+    ),
+}
+
+
 def seconds_of(estimate: Callable[[Any], float], model: type[ExpressionRequest], body: dict[str, Any]) -> float:
     """The estimate for a request."""
     return estimate(parse_body(json.dumps(body).encode(), model))
@@ -230,7 +262,12 @@ def test_estimate_of_a_drawing(model: type[ExpressionRequest], body: dict[str, A
     assert seconds_of(work.estimate_drawing, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
-def test_check_takes_an_unknown_time() -> None:
+@pytest.mark.parametrize(("model", "body", "seconds"), CHECK.values(), ids=CHECK)
+def test_estimate_of_a_check(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(work.estimate_check, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+def test_work_that_a_request_does_not_show_takes_an_unknown_time() -> None:
     assert seconds_of(work.estimate_unknown, CheckRequest, {"expression": "x", "inputs": {"x": 1}}) == math.inf
 
 
@@ -254,3 +291,54 @@ def test_counts_at_the_limit(setting: str) -> None:
     count(5)
     with pytest.raises(Problem, match=f"the limit is 5, and AUTODIFF_{setting.upper()} raises it"):
         count(6)
+
+
+# --- memory, term by term
+
+
+def with_memory(**limits: Any) -> tuple[Job, Budget]:
+    """A job that holds memory, and the budget that it holds it of."""
+    job, budget = job_with(**limits), Budget(1 << 40)
+    job.share = Share(budget)
+    return job, budget
+
+
+@pytest.mark.parametrize(
+    ("numbers", "points", "rows", "sums", "held"),
+    [
+        pytest.param(0, 1, 0, 0, 0, id="nodes alone"),
+        pytest.param(5, 1, 0, 0, 5 * BYTES_PER_NUMBER, id="numbers"),
+        pytest.param(5, 7, 0, 0, 5 * 7 * BYTES_PER_NUMBER, id="numbers at points"),
+        pytest.param(0, 1, 3, 0, 3 * BYTES_PER_ROW, id="rows"),
+        pytest.param(2, 7, 0, 2, 2 * BYTES_PER_NUMBER + 2 * BYTES_PER_SUM, id="sums"),
+        pytest.param(5, 7, 0, 2, (3 * 7 + 2) * BYTES_PER_NUMBER + 2 * BYTES_PER_SUM, id="sums and numbers at points"),
+    ],
+)
+def test_memory_of_an_answer(numbers: int, points: int, rows: int, sums: int, held: int) -> None:
+    job, budget = with_memory()
+    work.check(job, GRAPH, 1, numbers, ("inputs", {"x": np.zeros(points)}), rows=rows, sums=sums)
+    assert budget.used == 4 * BYTES_PER_NODE + held
+
+
+def test_memory_of_a_matrix_that_fills_in() -> None:
+    """It is computed as a dense one, of doubles, of which there is a copy; where it is too large, nothing is held for it."""
+    job, budget = with_memory(max_numbers=12)
+    request = HessianRequest.model_validate({"expression": "x", "format": "sparse"})
+    allowance = work.sparse_allowance(request, job, GRAPH, 0, 1, True)
+    with pytest.raises(Problem, match="13 numbers"):
+        allowance.dense(13)
+    assert budget.used == 0
+    allowance.dense(12)
+    assert budget.used == 2 * 12 * np.dtype(np.float64).itemsize
+
+
+@pytest.mark.parametrize("text", ["x", "x*2", "sum(1, 2, 3, 4)", "where(x, 1, x)*x"])
+def test_rows_of_a_drawing_are_counted_before_they_are_made(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Nodes, the numbers among their arguments, and edges."""
+    counted: list[int] = []
+    monkeypatch.setattr(work, "check", lambda *given, rows: counted.append(rows))
+    graph = parse(text)
+    request = GraphRequest.model_validate({"expression": text, "inputs": dict.fromkeys(graph.leaves, 1.0)})
+    answer = drawn_graph(request, graph, job_with())
+    (rows,) = counted
+    assert len(answer.nodes) + len(answer.edges) <= rows <= 2 * (len(answer.nodes) + len(answer.edges))
