@@ -543,6 +543,17 @@ def test_large_body_that_is_not_json(body: bytes, detail: str) -> None:
     assert problem.kind.name == "invalid-json" and detail in problem.detail and len(problem.detail) < 300
 
 
+@pytest.mark.parametrize("shift", [-1, 0, 1])
+def test_byte_that_is_not_utf_8_is_counted_from_the_beginning(monkeypatch: pytest.MonkeyPatch, shift: int) -> None:
+    """Also where a body is looked at in slices, which may end within a character."""
+    monkeypatch.setattr(bodies, "SLICE_BYTES", 1000)
+    body = b'{"text":"%s' % ("é" * 1500).encode()
+    body = body[: 3000 + shift] + b'\xff"}'
+    with pytest.raises(UnicodeDecodeError) as whole:
+        body.decode()
+    assert refusal(body).detail.endswith(f" at byte {whole.value.start}")
+
+
 NOT_FINITE: list[tuple[bytes, str]] = [
     (b'{"text": NaN}', "/text"),
     (b'{"text": "x", "numbers": [1, -Infinity]}', "/numbers/1"),

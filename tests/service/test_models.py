@@ -478,8 +478,8 @@ def test_integer_may_have_a_point(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["whole", "positive", "seed"])
-@pytest.mark.parametrize("value", [5.5, True, "5", [5], {}])
-def test_value_that_is_no_integer(name: str, value: Any) -> None:
+@pytest.mark.parametrize("value", [5.5, True, "5", [5], {}, 2**63, 2.0**63, 1e300])
+def test_value_that_is_no_integer_of_64_bits(name: str, value: Any) -> None:
     with pytest.raises(Problem) as caught:
         fields(**{name: value})
     assert [error.pointer for error in caught.value.errors] == [f"/{name}"]

@@ -156,6 +156,14 @@ def test_no_piece_in_base64_is_large(name: str) -> None:
     assert longest(Answer(value=LARGE[name]), "base64") < 1_500_000
 
 
+@pytest.mark.parametrize("name", ["array", "rows", "one long row"])
+def test_check_is_called_for_each_piece_in_base64(name: str) -> None:
+    """Pieces that hold more than punctuation."""
+    checks: deque[None] = deque()
+    sizes = [len(piece) for piece in pieces(Answer(value=LARGE[name]), lambda: checks.append(None), "base64")]
+    assert len(checks) >= sum(size > 100 for size in sizes) >= 3
+
+
 @pytest.mark.parametrize("answer", LARGE.values(), ids=LARGE)
 def test_check_ends_the_writing(answer: Any) -> None:
     checks: deque[None] = deque()
