@@ -250,6 +250,23 @@ def test_seeds_that_are_lists_count_at_the_given_point() -> None:
     assert blamed(error) == "'y' = mul(2.0, 10000000000.0)"
 
 
+@pytest.mark.parametrize(
+    ("text", "quantity", "node", "seeds"),
+    [
+        ("y = w*x; y + w", Quantity.GRADIENT, "w", {"output": 1e305}),
+        ("y = w*x; y + w", Quantity.TANGENT, "output", {"w": 1e305}),
+        ("y = w**2*x; y + w", Quantity.SECOND, "w", {"w": 1e305}),
+    ],
+)
+def test_point_at_fault_for_a_sum_is_found_with_the_seeds(
+    text: str, quantity: Quantity, node: str, seeds: dict[str, float]
+) -> None:
+    """Which alone make the number overflow at the point 1."""
+    fault = Fault(quantity, node, INF)
+    error = explain(parse(text), {"w": 1.0, "x": [1.0, 1e5]}, fault, seeds, reduce="sum")
+    assert "is Infinity at point 1 (counted from 0): " in error.detail and error.place[0] == "nodes"
+
+
 # --- whatever the graph
 
 

@@ -409,6 +409,31 @@ def test_allowance_is_asked_before_work_is_done() -> None:
     assert [kind for kind, _ in asked[2:]] == ["plan"]
 
 
+@pytest.mark.parametrize(("outputs", "size"), [((), 3 * 3), (("f", "g"), 2 * 3)], ids=["Hessian", "Jacobian"])
+def test_allowance_is_asked_for_a_dense_matrix_before_it_is_made(outputs: tuple[str, ...], size: int) -> None:
+    """Each time, also of a plan that is there already; for its mask, of one byte per entry, only the first time."""
+    asked: list[tuple[str, int]] = []
+    allowance = Allowance(
+        dense=lambda size: asked.append(("dense", size)), room=lambda size: asked.append(("room", size)), most_steps=1
+    )
+    graph = parse("f = sin(x*y*z); g = f*f*x")
+    graph = Graph(graph.nodes, outputs or graph.outputs, graph.names, "text")
+    matrix: Any = sparse.jacobian if outputs else sparse.hessian
+    matrix(graph, dict.fromkeys("xyz", 1.0), allowance=allowance)
+    tried = [kind for kind, _ in asked].index("dense")
+    assert asked[tried:] == [("dense", size), ("room", size), ("dense", size)]
+    matrix(graph, dict.fromkeys("xyz", 2.0), allowance=allowance)
+    assert asked[tried + 3 :] == [("dense", size)]
+
+
+def test_plan_is_for_the_nodes_that_are_differentiated_by() -> None:
+    graph = parse("x**2 + 3*y")
+    inputs = {"x": 5.0, "y": 7.0}
+    for name, slope, curvature in (("x", 10.0, [2.0]), ("y", 3.0, []), ("x", 10.0, [2.0])):
+        assert list(sparse.jacobian(graph, inputs, [name]).entries) == [slope]
+        assert list(sparse.hessian(graph, inputs, [name]).entries) == curvature
+
+
 @given(SEEDS)
 def test_order_of_the_nodes_does_not_matter(seed: int) -> None:
     graph = random_graph(seed, 6, 25, 1)

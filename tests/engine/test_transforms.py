@@ -11,6 +11,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -25,6 +26,7 @@ from app.engine.points import BLOCK_POINTS, Reduce
 from app.engine.primitives import OPCODE, PRIMITIVES
 from app.engine.text import parse
 from app.engine.transforms import (
+    Check,
     agrees,
     backward,
     check_gradients,
@@ -897,9 +899,9 @@ def test_check_agrees_where_a_large_value_hides_a_slope_of_zero(points: int | No
 
 
 @SIZES
-@pytest.mark.parametrize("text", ["relu(x)", "x if x > 0 else 2*x", "leaky_relu(x)", "sqrt(x)"])
+@pytest.mark.parametrize("text", ["relu(x)", "x if x > 0 else 2*x", "leaky_relu(x)", "sqrt(x)", "1e7*abs(x) + relu(x)"])
 def test_check_does_not_agree_at_a_kink(text: str, points: int | None) -> None:
-    """At a kink, a difference quotient is between the slopes of both sides."""
+    """At a kink, a difference quotient is between the slopes of both sides. However steep these are, what is small is not 0."""
     assert not agrees(check_gradients(parse(text), spread({"x": 0.0}, points))["x"], 1e-6)
 
 
@@ -922,6 +924,15 @@ def test_check_catches_a_wrong_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not agrees(check, 1e-6)
     np.testing.assert_allclose(check.reverse, check.forward, rtol=1e-14)
     assert agrees(check_gradients(graph, one)["x"], 1e-8)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1e-6])
+def test_error_as_large_as_the_tolerance_agrees(tolerance: float) -> None:
+    more = math.nextafter(tolerance, 1.0)
+    assert agrees(Check(1.0, 1.0, 1.0, tolerance), tolerance) and not agrees(Check(1.0, 1.0, 1.0, more), tolerance)
+    column = np.array([0.0, tolerance])
+    assert agrees(Check(1.0, 1.0, 1.0, column), tolerance)
+    assert not agrees(Check(1.0, 1.0, 1.0, np.array([0.0, more])), tolerance)
 
 
 def test_check_of_nan_does_not_agree() -> None:
@@ -976,6 +987,8 @@ def test_check_by_an_operation_needs_no_numbers_for_dead_code() -> None:
         (lambda x: 1.0 / x, 1e-6, -1e12),
         (lambda x: x * 0.0 + 3.0, 5.0, 0.0),
         (np.sqrt, 1e12, 0.5e-6),
+        # The step is most of a period, and what is computed from x is rounded to 1e-11 of one.
+        (lambda x: np.sin(1e5 * x), 0.9992493717998397, float(1e5 * mpmath.cos(1e5 * mpmath.mpf(0.9992493717998397)))),
     ],
 )
 def test_difference_quotient_is_accurate_to_nine_digits(function: Callable[[Any], Any], x: float, slope: float) -> None:
