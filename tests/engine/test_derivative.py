@@ -234,6 +234,13 @@ def test_deep_and_wide_graphs() -> None:
     assert slopes(wide, {"x": 1.0}) == [2000.0]
 
 
+def test_zero_among_the_arguments_keeps_its_sign() -> None:
+    """1/b is infinite at 0, and -infinite at -0 (IEEE 754, 7.3)."""
+    for zero, slope in ((0.0, math.inf), (-0.0, -math.inf)):
+        graph = Graph((Node("x", "value"), Node("f", "divide", ("x", zero))), ("f",))
+        assert slopes(graph, {"x": 1.0}) == [slope] == [transforms.backward(graph, {"x": 1.0}, ["x"]).gradients["x"]]
+
+
 def test_errors() -> None:
     with pytest.raises(UnknownNode) as unknown:
         gradient(parse("x*y"), ["x", "z"])

@@ -1,6 +1,7 @@
 """Double-doubles against mpmath at 60 digits."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import mpmath
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from app.engine.double_double import RULES, DoubleDouble, evaluate, exact
+from app.engine.double_double import RULES, DoubleDouble, add, evaluate, exact
 from app.engine.graph import Graph
 from app.engine.primitives import WIRE
 from app.engine.text import parse
@@ -144,6 +145,26 @@ def test_where_a_double_double_overflows_the_double_is_taken() -> None:
     assert float(evaluate(parse("sqrt(x)"), {"x": 0.0}).hi) == 0.0
     found = evaluate(parse("x*x"), {"x": np.array([1e200, 3.0])})
     assert math.isinf(found.hi[0]) and found.hi[1] == 9.0
+
+
+@pytest.mark.parametrize(("text", "value"), [("erf(exp(x))", 1.0), ("erfc(exp(x))", 0.0), ("erf(-exp(x)) + 2", 1.0)])
+def test_function_of_what_overflows_has_the_value_of_doubles(text: str, value: float) -> None:
+    """The limits of the error functions (DLMF 7.2.4)."""
+    found = evaluate(parse(text), {"x": 1000.0})
+    assert (float(found.hi), float(found.lo)) == (value, 0.0)
+
+
+def test_sum_keeps_its_digits_where_terms_cancel() -> None:
+    """To 3 units of 2**-106 (M. Joldes, J.-M. Muller, V. Popescu, ACM TOMS 44 (2017) 15, theorem 3.1)."""
+    rng = np.random.default_rng(4)
+    for gap in (0, 10, 40, 52, 60):
+        for _ in range(50):
+            a, b, c = rng.normal(size=3)
+            x = DoubleDouble(a, b * 2.0**-54 * abs(a))
+            y = DoubleDouble(-a + c * 2.0**-gap * (gap < 60), b * 2.0**-115 * abs(a))
+            exactly = sum(map(Fraction, map(float, (*x, *y))))
+            found = sum(map(Fraction, map(float, add(x, y))))
+            assert abs(found - exactly) <= 3 * Fraction(2) ** -106 * abs(exactly)
 
 
 def test_a_branch_that_is_not_taken_does_no_harm() -> None:

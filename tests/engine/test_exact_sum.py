@@ -80,6 +80,14 @@ def test_sum_depends_neither_on_the_order_nor_on_the_blocks() -> None:
         assert found.sums()[0] == expected
 
 
+def test_mean_counts_the_terms_of_all_blocks() -> None:
+    terms = np.random.default_rng(2).normal(size=90)
+    found = ExactSums(1)
+    for block in np.split(terms, [10, 40]):
+        found.add(block[None, :])
+    assert found.means()[0] == float(sum(map(Fraction, terms.tolist())) / len(terms))
+
+
 def test_each_row_has_its_sum() -> None:
     found = sums([1.0, 2.0], [1e100, -1e100], [math.inf, 1.0], [0.25, -0.5])
     assert found.sums().tolist() == [3.0, 0.0, math.inf, -0.25]

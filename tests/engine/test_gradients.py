@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.engine.gradients import Gradients
+from app.engine.gradients import Gradients, Tables
 
 
 def test_an_unknown_name_raises_and_an_unknown_value_has_the_gradient_zero() -> None:
@@ -68,3 +68,11 @@ def test_entries_of_many_points_are_read_only() -> None:
     for array in (entries, gradients["x"]):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0.0
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_matrix_is_finite_if_all_of_its_numbers_are(number: float) -> None:
+    matrix = np.ones((2, 3))
+    assert Tables(["a", "b"], ["x", "y", "z"], matrix).is_finite()
+    matrix[1, 2] = number
+    assert not Tables(["a", "b"], ["x", "y", "z"], matrix).is_finite()

@@ -80,6 +80,21 @@ def test_fields_are_the_known_ones_and_some_others() -> None:
     assert isinstance(twice, LargeObject) and twice.fields({"k"}, 1) == {"u": 4, "k": 5}
 
 
+@pytest.mark.usefixtures("tiny")
+def test_other_field_that_comes_again_counts_once() -> None:
+    known = {f"k{k}": k for k in range(20)}
+    text = (
+        json.dumps({"u": 1, **known})[:-1]
+        + ', "u": 4, '
+        + json.dumps({f"l{k}": k for k in range(20)})[1:-1]
+        + ', "v": 2, "w": 3}'
+    )
+    value = decode(text.encode(), (), never)
+    assert isinstance(value, LargeObject)
+    found = value.fields(known | {f"l{k}": k for k in range(20)}, 2)
+    assert {name: found.get(name) for name in "uvw"} == {"u": 4, "v": 2, "w": None}
+
+
 LONG: dict[str, bytes] = {
     "short entries": b"[%s]" % b",".join([b"{}"] * 10_000),
     "long entries": b"[%s]" % b",".join([b"[%s]" % b",".join([b'""'] * 100)] * 100),

@@ -272,6 +272,8 @@ def test_a_number_that_only_python_can_tell_to_be_out_of_range() -> None:
     assert list(scanned(list_text(over, 1, numbers=20)).bulk) == [BrokenList(20, "number out of range")]
     rows = f"[[], {list_text(numbers=20)}, [], [1, {over}], [2]]"
     assert list(scanned(rows).bulk) == [BrokenList(3, "number out of range", 1, rows=True)]
+    rows = f"[[], {list_text(numbers=20)}, [], [{over}, 1], [2]]"
+    assert list(scanned(rows).bulk) == [BrokenList(3, "number out of range", 0, rows=True)]
 
 
 def test_a_number_out_of_range_breaks_its_own_list_alone() -> None:

@@ -10,6 +10,7 @@ from app.engine.derivative import free_name, gradient
 from app.engine.graph import ID_LIMIT
 from app.engine.simplification import simplified
 from app.engine.text import parse
+from app.engine.transforms import evaluate
 
 FAMILIES: dict[str, Callable[[int], str]] = {
     "product of sums": lambda n: "*".join(f"(x{k} + y{k})" for k in range(n)),
@@ -59,3 +60,14 @@ def test_checkpoint_is_called_for_every_node() -> None:
     graph = parse("*".join(f"sin(x{k})" for k in range(50)))
     simplified(gradient(graph), len(graph.nodes), checkpoint=count)
     assert called > 150
+
+
+@pytest.mark.parametrize("condition", ["x >= 0", "0 >= x", "x <= 0", "0 <= x", "x >= z", "x <= z"])
+def test_half_at_a_tie_is_on_the_right_side(condition: str) -> None:
+    """1 on the side where the condition holds, 1/2 where both are equal, 0 on the other side, however it is written."""
+    graph = parse(f"where({condition}, where({condition.replace('>', '=').replace('<', '=')}, 0.5, 1), 0)*y")
+    found = simplified(gradient(graph, ["y"]), len(graph.nodes))
+    for x in (-2.0, 0.0, 2.0):
+        inputs = {"x": x, "y": 3.0} | ({"z": 0.0} if "z" in condition else {})
+        want = 0.5 if x == 0.0 else float(eval(condition, {}, {"x": x, "z": 0.0}))  # the conditions above
+        assert evaluate(found, inputs)[found.outputs[1]] == want

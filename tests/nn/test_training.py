@@ -121,10 +121,12 @@ def test_size_of_chunks_does_not_change_the_result(monkeypatch: pytest.MonkeyPat
     cuts=st.lists(st.integers(1, 49), max_size=4, unique=True).map(sorted),
     every=st.integers(1, 60),
     size=st.sampled_from([None, 1, 5, 22]),
-    optimizer=st.sampled_from(list(OPTIMIZERS)),
+    optimizer=st.sampled_from([*OPTIMIZERS, "sgd with momentum", "rmsprop with momentum"]),
 )
 def test_resumed_training_equals_an_uninterrupted_one(cuts: list[int], every: int, size: int | None, optimizer: str) -> None:
-    changes: dict[str, Any] = {"optimizer": optimizers.make(optimizer, 0.02), "batch_size": size, "log_every": every}
+    name, _, momentum = optimizer.partition(" with ")
+    made = optimizers.make(name, 0.02, {"momentum": 0.9} if momentum else None)
+    changes: dict[str, Any] = {"optimizer": made, "batch_size": size, "log_every": every}
     expected = train(**changes)
     model, state, history = MODEL, TrainingState(), []
     for first, last in zip([0, *cuts], [*cuts, 50], strict=True):
@@ -192,6 +194,13 @@ def test_full_history_ends_training_with_the_model_so_far() -> None:
     assert part.stopped == "deadline" and part.detail and f"the history has {len(part.history)} rows" in part.detail
     assert 40 <= len(part.history) == part.state.step < 100_000
     assert numbers(part) == numbers(train(steps=part.state.step))
+
+
+def test_history_is_full_with_exactly_its_rows() -> None:
+    """The first chunk has 16 steps, after which nothing is missing."""
+    part = train(steps=100_000, max_history_rows=16)
+    assert part.stopped == "deadline" and len(part.history) == part.state.step == 16
+    assert train(steps=16, max_history_rows=16).stopped == "completed"
 
 
 class Stopped(Exception):
@@ -361,6 +370,13 @@ WITHOUT_AMSGRAD = train(optimizer=optimizers.make("adam", 0.1), steps=1).state
         pytest.param("steps", InvalidNetwork, ("steps",), {"steps": 0}, id="no steps"),
         pytest.param("steps", InvalidNetwork, ("steps",), {"steps": -3}, id="negative steps"),
         pytest.param("beyond step", InvalidNetwork, ("steps",), {"steps": 2**52 + 1}, id="too many steps"),
+        pytest.param(
+            "beyond step",
+            InvalidNetwork,
+            ("steps",),
+            {"steps": 2, "state": TrainingState(2**52 - 1)},
+            id="too many after a state",
+        ),
         pytest.param("log_every", InvalidNetwork, ("log_every",), {"log_every": 0}, id="log_every"),
         pytest.param("batch_size", InvalidNetwork, ("batch_size",), {"batch_size": 0}, id="batch_size"),
         pytest.param("seed", InvalidNetwork, ("seed",), {"seed": -1}, id="seed"),
