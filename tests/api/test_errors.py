@@ -1,18 +1,24 @@
 """Errors of the engine and the networks as problems: every kind, and the places they point at."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from fastapi import APIRouter
 
 from app.api.errors import KIND_OF, located, problem_for
+from app.api.expressions.derivatives import DerivativeRequest
+from app.api.expressions.models import ForwardRequest
 from app.engine import errors
 from app.engine.errors import EngineError, Place
 from app.formats.errors import MissingLibrary
 from app.main import create_app
 from app.nn.errors import InvalidNetwork, NetworkMismatch
+from app.service.models import RequestModel
 from app.service.problems import KINDS, Problem
+from app.service.routing import ComputationRoute
 from app.settings import Settings
-from tests.service.inprocess import send
+from tests.service.inprocess import send, service
 
 
 def subclasses(kind: type[EngineError]) -> Iterator[type[EngineError]]:
@@ -120,3 +126,16 @@ def test_error_that_no_route_has_located_is_a_problem(expression: object) -> Non
     assert response.status_code == 422 and response.json()["type"] == "/problems/unbound-input"
     pointer = "/expression" if isinstance(expression, str) else "/expression/nodes/0"
     assert [error["pointer"] for error in response.json()["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize(("model", "advised"), [(ForwardRequest, True), (DerivativeRequest, False)])
+def test_null_is_offered_only_where_a_request_can_ask_for_it(model: type[RequestModel], advised: bool) -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    def work(request: Any) -> None:
+        raise errors.NonFinite("the value is NaN", ())
+
+    work.__annotations__["request"] = model
+    router.post("/work")(work)
+    detail = send(service(router), "POST", "/work", json={"expression": "x"}).json()["detail"]
+    assert detail.startswith("the value is NaN") and ("nonfinite" in detail) == advised
