@@ -139,6 +139,14 @@ def test_numbers_of_all_sizes(text: str, x: float) -> None:
         assert abs(mpf(float(hi)) + mpf(float(lo)) - expected) <= mpf(10) ** -24 * abs(expected)
 
 
+@pytest.mark.parametrize("low", [-(2.0**-60), 0.0, 2.0**-60])
+def test_comparisons_look_at_both_parts(low: float) -> None:
+    """1 + low is compared with 1."""
+    x, y = DoubleDouble(1.0, low), exact(1.0)
+    for name, holds in {"lt": low < 0, "le": low <= 0, "gt": low > 0, "ge": low >= 0, "eq": low == 0, "ne": low != 0}.items():
+        assert float(RULES[name](x, y).hi) == float(holds), name
+
+
 def test_where_a_double_double_overflows_the_double_is_taken() -> None:
     assert float(evaluate(parse("x*1"), {"x": 1.7e308}).hi) == 1.7e308
     assert float(evaluate(parse("x/3"), {"x": 1.5e308}).hi) == 5e307
@@ -162,9 +170,9 @@ def test_sum_keeps_its_digits_where_terms_cancel() -> None:
             a, b, c = rng.normal(size=3)
             x = DoubleDouble(a, b * 2.0**-54 * abs(a))
             y = DoubleDouble(-a + c * 2.0**-gap * (gap < 60), b * 2.0**-115 * abs(a))
-            exactly = sum(map(Fraction, map(float, (*x, *y))))
-            found = sum(map(Fraction, map(float, add(x, y))))
-            assert abs(found - exactly) <= 3 * Fraction(2) ** -106 * abs(exactly)
+            exactly = sum((Fraction(float(part)) for part in (*x, *y)), Fraction(0))
+            found = sum((Fraction(float(part)) for part in add(x, y)), Fraction(0))
+            assert abs(found - exactly) <= 3 * Fraction(1, 2**106) * abs(exactly)
 
 
 def test_a_branch_that_is_not_taken_does_no_harm() -> None:

@@ -87,7 +87,7 @@ def test_tangent_is_the_cotangent_of_the_gradient() -> None:
     assert math.isclose(jvp(CURVE, inputs, tangents, reduce="mean").tangent, expected / 100, rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("wrt", [["a"], ["x"], ["a", "x", "b"]], ids="-".join)
+@pytest.mark.parametrize("wrt", [["a"], ["x"], ["a", "x"], ["x", "a"], ["a", "x", "b"]], ids="-".join)
 def test_jacobian_is_a_gradient_table_for_each_output(wrt: list[str]) -> None:
     inputs = data(70)
     nodes = parse("f = a*x; g = a + b; h = b*x**2; f + g + h").nodes
