@@ -234,6 +234,13 @@ def test_deep_and_wide_graphs() -> None:
     assert slopes(wide, {"x": 1.0}) == [2000.0]
 
 
+@pytest.mark.parametrize("x", [-25.0, 5.0, 19.0, 300.0])
+def test_slope_of_tanh_keeps_its_digits_far_out(x: float) -> None:
+    """Where 1 - tanh(x)**2 would have few of them, or none."""
+    with mpmath.workdps(40):
+        assert slopes(parse("tanh(x)"), {"x": x}) == [pytest.approx(float(mpmath.sech(x) ** 2), rel=1e-13)]
+
+
 def test_zero_among_the_arguments_keeps_its_sign() -> None:
     """1/b is infinite at 0, and -infinite at -0 (IEEE 754, 7.3)."""
     for zero, slope in ((0.0, math.inf), (-0.0, -math.inf)):

@@ -167,7 +167,9 @@ def test_gradients_of_logsumexp_are_the_softmax_however_large_the_numbers(top: f
         ("log1p(x)", -1.0 + 1e-8, "1/(1+x)"),
         ("expm1(x)", 1e-300, "exp(x)"),
         ("sigmoid(x)", 40.0, "1/(1+exp(-x))*(1/(1+exp(x)))"),
+        ("sigmoid(x)", 9.0, "1/(1+exp(-x))*(1/(1+exp(x)))"),
         ("tanh(x)", 20.0, "sech(x)**2"),
+        ("tanh(x)", -5.0, "sech(x)**2"),  # where 1 - tanh(x)**2 has lost four digits
         ("log10(x)", 1e307, "1/(x*log(10))"),
         ("digamma(x)", 1.4616321449683622, "psi(1,x)"),
         ("lgamma(x)", -0.5016016690041988, "psi(0,x)"),
@@ -181,6 +183,14 @@ def test_slopes_close_to_an_edge(text: str, x: float, slope: str, points: int | 
     inputs = {"x": x, "y": 1e16} if "y" in graph.index else {"x": x}
     got = first(backward(graph, spread(inputs, points), ["x"]).gradients["x"])
     assert abs(got - want) <= 1e-14 * abs(want), (got, mpmath.nstr(want, 17))
+
+
+@SIZES
+@pytest.mark.parametrize(("x", "value", "slope"), [(-61.0, 0.0, 0.0), (-1e3, 0.0, 0.0), (61.0, 61.0, 1.0), (1e3, 1e3, 1.0)])
+def test_gelu_far_out_is_zero_or_its_argument(x: float, value: float, slope: float, points: int | None) -> None:
+    """The normal distribution function is below 1e-800 at -61, and as close to 1 at 61."""
+    found = backward(parse("gelu(x)"), spread({"x": x}, points), ["x"])
+    assert (first(found.value), first(found.gradients["x"])) == (value, slope)
 
 
 @SIZES

@@ -101,6 +101,13 @@ def test_jacobian_is_a_gradient_table_for_each_output(wrt: list[str]) -> None:
             np.testing.assert_array_equal(found.jacobian[output][name], alone.gradients[name])
 
 
+def test_a_list_that_the_output_does_not_need_has_a_derivative_at_each_point() -> None:
+    graph = parse("unused = x*2; 3*y")
+    found = backward(graph, {"x": [1.0, 2.0, 4.0], "y": 5.0}, ["x", "y"], reduce="sum")
+    assert found.value == 45.0 and found.gradients["y"] == 9.0
+    np.testing.assert_array_equal(found.gradients["x"], [0.0, 0.0, 0.0])
+
+
 def test_a_value_that_no_list_changes_counts_once_for_each_point() -> None:
     assert evaluate(parse("a + 0*x"), {"a": 2.0, "x": [1.0, 2.0, 3.0]}, reduce="sum")["output"] == 6.0
     graph = parse("a*a")

@@ -853,6 +853,15 @@ def test_inputs_that_do_not_fit_are_refused(
     assert message in caught.value.detail  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("count", [1, 50])
+def test_an_input_among_many_that_is_an_operation_is_refused(count: int) -> None:
+    names = [f"x{k}" for k in range(count)]
+    graph = parse(f"s = {' + '.join(names)}; s*s")
+    with pytest.raises(InvalidNode, match="'s' is the operation") as caught:
+        evaluate(graph, dict.fromkeys(names, 1.0) | {"s": 2.0})
+    assert caught.value.place == ("inputs", "s")
+
+
 def test_an_unbound_leaf_is_named_with_its_place() -> None:
     nodes = (Node("y", "exp", ("x",)), Node("unused", "value"), Node("x", "value"))
     with pytest.raises(UnboundInput) as caught:
