@@ -155,3 +155,10 @@ def test_check_ends_the_reading() -> None:
 )
 def test_any_layout_is_written_row_by_row(array: Any) -> None:
     assert b"".join(write(array)) == text_of(np.asarray(array).ravel().tolist())
+
+
+@pytest.mark.parametrize("text", [b"A===", b"AAAAAAAA8D8=A===", b"====", b"AAAAAAAA8D8====="])
+def test_three_characters_of_padding_are_none(text: bytes) -> None:
+    """RFC 4648, 4: a group has at most two."""
+    found = read(text)
+    assert isinstance(found, BrokenDoubles) and found.fault == "padding"

@@ -485,3 +485,11 @@ def test_first_of_several_wrong_targets_is_named(name: str, wrong: float) -> Non
     with pytest.raises((InvalidNetwork, NetworkMismatch), match="row 1 ") as caught:
         evaluation.gradients(MLP(2, [3]), np.ones((4, 2)), targets, losses.named(name))
     assert getattr(caught.value, "place", None) == ("targets", 1)
+
+
+def test_loss_of_several_outputs_is_the_mean_over_rows_and_outputs() -> None:
+    model, rng = MLP(2, [3]), np.random.default_rng(5)
+    inputs, targets = rng.normal(size=(4, 2)), rng.normal(size=(4, 3))
+    found = evaluation.gradients(model, inputs, targets, losses.named("mse"))
+    errors = evaluation.predict(model, inputs) - targets
+    assert math.isclose(found.data_loss, float(np.mean(errors**2)), rel_tol=1e-14)

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from app.main import create_app
-from app.service.negotiation import Accepts, negotiate, preferred_type
+from app.service.negotiation import FILE, Accepts, negotiate, preferred_type
 from app.service.problems import Problem
 from app.settings import Settings
 from tests.service.asgi import GETS, POSTS, Operation, Response, ask, label, perform
@@ -153,6 +153,12 @@ def test_content_types_that_are_refused(content_type: str) -> None:
         negotiate(request(("Content-Type", content_type)), [JSON])
     assert caught.value.kind.name == "unsupported-media-type" and JSON in caught.value.detail
     assert caught.value.headers == {"Accept-Post": JSON}
+
+
+def test_json_in_another_type_is_no_file() -> None:
+    with pytest.raises(Problem) as caught:
+        negotiate(request(("Content-Type", "application/geo+json")), [JSON], FILE)
+    assert caught.value.kind.name == "unsupported-media-type" and caught.value.headers == {"Accept-Post": FILE}
 
 
 @pytest.mark.parametrize(

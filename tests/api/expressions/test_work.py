@@ -23,6 +23,7 @@ from app.api.expressions.models import (
     ParseRequest,
 )
 from app.api.expressions.work import (
+    BYTES_PER_ARGUMENT,
     BYTES_PER_NODE,
     BYTES_PER_NUMBER,
     BYTES_PER_ROW,
@@ -318,6 +319,13 @@ def test_memory_of_an_answer(numbers: int, points: int, rows: int, sums: int, he
     job, budget = with_memory()
     work.check(job, GRAPH, 1, numbers, ("inputs", {"x": np.zeros(points)}), rows=rows, sums=sums)
     assert budget.used == 4 * BYTES_PER_NODE + held
+
+
+def test_memory_of_arguments_comes_on_top() -> None:
+    job, budget = with_memory()
+    job.reserve(1000)
+    work.check_arguments(7, job, ("expression", "nodes"))
+    assert budget.used == 1000 + 7 * BYTES_PER_ARGUMENT
 
 
 def test_memory_of_a_matrix_that_fills_in() -> None:

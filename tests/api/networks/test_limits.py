@@ -385,6 +385,23 @@ def test_memory_of_a_prediction_grows_with_its_model_inputs_and_outputs(monkeypa
         assert held == [BYTES_PER_NUMBER * (18 + rows * (5 + 3)) + block_bytes(model, rows)]
 
 
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_memory_of_a_training_grows_with_its_model_rows_and_loss(monkeypatch: pytest.MonkeyPatch, loss: str) -> None:
+    """The numbers of the response; the model and its gradient; the inputs; a block, in which an expression takes room."""
+    held: list[float] = []
+    monkeypatch.setattr(Job, "reserve", lambda job, size: held.append(size))
+    model = translation.model_of(NetworkSpec(inputs=5, layers=[3]), job_with())
+    for rows in (1, 12):
+        held.clear()
+        work.check_training(job_with(), model, rows, 1, losses.named(loss), ("steps",), 7)
+        assert held == [BYTES_PER_NUMBER * (7 + 2 * 18 + 5 * rows) + block_bytes(model, rows, losses.named(loss))]
+    assert (
+        block_bytes(model, 1, losses.named("mse"))
+        > block_bytes(model, 1)
+        == block_bytes(model, 1, losses.named("cross_entropy"))
+    )
+
+
 def test_all_activations_of_a_network_are_nodes() -> None:
     """2 inputs; 13 parameters, 9 products and 4 sums; 3 activations of the hidden layer and 1 of the output."""
     model = translation.model_of(NetworkSpec(inputs=2, layers=[3, 1], output_activation="tanh"), job_with())
