@@ -4,6 +4,7 @@ The assets are files of the npm package swagger-ui-dist, in the folder `swagger_
 the licence and the hashes.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from app.api.mistakes import MISTAKES
 from app.service.examples import request_examples, response_examples
 from app.service.keys import Keys
+from app.service.models import BESIDE_REFERENCES, COMPONENT
 from app.service.negotiation import JSON
 from app.service.problems import KINDS, MEDIA_TYPE, ProblemDetails
 
@@ -29,14 +31,7 @@ Nothing is stored: a request carries everything, and the same request gets the s
 * An expression is a text such as `h = tanh(w*x + b); (h - y)**2`, or `{"nodes": [...], "output": "y"}`.
 * `inputs` gives numbers to its leaves; lists in it evaluate the expression at many points at once.
 * **Arrays in base64**: wherever a list of numbers is accepted, so is `{"float64": "<base64 of little-endian IEEE doubles>"}`;
-  for rows with `"shape": [rows, columns]`. That is so for `inputs`, `tangents` and `cotangent` of expressions, the `weights`
-  and `biases` of networks and of an optimizer's state, `inputs`, `targets` and `target` of data, every column of `data` and
-  `predict`, `target`, `sigma` and `weights` of a fit, and `readings` of a measurement. With `"arrays": "base64"` in a
-  request, these lists of a response have that form: everything that is one number per point in responses about expressions;
-  `weights`, `biases`, `outputs`, `input_gradients`, and the columns of a history; `inputs` and `targets` of a dataset
-  (`?arrays=base64`); `residuals`, `predictions` and `influence` of a fit. In these, NaN stands for null. Lists of integers,
-  of a fixed length (such as intervals, `layers` or `bounds`), of one number per constraint, and of objects (such as `points`,
-  `history` or `trajectory`) are always lists.
+  with `"arrays": "base64"` in a request, the response has them too. The schema `Float64Array` says where.
 * Every error is `application/problem+json` with a `type` that leads to a page about it.
 * Every response has an `X-Request-ID`: the request's own, or a new one.
 * All POSTs are pure, so they are safe to repeat.
@@ -225,8 +220,7 @@ def _document(app: FastAPI, keys: Keys, root_path: str) -> dict[str, Any]:
     problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**problem.pop("$defs"), ProblemDetails.__name__: problem}
     named: dict[str, Any] = {}
-    schemas = {name: _named_choices(_for_generators(schema), named) for name, schema in schemas.items()}
-    document["components"]["schemas"] = dict(sorted((schemas | named).items()))
+    schemas = {name: _with_components(_for_generators(schema), named) for name, schema in schemas.items()}
     if keys.digests:
         document["components"]["securitySchemes"] = {
             "ApiKey": {"type": "http", "scheme": "bearer", "description": "An API key"}
@@ -238,7 +232,8 @@ def _document(app: FastAPI, keys: Keys, root_path: str) -> dict[str, Any]:
             if keys.digests and keys.is_open(path):
                 operation["security"] = []
             for parameter in operation.get("parameters", []):
-                parameter["schema"] = _for_generators(parameter["schema"])
+                parameter["schema"] = _with_components(_for_generators(parameter["schema"]), named)
+    document["components"]["schemas"] = dict(sorted((schemas | named).items()))
     return document
 
 
@@ -257,7 +252,7 @@ def _add_examples(operation: dict[str, Any]) -> None:
 
 
 def _for_generators(schema: Any) -> Any:
-    """The schema in a form that code generators understand: number formats, and no `anyOf`."""
+    """The schema in a form that code generators understand: number formats, defaults in words, and no `anyOf`."""
     if isinstance(schema, list):
         return [_for_generators(item) for item in schema]
     if not isinstance(schema, dict):
@@ -267,24 +262,51 @@ def _for_generators(schema: Any) -> Any:
     for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []:
         if kind in FORMATS:
             schema.setdefault("format", FORMATS[kind])
+    if isinstance(schema.get("properties"), dict):
+        schema["properties"] = {name: _default_in_words(field) for name, field in schema["properties"].items()}
     choices = schema.pop("anyOf", None)
     if choices is None:
         return schema
     others = [choice for choice in choices if choice != {"type": "null"}]
-    if len(others) == 1 and len(choices) == 2 and isinstance(others[0].get("type"), str):
+    is_plain = len(others) == 1 and isinstance(others[0].get("type"), str) and COMPONENT not in others[0]
+    if is_plain and len(choices) == 2:
         return {**others[0], **schema, "type": [others[0]["type"], "null"]}
     return {**schema, "oneOf": choices}
 
 
-def _named_choices(schema: Any, named: dict[str, Any]) -> Any:
-    """The schema with the titled choices of a `oneOf` moved to `named`: generators lose a string next to an object."""
+def _default_in_words(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a field with its default in the description: openapi-typescript makes fields with a default required."""
+    if "default" not in field:
+        return field
+    kept = {key: value for key, value in field.items() if key != "default"}
+    if field["default"] is not None:
+        described = field.get("description", "")
+        stop = "" if not described else " " if described.endswith(".") else ". "
+        kept["description"] = f"{described}{stop}Default: `{json.dumps(field['default'])}`."
+    return kept
+
+
+def _with_components(schema: Any, named: dict[str, Any]) -> Any:
+    """The schema with its components moved to `named`: those marked so, and the titled choices of a `oneOf`.
+
+    Of the latter, generators lose a string next to an object.
+    """
     if isinstance(schema, list):
-        return [_named_choices(item, named) for item in schema]
+        return [_with_components(item, named) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    schema = {key: _named_choices(value, named) for key, value in schema.items()}
+    schema = {key: _with_components(value, named) for key, value in schema.items()}
     for k, choice in enumerate(schema.get("oneOf", ())):
-        if isinstance(choice, dict) and "title" in choice:
+        if "$ref" in choice:
+            schema["oneOf"][k] = {"$ref": choice["$ref"]}  # pydantic repeats the field's description beside it
+        elif "title" in choice:
             named[choice["title"]] = choice
             schema["oneOf"][k] = {"$ref": f"#/components/schemas/{choice['title']}"}
-    return schema
+    names = schema.pop(COMPONENT, None)
+    if names is None:
+        return schema
+    beside = {key: schema.pop(key) for key in BESIDE_REFERENCES if key in schema}
+    beside.pop("title", None)
+    found = {**schema, **names}
+    assert named.setdefault(names["title"], found) == found, f"two components are called {names['title']}"
+    return {"$ref": f"#/components/schemas/{names['title']}", **beside}

@@ -39,6 +39,17 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Handler: TypeAlias = Callable[[Any], Any]
 
 
+COMPONENT = "x-component"
+
+
+def component(title: str, description: str) -> dict[str, Any]:
+    """What marks a JSON schema that the OpenAPI document describes once, by this name, and refers to wherever it stands.
+
+    Code generators then make one type of it, and not one for each field.
+    """
+    return {COMPONENT: {"title": title, "description": description}}
+
+
 class RequestModel(BaseModel):
     """Base of everything a client sends."""
 
@@ -78,7 +89,10 @@ class RequestModel(BaseModel):
         return schema
 
 
-Arrays = Literal["list", "base64"]
+Arrays = Annotated[
+    Literal["list", "base64"],
+    Field(json_schema_extra=component("ArrayFormat", "How a response writes lists of numbers: as lists, or in base64.")),
+]
 """How lists of numbers are written in a response."""
 
 
@@ -121,8 +135,16 @@ ABSENT: Any = None
 """The default of a response field that is left out unless it is given."""
 
 
+BESIDE_REFERENCES = ("title", "description", "default", "examples")
+"""Keywords that belong to a field, and not to the component that it refers to."""
+
+
 def nullable(schema: JsonSchemaValue) -> JsonSchemaValue:
     """A JSON schema that allows null too, in a form that code generators understand."""
+    if COMPONENT in schema:
+        beside = {key: value for key, value in schema.items() if key in BESIDE_REFERENCES}
+        rest = {key: value for key, value in schema.items() if key not in BESIDE_REFERENCES}
+        return {"oneOf": [rest, {"type": "null"}], **beside}
     if isinstance(schema.get("type"), str):
         enum = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
         return {**schema, "type": [schema["type"], "null"], **enum}
@@ -506,10 +528,12 @@ LONG_LIST = 1000
 """Lists longer than this are validated up to their first fault."""
 
 
-def array_field(validate: Callable[[Any, Handler], Any], inner: CoreSchema, *forms: JsonSchemaValue) -> GetPydanticSchema:
+def array_field(
+    validate: Callable[[Any, Handler], Any], inner: CoreSchema, named: dict[str, Any], *forms: JsonSchemaValue
+) -> GetPydanticSchema:
     """Annotation for a field that `validate` reads into NumPy arrays. `inner` is the schema for plain Python lists.
 
-    The field's JSON schema has these forms, and numbers in base64.
+    The field's JSON schema is a component with these forms, and numbers in base64.
     """
     serialize = core_schema.plain_serializer_function_ser_schema(
         lambda value: value.tolist() if isinstance(value, np.ndarray) else value
@@ -517,7 +541,7 @@ def array_field(validate: Callable[[Any, Handler], Any], inner: CoreSchema, *for
     return GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(validate, inner, serialization=serialize),
         # Copies, because pydantic writes into them.
-        lambda source, handler: {"oneOf": [*deepcopy(forms), handler(FLOAT64_ARRAY.core_schema)]},
+        lambda source, handler: {"oneOf": [*deepcopy(forms), handler(FLOAT64_ARRAY.core_schema)], **named},
     )
 
 
@@ -525,27 +549,36 @@ NUMBER_SCHEMA: JsonSchemaValue = {"type": "number"}
 LIST_SCHEMA: JsonSchemaValue = {"type": "array", "items": NUMBER_SCHEMA}
 ROWS_SCHEMA: JsonSchemaValue = {"type": "array", "items": LIST_SCHEMA}
 
-Vector = Annotated[Floats, array_field(_number_list, FLOATS, LIST_SCHEMA)]
+VECTOR = component("Vector", "A list of numbers.")
+ROWS = component("Rows", "Rows of numbers, all of the same width.")
+NUMBERS = component("Numbers", "A number, or a list with one number per point or per row.")
+VECTOR_OR_ROWS = component("VectorOrRows", "A list of numbers, or rows of numbers.")
+RESULT = component("Result", "A number, or one number per point; null where it is not finite and the request allows that.")
+RESULTS = component("Results", "A list of numbers; null where a number is not finite.")
+RESULT_ENTRIES = component("ResultEntries", "One result per entry of a matrix.")
+INTERVALS = component("Intervals", "A lower and an upper limit per point; null where there is none.")
+
+Vector = Annotated[Floats, array_field(_number_list, FLOATS, VECTOR, LIST_SCHEMA)]
 """A list of numbers."""
 
-Rows = Annotated[Floats, array_field(_rows, FLOAT_ROWS, ROWS_SCHEMA)]
+Rows = Annotated[Floats, array_field(_rows, FLOAT_ROWS, ROWS, ROWS_SCHEMA)]
 """Rows of numbers, all of one width above 0: an array of shape (rows, width)."""
 
-Numbers = Annotated[float | Floats, array_field(_numbers, FLOATS, NUMBER_SCHEMA, LIST_SCHEMA)]
+Numbers = Annotated[float | Floats, array_field(_numbers, FLOATS, NUMBERS, NUMBER_SCHEMA, LIST_SCHEMA)]
 """A number, or a list with one number per point."""
 
-VectorOrRows = Annotated[Floats, array_field(_numbers_or_rows, FLOATS, LIST_SCHEMA, ROWS_SCHEMA)]
+VectorOrRows = Annotated[Floats, array_field(_numbers_or_rows, FLOATS, VECTOR_OR_ROWS, LIST_SCHEMA, ROWS_SCHEMA)]
 """A list of numbers, or rows of numbers."""
 
 
-def array_result(*forms: JsonSchemaValue) -> GetPydanticSchema:
+def array_result(named: dict[str, Any], *forms: JsonSchemaValue) -> GetPydanticSchema:
     """Annotation for a field of a response that is not validated and may be an array, in which NaN stands for null.
 
-    Its JSON schema has these forms, and numbers in base64.
+    Its JSON schema is a component with these forms, and numbers in base64.
     """
     return GetPydanticSchema(
         lambda source, handler: core_schema.any_schema(),
-        lambda source, handler: {"oneOf": [*deepcopy(forms), handler(FLOAT64_ARRAY.core_schema)]},
+        lambda source, handler: {"oneOf": [*deepcopy(forms), handler(FLOAT64_ARRAY.core_schema)], **named},
     )
 
 
@@ -555,7 +588,7 @@ INTERVALS_SCHEMA: JsonSchemaValue = {"type": "array", "items": {**OPTIONAL_LIST_
 
 Result = Annotated[
     float | None | list[float | None] | Floats,
-    array_result(*RESULT_SCHEMAS),
+    array_result(RESULT, *RESULT_SCHEMAS),
     Field(description="A number, or one number per point; null where it is not finite and the request allows that"),
 ]
 """A number of a response, or an array with one per point."""
@@ -566,21 +599,22 @@ ResultEntries = Annotated[
         lambda source, handler: core_schema.any_schema(),
         lambda source, handler: {
             "oneOf": [
-                {"type": "array", "items": {"oneOf": [*RESULT_SCHEMAS, handler(FLOAT64_ARRAY.core_schema)]}},
+                {"type": "array", "items": {"oneOf": [*RESULT_SCHEMAS, handler(FLOAT64_ARRAY.core_schema)], **RESULT}},
                 handler(FLOAT64_ARRAY.core_schema),
-            ]
+            ],
+            **RESULT_ENTRIES,
         },
     ),
 ]
 """Several results: a list of them, or an array with one number, or one row of a number per point, for each."""
 
-Results = Annotated[list[float | None] | Floats, array_result(OPTIONAL_LIST_SCHEMA)]
+Results = Annotated[list[float | None] | Floats, array_result(RESULTS, OPTIONAL_LIST_SCHEMA)]
 """An array of a response with one number per row."""
 
-ResultRows = Annotated[list[list[float]] | Floats, array_result(ROWS_SCHEMA)]
+ResultRows = Annotated[list[list[float]] | Floats, array_result(ROWS, ROWS_SCHEMA)]
 """An array of a response with several numbers per row."""
 
-Intervals = Annotated[list[list[float | None]] | Floats, array_result(INTERVALS_SCHEMA)]
+Intervals = Annotated[list[list[float | None]] | Floats, array_result(INTERVALS, INTERVALS_SCHEMA)]
 """An array of a response with two numbers per row."""
 
 

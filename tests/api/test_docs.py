@@ -178,10 +178,57 @@ def test_optional_fields_of_requests_allow_null(document: Document) -> None:
             assert nullable == (field not in schemas[name].get("required", [])), (name, field)
 
 
-def test_fields_of_responses_have_no_default(document: Document) -> None:
+def test_fields_have_their_defaults_in_words(document: Document) -> None:
+    """Generators make fields with a default required, or send them always."""
     schemas = document["components"]["schemas"]
-    for name in ("BackwardResponse", "TrainResponse", "GraphNode"):
-        assert [field for field, schema in schemas[name]["properties"].items() if "default" in schema] == []
+    for name, schema in schemas.items():
+        assert [field for field, described in schema.get("properties", {}).items() if "default" in described] == [], name
+    fields = schemas["TrainRequest"]["properties"]
+    assert fields["steps"]["description"] == "How many steps to do. Default: `100`."
+    assert schemas["NetworkSpec"]["properties"]["init"]["description"].endswith('distributions. Default: `"uniform"`.')
+    assert "Default" not in json.dumps(schemas["BackwardResponse"])
+
+
+ENUMERATIONS = {
+    "Activation": ("relu", ["linear", "tanh", "relu"], ["Tanh", "softmax", "atan2", ""]),
+    "LossName": ("mse", ["mse", "max_margin", "cross_entropy"], ["MSE", "hinge", ""]),
+    "OptimizerName": ("adam", ["sgd", "adam", "adamw", "rmsprop"], ["Adam", "lbfgs", ""]),
+    "DatasetName": ("moons", ["moons", "iris", "xor"], ["Moons", "mnist", ""]),
+    "ArrayFormat": ("list", ["list", "base64"], ["json", ""]),
+    "Reduce": ("sum", ["none", "sum", "mean"], ["max", ""]),
+}
+
+
+@pytest.mark.parametrize("name", ENUMERATIONS)
+def test_names_are_enumerated_in_one_component(document: Document, name: str) -> None:
+    usual, inside, outside = ENUMERATIONS[name]
+    schema = document["components"]["schemas"][name]
+    assert schema["type"] == "string" and set(inside) <= set(schema["enum"]) and not set(outside) & set(schema["enum"])
+    others = [path for path, found in places(document) if usual in found.get("enum", ()) and not path.endswith(f"/{name}")]
+    assert [path for path in others if document_enum(document, path) == schema["enum"]] == []
+
+
+def document_enum(document: Document, path: str) -> list[Any]:
+    """The names that a schema allows, without null."""
+    found = dict(places(document))[path]["enum"]
+    return [choice for choice in found if choice is not None]
+
+
+def test_choices_that_are_not_all_components_have_a_name(document: Document) -> None:
+    """Generators make a type for each field whose choices are written out, and one for all that refer to a component."""
+    written_out = [path for path, found in places(document) if any("$ref" not in choice for choice in without_null(found)[1:])]
+    assert "/components/schemas/Numbers" in written_out
+    unnamed = [path for path in written_out if not re.fullmatch(r"/components/schemas/\w+", path)]
+    assert unnamed == ["/components/schemas/TesseractFault/properties/loc/items"]  # which is FastAPI's form
+
+
+def without_null(schema: Document) -> list[Any]:
+    return [choice for choice in schema.get("oneOf", ()) if choice != {"type": "null"}]
+
+
+def test_choices_keep_their_own_descriptions(document: Document) -> None:
+    described = {name: document["components"]["schemas"][f"Expression{name}"]["description"] for name in ("Text", "MathJSON")}
+    assert "Python's arithmetic syntax" in described["Text"] and "MathLive" in described["MathJSON"]
 
 
 def test_document_speaks_of_no_python(document: Document) -> None:

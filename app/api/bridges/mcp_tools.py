@@ -23,6 +23,7 @@ from app.api.solvers.fit import FitRequest, FitResponse
 from app.api.solvers.minimize import MinimizeRequest, MinimizeResponse
 from app.api.solvers.propagate import PropagateRequest, PropagateResponse
 from app.engine.primitives import WIRE
+from app.service.models import COMPONENT
 
 Check = Callable[[Fields, Fields, Post], Awaitable[Fields]]
 
@@ -51,6 +52,7 @@ class Tool:
 
 
 # fmt: off
+
 TOOLS: dict[str, Tool] = {tool.name: tool for tool in (
     Tool("evaluate", "Evaluate an expression", "/v1/forward", ForwardRequest, ForwardResponse,
          "Compute the number that an expression gives for numbers you know, in double precision. Use it for arithmetic "
@@ -117,7 +119,7 @@ CHECK_ARGUMENT = {
     "description": "Whether to compare the derivatives with difference quotients too; the result has the report in `check`",
 }
 
-NOT_FOR_MODELS = ("title", "examples")
+NOT_FOR_MODELS = ("title", "examples", COMPONENT)
 """Keywords of schemas that add nothing to names and descriptions. A model reads every word of a schema."""
 
 

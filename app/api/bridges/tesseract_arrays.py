@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from app.engine.large_json import LargeList, LargeObject, LargeString
 from app.engine.large_json import whole as whole_json
 from app.engine.scanner import BrokenList, NumberList, NumberRows
-from app.service.models import Floats, Handler, RequestModel, ResponseModel, found_text, is_number, whole
+from app.service.models import Floats, Handler, RequestModel, ResponseModel, component, found_text, is_number, whole
 
 Shape = tuple[int, ...]
 
@@ -147,7 +147,10 @@ Array = Annotated[
     Floats,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_array, handler(EncodedArray)),
-        lambda schema, handler: {"oneOf": [{"type": "number"}, {"type": "array", "items": {}}, handler(schema)]},
+        lambda schema, handler: {
+            "oneOf": [{"type": "number"}, {"type": "array", "items": {}}, handler(schema)],
+            **component("TesseractArray", "An encoded array, a number, or nested lists of numbers."),
+        },
     ),
     Field(description=ARRAY_DESCRIPTION),
 ]

@@ -17,7 +17,7 @@ from app.api.networks.models import ModelOrSpec
 from app.engine.errors import quote
 from app.engine.large_json import LargeList
 from app.engine.scanner import BrokenList, NumberList, NumberRows
-from app.service.models import Floats, Handler, Items, RequestModel, ResponseModel, Vector, WholeNumber, found_text
+from app.service.models import Floats, Handler, Items, RequestModel, ResponseModel, Vector, WholeNumber, component, found_text
 
 EXPRESSION, NETWORK = "expression", "network"
 MODELS = (EXPRESSION, NETWORK)
@@ -106,7 +106,11 @@ class UMBridgeConfig(RequestModel):
 ModelName = Annotated[
     Literal["expression", "network"],
     BeforeValidator(_known_model),
-    Field(description="The name of a model", examples=["expression"]),
+    Field(
+        description="The name of a model",
+        examples=["expression"],
+        json_schema_extra=component("UMBridgeModelName", "The name of a model."),
+    ),
 ]
 Config = Annotated[UMBridgeConfig, WrapValidator(_config), Field(default_factory=UMBridgeConfig)]
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Generic, TypeVar
 
 import orjson
-from pydantic import ConfigDict, Field, GetPydanticSchema, RootModel, TypeAdapter
+from pydantic import ConfigDict, Field, GetPydanticSchema, RootModel
 from pydantic_core import PydanticCustomError, core_schema
 
 from app.api.errors import KIND_OF, problem_for
@@ -21,7 +21,7 @@ from app.engine.text import parse
 from app.formats import mathjson
 from app.formats.mathjson import MathJSON
 from app.service.execution import Job
-from app.service.models import FLOAT, Handler, Items, RequestModel, found_text, is_number, validated_pieces
+from app.service.models import FLOAT, Handler, Items, RequestModel, component, found_text, is_number, validated_pieces
 from app.service.problems import problem_at
 
 CACHED_BYTES = 4096
@@ -41,11 +41,12 @@ def _argument(value: Any, handler: Handler) -> str | float:
     return float(value)
 
 
+ARGUMENT = component("NodeArgument", "The id of a node, or a number.")
 Argument = Annotated[
     str | float,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_argument, FLOAT),
-        lambda source, handler: {"oneOf": [{"type": "string"}, {"type": "number"}]},
+        lambda source, handler: {"oneOf": [{"type": "string"}, {"type": "number"}], **ARGUMENT},
     ),
 ]
 
@@ -191,15 +192,19 @@ class ExpressionMathJSON(RootModel[list[Any]]):
 
 ExpressionMathJSON.__doc__ = (ExpressionMathJSON.__doc__ or "").replace("FUNCTION_NAMES", ", ".join(mathjson.FUNCTIONS))
 
-EXPRESSION_TEXT = TypeAdapter(ExpressionText)
-EXPRESSION_MATHJSON = TypeAdapter(ExpressionMathJSON)
+
+def _schema_of(model: type[RootModel[Any]]) -> dict[str, Any]:
+    """The JSON schema of a model. A field's own description would replace the model's in a schema from the field's handler."""
+    return model.model_json_schema()
+
 
 Expression = Annotated[
     str | ExpressionGraph | MathJSON,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_expression, handler(ExpressionGraph)),
         lambda schema, handler: {
-            "oneOf": [handler(EXPRESSION_TEXT.core_schema), handler(schema), handler(EXPRESSION_MATHJSON.core_schema)]
+            "oneOf": [_schema_of(ExpressionText), handler(schema), _schema_of(ExpressionMathJSON)],
+            **component("Expression", "An expression: a text, a graph object or a MathJSON array."),
         },
     ),
     Field(

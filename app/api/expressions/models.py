@@ -16,6 +16,7 @@ from app.service.models import (
     ResponseModel,
     Result,
     ResultEntries,
+    component,
 )
 
 Bindings = Annotated[
@@ -32,7 +33,8 @@ MatrixFormat = Annotated[
     Literal["dense", "sparse"],
     Field(
         description="`dense`: a table of tables. `sparse`: the structural nonzeros, which are the same at all points: entries "
-        "that can differ from 0, by the operations between the nodes. An entry may be 0 at some points."
+        "that can differ from 0, by the operations between the nodes. An entry may be 0 at some points.",
+        json_schema_extra=component("MatrixFormat", "How a matrix is written: as a table of tables, or its nonzeros only."),
     ),
 ]
 
@@ -64,6 +66,7 @@ class ReducibleRequest(ExpressionRequest):
     """An expression whose sum or mean over the points may be asked for."""
 
     reduce: Reduce = Field(
+        json_schema_extra=component("NonFinite", "Whether numbers that are NaN or infinite are an error, or null."),
         "none",
         description="With lists in `inputs`, evaluate and differentiate the sum or the mean over the points: the value is one "
         "number, and so is the derivative by every node that is one number for all points; by a list it remains a list. Second "
@@ -76,6 +79,7 @@ class ForwardRequest(ReducibleRequest):
     """An expression to evaluate."""
 
     values: bool = Field(False, description="Whether to include the value of every node, at each point if there are several")
+        json_schema_extra=component("Reduce", "What is evaluated: each point, or the sum or the mean over all points."),
 
 
 class BackwardRequest(ForwardRequest):

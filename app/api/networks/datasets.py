@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Query
 
 from app.api.expressions.work import BYTES_PER_NUMBER
-from app.api.networks.models import DatasetQuery, DatasetResponse, DatasetRow, DatasetsResponse
+from app.api.networks.models import DatasetName, DatasetQuery, DatasetResponse, DatasetRow, DatasetsResponse
 from app.engine.errors import quote
 from app.nn.datasets import MAX_SAMPLES, SOURCES, load
 from app.nn.errors import InvalidNetwork
@@ -55,7 +55,7 @@ async def datasets() -> DatasetsResponse:
 )
 @computation(estimate_seconds=estimate_rows)
 def dataset(
-    name: Annotated[str, Path(description="The name of a dataset", examples=["moons"], json_schema_extra={"enum": [*SOURCES]})],
+    name: Annotated[DatasetName, Path(description="The name of a dataset", examples=["moons"])],
     query: Annotated[DatasetQuery, Query()],
     job: Job,
 ) -> DatasetResponse:

@@ -14,6 +14,7 @@ from app.engine.large_json import LargeList, LargeObject
 from app.engine.scanner import NumberList
 from app.nn.datasets import SOURCES
 from app.nn.losses import LOSSES
+from app.nn.model import ACTIVATIONS
 from app.nn.optimizers import OPTIMIZERS
 from app.nn.training import MAX_STEPS
 from app.service.models import (
@@ -36,6 +37,7 @@ from app.service.models import (
     VectorOrRows,
     WholeNumber,
     beginning,
+    component,
     found_text,
     is_number,
     items,
@@ -45,7 +47,18 @@ from app.service.models import (
 ExportFormat = Literal["onnx", "safetensors", "pytorch", "numpy", "c", "javascript"]
 Init = Literal["uniform", "he", "xavier"]
 L2 = Annotated[float, Field(ge=0.0, description="Adds `l2 * sum(p*p)` over all weights and biases to the loss")]
-Activation = Annotated[str, Field(description="`linear`, or the name of a primitive of one argument", examples=["relu"])]
+Activation = Annotated[
+    str,
+    Field(
+        description="`linear`, or the name of a primitive of one argument",
+        examples=["relu"],
+        json_schema_extra={"enum": [*ACTIVATIONS], **component("Activation", "The activation of a layer.")},
+    ),
+]
+
+
+DATASET_NAME = component("DatasetName", "The name of a dataset.")
+DatasetName = Annotated[str, Field(json_schema_extra={"enum": [*SOURCES], **DATASET_NAME})]
 
 
 class NetworkLayer(RequestModel):
@@ -107,7 +120,7 @@ class NetworkSpec(RequestModel):
         Field(description="The number of neurons of each layer", json_schema_extra=MAX_ITEMS)
     )
     activation: Activation = "relu"
-    output_activation: Annotated[str, Field(description="The activation of the last layer")] = "linear"
+    output_activation: Annotated[Activation, Field(description="The activation of the last layer")] = "linear"
     init: Init = Field("uniform", description="`uniform` is micrograd's; `he` and `xavier` are normal distributions")
     seed: Seed = 0
 
@@ -145,7 +158,10 @@ ModelOrSpec = Annotated[
     NetworkModel | NetworkSpec,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_model_or_spec, handler(NetworkModel)),
-        lambda schema, handler: {"oneOf": handler(core_schema.union_schema([schema["schema"], SPEC.core_schema]))["anyOf"]},
+        lambda schema, handler: {
+            "oneOf": handler(core_schema.union_schema([schema["schema"], SPEC.core_schema]))["anyOf"],
+            **component("ModelOrSpec", "A model, or the spec of a new one."),
+        },
     ),
     Field(description="A model, or the spec of a new one, as for POST /v1/networks"),
 ]
@@ -165,7 +181,7 @@ class NetworkData(RequestModel):
     targets: VectorOrRows | None = Field(
         None, description="One number per row, or a list with one per output; for cross_entropy, the class of each row"
     )
-    dataset: str | None = Field(None, description="The name of a dataset, instead of inputs and targets", examples=[*SOURCES])
+    dataset: DatasetName | None = Field(None, description="The name of a dataset, instead of inputs and targets")
     samples: WholeNumber | None = Field(None, description="The number of rows of the dataset")
     noise: float | None = Field(None, description="The noise of a generated dataset")
     seed: WholeNumber | None = Field(None, description="The seed of what is drawn")
@@ -193,14 +209,17 @@ def _loss(value: Any, handler: Handler) -> str | LossExpression:
 LOSS_NAME_SCHEMA = {
     "type": "string",
     "title": "LossName",
-    "description": f"The name of a loss: {', '.join(LOSSES)}",
-    "examples": [*LOSSES],
+    "description": "The name of a loss.",
 }
 LossOrName = Annotated[
+    "enum": [*LOSSES],
     str | LossExpression,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_loss, handler(LossExpression)),
-        lambda schema, handler: {"oneOf": [{**LOSS_NAME_SCHEMA}, handler(schema)]},
+        lambda schema, handler: {
+            "oneOf": [{**LOSS_NAME_SCHEMA}, handler(schema)],
+            **component("Loss", "The name of a loss, or an expression of `score` and `target`."),
+        },
     ),
     Field(description=f"{', '.join(LOSSES)}, or an expression"),
 ]
@@ -214,7 +233,10 @@ Rate = Annotated[
     float | Expression,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_rate, handler(Expression)),
-        lambda schema, handler: {"oneOf": [{**NUMBER_SCHEMA}, *handler(schema)["oneOf"]]},
+        lambda schema, handler: {
+            "oneOf": [{**NUMBER_SCHEMA}, *handler(schema)["oneOf"]],
+            **component("LearningRate", "A number, or an expression of `step`."),
+        },
     ),
 ]
 
@@ -253,7 +275,12 @@ class OptimizerBase(RequestModel):
         "epsilon": "eps",
     }
 
-    name: str = Field("sgd", description=", ".join(OPTIMIZERS), examples=["adam"])
+    name: str = Field(
+        "sgd",
+        description=", ".join(OPTIMIZERS),
+        examples=["adam"],
+        json_schema_extra={"enum": [*OPTIMIZERS], **component("OptimizerName", "The name of an optimizer.")},
+    )
     learning_rate: Rate | None = Field(
         None, description="A number, or an expression of `step`; default: PyTorch's", examples=[0.01]
     )

@@ -41,6 +41,7 @@ from app.service.models import (
     Results,
     Seed,
     beginning,
+    component,
     found_text,
     is_number,
     nan_for_null,
@@ -81,7 +82,8 @@ ColumnOrNumbers = Annotated[
                 {**NUMBER_SCHEMA},
                 {**LIST_SCHEMA, "items": {**NUMBER_SCHEMA}},
                 handler(FLOAT64_ARRAY.core_schema),
-            ]
+            ],
+            **component("ColumnOrNumbers", "The name of a column, a number for all rows, or a list with one number per row."),
         },
     ),
 ]
@@ -115,7 +117,10 @@ StartOrParameter = Annotated[
     FitParameter,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_parameter, core_schema.any_schema()),
-        lambda schema, handler: {"oneOf": [{**NUMBER_SCHEMA}, handler(PARAMETER.core_schema)]},
+        lambda schema, handler: {
+            "oneOf": [{**NUMBER_SCHEMA}, handler(PARAMETER.core_schema)],
+            **component("StartOrParameter", "Where the search for a parameter starts, or that with bounds."),
+        },
     ),
 ]
 

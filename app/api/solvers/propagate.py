@@ -36,6 +36,7 @@ from app.service.models import (
     Vector,
     WholeNumber,
     beginning,
+    component,
     found_text,
     is_number,
     large_fields,
@@ -122,7 +123,8 @@ InputQuantity = Annotated[
             "oneOf": [
                 {**NUMBER_SCHEMA},
                 *handler(core_schema.union_schema([adapter.core_schema for adapter in ADAPTERS.values()]))["anyOf"],
-            ]
+            ],
+            **component("InputQuantity", "A number that is exact, or a quantity with its uncertainty."),
         },
     ),
 ]
@@ -149,7 +151,10 @@ Correlation = Annotated[
         lambda source, handler: core_schema.no_info_wrap_validator_function(_correlation, core_schema.any_schema()),
         lambda schema, handler: {
             "type": "array",
-            "items": {"oneOf": [{"type": "string"}, {**NUMBER_SCHEMA}]},
+            "items": {
+                "oneOf": [{"type": "string"}, {**NUMBER_SCHEMA}],
+                **component("CorrelationEntry", "The name of an input, or a coefficient."),
+            },
             "minItems": 3,
             "maxItems": 3,
         },
