@@ -136,10 +136,14 @@ STYLE = """\
   .swagger-ui .info { margin: 1rem 0; }
   .swagger-ui .info .title { font-size: 1.5rem; overflow-wrap: anywhere; }
   .swagger-ui .opblock .opblock-summary { flex-wrap: wrap; }
-  .swagger-ui .opblock .opblock-summary-description { flex: 1 0 100%; padding: 0 0.5rem 0.25rem; text-align: left; }
-  .swagger-ui .opblock .opblock-summary-path { max-width: none; }
+  .swagger-ui .opblock .opblock-summary-path-description-wrapper {
+    flex: 1; flex-direction: column; align-items: start; gap: 0.125rem; min-width: 0; padding: 0 0.5rem;
+  }
+  .swagger-ui .opblock .opblock-summary-path { max-width: none; padding: 0; }
+  .swagger-ui .opblock .opblock-summary-description { padding: 0; text-align: left; }
   .swagger-ui .opblock-tag { flex-wrap: wrap; }
-  .swagger-ui .opblock-tag small { flex: 1 0 100%; padding: 0.25rem 0; }
+  .swagger-ui .opblock-tag small { flex: 1 0 100%; order: 1; padding: 0.25rem 0; }
+  .swagger-ui .opblock-tag button { margin-left: auto; }
   .swagger-ui .responses-inner, .swagger-ui .opblock-section-header { padding: 0.75rem; }
   .swagger-ui table.responses-table, .swagger-ui table.parameters { table-layout: fixed; }
   .swagger-ui .response-col_status { width: 3.5rem; min-width: 0; }
@@ -258,12 +262,12 @@ def _for_generators(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     schema = {key: value if key in ("default", "examples", "enum") else _for_generators(value) for key, value in schema.items()}
+    if isinstance(schema.get("properties"), dict):
+        schema["properties"] = {name: _default_in_words(field) for name, field in schema["properties"].items()}
     kinds = schema.get("type")
     for kind in [kinds] if isinstance(kinds, str) else kinds if isinstance(kinds, list) else []:
         if kind in FORMATS:
             schema.setdefault("format", FORMATS[kind])
-    if isinstance(schema.get("properties"), dict):
-        schema["properties"] = {name: _default_in_words(field) for name, field in schema["properties"].items()}
     choices = schema.pop("anyOf", None)
     if choices is None:
         return schema

@@ -453,6 +453,14 @@ class Float64Array(RequestModel):
     numbers are finite. In a response NaN stands where a list has null.
     """
 
+    A request may have them in `inputs`, `tangents` and `cotangent` of expressions, the `weights` and `biases` of networks and
+    of an optimizer's state, `inputs`, `targets` and `target` of data, every column of `data` and `predict`, `target`, `sigma`
+    and `weights` of a fit, and `readings` of a measurement. With `"arrays": "base64"` in a request (`?arrays=base64` of a
+    dataset), its response has them in place of everything that is one number per point in responses about expressions; of
+    `weights`, `biases`, `outputs`, `input_gradients`, and the columns of a history; of `inputs` and `targets` of a dataset;
+    of `residuals`, `predictions` and `influence` of a fit. Lists of integers, of a fixed length (such as intervals, `layers`
+    or `bounds`), of one number per constraint, and of objects (such as `points`, `history` or `trajectory`) are always lists.
+
     float64: Annotated[
         Floats,
         GetPydanticSchema(
