@@ -22,7 +22,7 @@ from app.service.cors import ExplainedPreflights
 from app.service.keys import Keys
 from app.service.lifecycle import serving
 from app.service.logs import configure_logging
-from app.service.middleware import RequestContext
+from app.service.middleware import Admission, RequestContext
 from app.settings import Settings
 from app.warm import PRELOADED, warm
 
@@ -54,7 +54,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     keys = Keys(settings.keys, settings.metrics_open, basic_paths=(umbridge.PREFIX, tesseract.PREFIX))
-    app.add_middleware(RequestContext, keys=keys, root_path=settings.root_path)
+    # From the innermost to the outermost.
+    app.add_middleware(Admission, keys=keys)
     if settings.origins:
         headers = ["Authorization", "Content-Encoding", "Content-Type", "X-Request-ID", *mcp.HEADERS]
         app.add_middleware(
@@ -65,6 +66,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             expose_headers=["X-Request-ID", "Retry-After"],
         )
         app.add_middleware(ExplainedPreflights, headers=headers)
+    app.add_middleware(RequestContext, root_path=settings.root_path)
     problems.install(app)
     errors.install(app)
     # Routers are tried in this order. The first three are passed over at once by requests for others.

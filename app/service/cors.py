@@ -40,6 +40,7 @@ class ExplainedPreflights:
             )
             vary = Headers(raw=refused[0]["headers"]).get("vary", "Origin")
             problem = Problem("invalid-request", detail, headers={"Vary": vary}, status=400)
+            scope["state"]["facts"]["problem"] = problem.kind.name
             await problems.response(problem)(scope, receive, send)
 
 

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, the API key, HEAD, response headers, the log line and the metrics."""
+"""What surrounds every request: its id, HEAD, response headers, the log line and the metrics, and then the API key."""
 
 import logging
 import os
@@ -45,14 +45,13 @@ log = logging.getLogger("autodiff")
 class RequestContext:
     """Give every response an `X-Request-ID`, and every request a line in the log and its place in the metrics.
 
-    The client's own id is kept if it is printable and has at most 128 characters. A HEAD is routed as the GET that it stands
-    for; the server leaves the body out. A proxy may strip `root_path` from the path or keep it. Unexpected exceptions are
-    logged under the request id and answered without a trace. While the service drains, connections are closed.
+    It is the outermost middleware. The client's own id is kept if it is printable and has at most 128 characters. A HEAD is
+    routed as the GET that it stands for; the server leaves the body out. A proxy may strip `root_path` from the path or keep
+    it. While the service drains, connections are closed.
     """
 
-    def __init__(self, app: ASGIApp, keys: Keys, root_path: str = "") -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self.app = app
-        self.keys = keys
         self.root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,20 +66,19 @@ class RequestContext:
         execution.requests_in_flight += 1
         if self.root_path:
             scope["root_path"] = self.root_path
-        method, path = scope["method"], scope["path"]
-        page = path.removeprefix(self.root_path.rstrip("/"))
+        method = scope["method"]
+        page = scope["path"].removeprefix(self.root_path.rstrip("/"))
         if method == "HEAD":
             scope = {**scope, "method": "GET"}
         identity = _request_id(scope)
-        request_id = identity.decode()
         facts: dict[str, Any] = {}
-        scope.setdefault("state", {}).update(request_id=request_id, facts=facts)
+        scope.setdefault("state", {}).update(request_id=identity.decode(), facts=facts)
         status = 0
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status = facts["status"] = message["status"]
                 headers = [*message["headers"], (b"x-request-id", identity), *SECURITY_HEADERS, _policy(page, status)]
                 if execution.draining:
                     headers.append((b"connection", b"close"))
@@ -90,18 +88,7 @@ class RequestContext:
             await send(message)
 
         try:
-            if self.keys.digests and method != "OPTIONS":  # CORS preflight requests come without a key
-                self.keys.check(scope)
             await self.app(scope, receive, send_with_headers)
-        except Problem as problem:
-            facts["problem"] = problem.kind.name
-            scope["route"] = _route_of(scope)
-            await problems.response(problem)(scope, receive, send_with_headers)
-        except Exception:
-            log.exception("request %s failed: %s %s", request_id, method, path)
-            if status:
-                raise
-            await problems.response(problems.internal(request_id))(scope, receive, send_with_headers)
         finally:
             execution.requests_in_flight -= 1
             job, _ = (scope["state"].pop(name, None) for name in ("job", "model"))  # the connection keeps the scope for a while
@@ -110,10 +97,41 @@ class RequestContext:
             _record(scope, method, status, time.perf_counter() - began)
 
 
+class Admission:
+    """Check the API key of every request, and answer what goes wrong.
+
+    It is within what lets pages of other origins read responses, so that they can read these too. Unexpected exceptions are
+    logged under the request id and answered without a trace.
+    """
+
+    def __init__(self, app: ASGIApp, keys: Keys) -> None:
+        self.app = app
+        self.keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope["state"]
+        try:
+            if self.keys.digests and scope["method"] != "OPTIONS":  # CORS preflight requests come without a key
+                self.keys.check(scope)
+            await self.app(scope, receive, send)
+        except Problem as problem:
+            state["facts"]["problem"] = problem.kind.name
+            await problems.response(problem)(scope, receive, send)
+        except Exception:
+            log.exception("request %s failed: %s %s", state["request_id"], scope["method"], scope["path"])
+            if "status" in state["facts"]:  # the response has begun
+                raise
+            await problems.response(problems.internal(state["request_id"]))(scope, receive, send)
+
+
 def _record(scope: Scope, method: str, status: int, seconds: float) -> None:
     """Count a request in the metrics and write its line in the log."""
     facts = scope["state"]["facts"]
-    route = getattr(scope.get("route"), "path", "unmatched")
+    route = getattr(scope.get("route") or _route_of(scope), "path", "unmatched")
     requests, latency = _series(route, status)
     requests.inc()
     latency.observe(seconds)
@@ -132,9 +150,10 @@ def _policy(page: str, status: int) -> tuple[bytes, bytes]:
 
 
 def _route_of(scope: Scope) -> BaseRoute | None:
-    """The route of a request that was refused before it was routed, for the log."""
+    """The route of a request that was answered before it was routed, for the log; of a preflight, that of its path."""
     paths: Paths = getattr(scope["app"].state, "paths", NO_PATHS)
-    return next((route for route in paths.routes if route.matches(scope)[0] is Match.FULL), None)
+    least = Match.PARTIAL if scope["method"] == "OPTIONS" else Match.FULL
+    return next((route for route in paths.routes if route.matches(scope)[0].value >= least.value), None)
 
 
 @cache

@@ -13,7 +13,7 @@ from app.api import errors
 from app.service import problems
 from app.service.execution import Execution, Job
 from app.service.keys import Keys
-from app.service.middleware import RequestContext
+from app.service.middleware import Admission, RequestContext
 from app.settings import Settings
 
 
@@ -22,7 +22,8 @@ def service(*routers: APIRouter, settings: Settings | None = None, dependencies:
     settings = settings or Settings()
     app = FastAPI(dependencies=dependencies, strict_content_type=False)
     app.state.settings = settings
-    app.add_middleware(RequestContext, keys=Keys(settings.keys, settings.metrics_open))
+    app.add_middleware(Admission, keys=Keys(settings.keys, settings.metrics_open))
+    app.add_middleware(RequestContext)
     problems.install(app)
     errors.install(app)
     for router in routers:

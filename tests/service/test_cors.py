@@ -2,6 +2,7 @@
 
 import json
 from functools import cache
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -9,6 +10,7 @@ from pydantic import SecretStr
 
 from app.main import create_app
 from app.service.execution import Execution
+from app.service.logs import access_log
 from app.settings import Settings
 from tests.service.asgi import OPERATIONS, POSTS, STREAMS, Operation, Response, ask, label, perform
 
@@ -109,6 +111,19 @@ def test_refused_preflight_names_the_setting(origins: str) -> None:
     response = preflight(app_for(origins), "/v1/forward", "https://b.example")
     assert response.status >= 400 and response.values("content-type") == ["application/problem+json"]
     assert "AUTODIFF_CORS_ORIGINS" in json.loads(response.body)["detail"]
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "https://b.example"], ids=["answered", "refused"])
+def test_preflight_has_an_id_and_a_line_in_the_log(monkeypatch: pytest.MonkeyPatch, origin: str) -> None:
+    """As every other request."""
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(access_log, "info", lambda event, **facts: lines.append(facts), raising=False)
+    asked = [("Origin", origin), ("Access-Control-Request-Method", "POST"), ("X-Request-ID", "mine")]
+    response = ask(app_for(ORIGIN, "k"), "OPTIONS", "/v1/forward", asked)
+    assert response.values("x-request-id") == ["mine"] and response.values("x-content-type-options") == ["nosniff"]
+    (line,) = lines
+    assert line["request_id"] == "mine" and line["route"] == "/v1/forward" and line["method"] == "OPTIONS"
+    assert (line["status"], line.get("problem")) == ((200, None) if origin == ORIGIN else (400, "invalid-request"))
 
 
 @pytest.mark.parametrize(("method", "headers", "reason"), [("PUT", None, "method"), ("POST", "x-other", "headers")])
