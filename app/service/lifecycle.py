@@ -62,7 +62,11 @@ async def serving(
         gc.freeze()  # what is loaded now stays, so the garbage collector need not look at it again
 
     task = asyncio.create_task(make_ready())
-    with drained(execution), interruptible(execution, bool(getattr(app.state, "owns_process", False))):
+
+    def only_loads() -> bool:
+        return not execution.ready.is_set() or not (task.done() or execution.requests_in_flight)
+
+    with drained(execution), interruptible(only_loads, bool(getattr(app.state, "owns_process", False))):
         yield
     task.cancel()
     execution.close()
@@ -112,8 +116,8 @@ def drained(execution: Execution) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interruptible(execution: Execution, owns_process: bool) -> Iterator[None]:
-    """Let Ctrl-C end the process at once while kernels are compiled, which no thread can be asked to stop.
+def interruptible(may_end: Callable[[], bool], owns_process: bool) -> Iterator[None]:
+    """Let Ctrl-C end the process at once while `may_end()`: no thread that compiles or imports can be asked to stop.
 
     Only where the process is the server's own, and not that of a program or a test that runs the app.
     """
@@ -123,7 +127,7 @@ def interruptible(execution: Execution, owns_process: bool) -> Iterator[None]:
     stop_server = signal.getsignal(signal.SIGINT)
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if not execution.ready.is_set():
+        if may_end():
             os._exit(INTERRUPTED)
         _call(stop_server, number, frame)
 

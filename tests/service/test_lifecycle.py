@@ -249,6 +249,43 @@ def test_process_that_ends_during_its_warm_up_waits_for_it(clock: Clock, freezes
     run_on(clock, main())
 
 
+@pytest.mark.parametrize(
+    ("loading", "in_flight", "exits"),
+    [("warm", 0, True), ("warm", 1, True), ("preload", 0, True), ("preload", 1, False), (None, 0, False)],
+    ids=["compiling", "compiling, asked", "loading more", "loading more, asked", "loaded"],
+)
+def test_ctrl_c_ends_the_process_at_once_while_it_only_loads(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, freezes: list[str], loading: str | None, in_flight: int, exits: bool
+) -> None:
+    """Otherwise the server ends it in its own way, which lets requests under way end."""
+    calls: list[object] = []
+    monkeypatch.setattr(os, "_exit", calls.append)
+    before = signal.signal(signal.SIGINT, lambda number, frame: calls.append("server"))
+
+    async def main() -> None:
+        app, kernels = app_of(), Kernels()
+        app.state.owns_process = True
+        async with serving(app, kernels.load, kernels.load_more):
+            for stage in ("warm", "preload"):
+                await getattr(kernels, stage).begun.wait()
+                if stage == loading:
+                    break
+                getattr(kernels, stage).may_end.set()
+            else:
+                await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+            app.state.execution.requests_in_flight = in_flight
+            signal.raise_signal(signal.SIGINT)
+            app.state.execution.requests_in_flight = 0
+            kernels.warm.may_end.set()
+            kernels.preload.may_end.set()
+
+    try:
+        run_on(clock, main())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert calls[0] == (130 if exits else "server")  # the end of the process would be the last
+
+
 def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) -> None:
     """It waits for the thread, which ends at its next check."""
 
