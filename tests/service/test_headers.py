@@ -220,6 +220,14 @@ def test_png_is_not_compressed_again(operation: Operation) -> None:
     assert response.body.startswith(b"\x89PNG") and len(response.body) > 1400
 
 
+@every_operation
+def test_client_that_accepts_only_problems_gets_the_first_type(operation: Operation) -> None:
+    """Some generated clients name only the media type of the errors."""
+    response = perform(app_with(), operation, [REQUEST_ID, ("Accept", "application/problem+json")])
+    expected = next(iter(operation.description["responses"]["200"]["content"]))
+    assert response.status == 200 and response.values("content-type")[0].partition(";")[0] == expected.partition(";")[0]
+
+
 DOCS_TYPES = {
     "/docs": "text/html; charset=utf-8",
     "/docs/start.js": "text/javascript; charset=utf-8",
