@@ -273,12 +273,20 @@ def _method(match: re.Match[str]) -> str:
     return f"{_here(match['name'])}({', '.join(inside)})"
 
 
+GREEK = {"alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta", "vartheta", "iota", "kappa"}
+GREEK |= {"lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "phi", "varphi", "chi", "psi", "omega"}
+GREEK |= {name.capitalize() for name in GREEK}
+
+
 def _latex(match: re.Match[str]) -> Replacement | None:
     """The whole statement, with LaTeX's commands as they are written here."""
     text = match.string
     text = re.sub(r"\\left|\\right|\\[,;:! ]", "", text)
     text = re.sub(r"\\(?:operatorname|mathrm|text)\{(\w+)\}", r"\1", text)
     text = re.sub(r"_\{(\w+)\}", r"_\1", text)
+    text = re.sub(r"\\log_(2|10)(?!\d)", r"\\log\1", text)
+    text = re.sub(r"\\l[vV]ert\b\s*(.*?)\s*\\r[vV]ert\b", r"abs(\1)", text)
+    text = re.sub(r"\\[dt]?frac\s*(\d)\s*(\d)", r"((\1)/(\2))", text)
     group = r"\{([^{}]*)\}"
     for _ in range(MAX_REWRITES):
         shorter = re.sub(rf"\\[dt]?frac\s*{group}\s*{group}", r"((\1)/(\2))", text)
@@ -289,6 +297,8 @@ def _latex(match: re.Match[str]) -> Replacement | None:
         text = shorter
     text = re.sub(r"\\(?:cdot|times|ast)\b\s*", "*", text)
     text = re.sub(r"\\div\b\s*", "/", text)
+    if not all(name in GREEK or _here(name) or name in FORMULAS for name in re.findall(r"\\([a-zA-Z]+\d*)", text)):
+        return None
     text = re.sub(r"\\(\w+)\s*", r"\1 ", text)
     text = re.sub(rf"{FUNCTION}\s+\(", r"\g<function>(", text)
     return None if re.search(r"[\\{}]", text) else _whole(match, text)
@@ -301,7 +311,7 @@ def _semicolons(match: re.Match[str]) -> Replacement:
 CHARACTERS = {
     **dict.fromkeys("×·⋅∙∗＊•", "*"),
     **dict.fromkeys("÷∕⁄", "/"),
-    **dict.fromkeys("−–—‒﹣", "-"),
+    **dict.fromkeys("−–—‒﹣‐‑", "-"),
     **dict.fromkeys("≤⩽", "<="),
     **dict.fromkeys("≥⩾", ">="),
     "≠": "!=",
@@ -358,10 +368,23 @@ RULES: tuple[Rule, ...] = (
     _rule(r"^\s*[\"'“”„‘’`]+(.+?)[\"'“”„‘’`]+\s*$", "an expression has no quotes around it", r"\1", anywhere=True),
     _rule(r"^\s*=(?!=)\s*", "an expression begins without =", ""),
     _rule(r"^\s*\$+([^$]+)\$+\s*$", "an expression has no dollar signs around it", r"\1", anywhere=True),
+    _rule(r"\{\{\s*(\w+)\s*\}\}", "a template was not filled in, and names have no braces", r"\1"),
+    _rule(r"\$\{(\w+)\}", "names have no dollar signs", r"\1"),
+    _rule(r"\$(?=[A-Z]{1,3}\$?\d)|(?<=[A-Z])\$(?=\d)", "names have no dollar signs", ""),
+    _rule(r"\b[A-Z]{1,3}\d+:[A-Z]{1,3}\d+\b", "there are no ranges; name each number, as in sum(A1, A2, A3)"),
     _rule(r"[$€£¥]\s*(?=\d)", "numbers have no units; leave the currency out", ""),
     _rule(r"^\s*\(?\s*(?P<p>[^\W\d]\w*)[\w\s,]*\)?\s*[=-]>\s*(?P<body>.+)$", ALONE, r"\g<body>", anywhere=True,
           applies=lambda match: bool(re.search(rf"\b{match['p']}\b", match["body"]))),
+    _rule(r"^\s*\(\s*\)\s*[=-]>\s*(?P<body>.+)$", ALONE, r"\g<body>", anywhere=True),
     _rule(r"=>", "a comparison is written >="),
+    _rule(r"^\s*begin\s+(?P<body>.+?)\s+end\s*$", ALONE, r"\g<body>", anywhere=True),
+    _rule(r"^\s*(?:import|from|using)\b", "functions are known by their bare names; leave this statement out"),
+    _rule(r"^\s*@\w*\.?\s+", ALONE, ""),
+    _rule(rf"^\s*{LETTERS}\s*~(?!=)\s*(?P<body>.+)$", "write the right-hand side alone", r"\g<body>", anywhere=True),
+    _rule(r"^\s*%", "a comment begins with #"),
+    _rule(r"\bfor\s+\w+\s+in\b|^\s*(?:for|while)\b", "there are no loops; write all terms out", anywhere=True),
+    _rule(rf"^(?P<x>.+?)\s*(?:\|>|%>%)\s*(?P<name>{LETTERS})(?:\(\s*\))?\s*$", "a function is called with parentheses",
+          lambda match: f"{_here(match['name']) or match['name']}({match['x']})", anywhere=True),
     _rule(r"^\s*(?:lambda\b[\w\s,]*:|function\s*\w*\s*\([^()]*\)|@\([^()]*\)|def\s+\w+\([^()]*\)\s*:)"
           r"\s*\{?\s*(?:return\b)?\s*(?P<body>[^{};]+?)\s*;?\s*\}?\s*$", ALONE, r"\g<body>", anywhere=True),
     _rule(rf"^\s*(?P<name>{LETTERS})\s*\(\s*{LETTERS}(?:\s*,\s*{LETTERS})*\s*\)\s*:?=(?!=)\s*(?P<body>.+)$", ALONE,
@@ -392,9 +415,13 @@ RULES: tuple[Rule, ...] = (
           _joined(LOGIC_OR, lambda parts: f"max({', '.join(parts)})")),
     _rule(rf"(?P<a>{ATOM})!(?!=)", "n! is exp(lgamma(n + 1))",
           lambda match: f"exp(lgamma({_bare(match['a'])} + 1))"),
+    _rule(r"~=", "an inequality is written !=", "!="),
     _rule(rf"(?:\bnot\b|!(?!=)|¬|~)\s*(?P<a>{GROUP}|[^()&|]+)", "1 minus a comparison is its 'not'",
           lambda match: _bracketed(match, f"1 - ({_bare(match['a'].strip())})") if _is_comparison(match["a"]) else None),
     _rule(r"===", "an equality is written ==", "=="),
+    _rule(r"\s+is\s+not\s+", "an inequality is written !=", " != "),
+    _rule(r"\s+is\s+", "an equality is written ==", " == "),
+    _rule(r"\bxor\b|⊕", "write != between comparisons to say 'either, but not both'"),
     _rule(r"!==", "an inequality is written !=", "!="),
     _rule(r"<>", "an inequality is written !=", "!="),
     _rule(r"=<", "write <=", "<="),
@@ -406,18 +433,30 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?<![<>=!])=(?!=)", "an equality is written =="),
     _rule(r"//", "there is no whole-number division, / divides, and a comment begins with #"),
     _rule(r"/\*", "a comment begins with #"),
-    _rule(rf"(?P<n>{NUMBER})\s*%\s*(?=\*|$)", "a percentage is written as a quotient", r"(\g<n>/100)",
-          applies=lambda match: match.start() == 0),
+    _rule(rf"(?<![\w.])(?P<n>{NUMBER})\s*%\s*(?=[*)]|$)", "a percentage is written as a quotient", r"(\g<n>/100)",
+          applies=lambda match: match.string[: match.start()].rstrip()[-1:] in ("", "(", "*")),
+    _rule(r"%/%|(?<=[\w)])\s+div\s+", "there is no whole-number division, and / divides"),
     _rule(r"%|\bmod\b", "there is no remainder, and no rounding"),
+    _rule(r"\b(?P<function>(?:sin|cos|tan)h?)\s*(?:⁻¹|(?:\^|\*\*)\s*\(?-\s*1\)?)",
+          r"the inverse of \g<function> is a\g<function>, and the reciprocal 1/\g<function>(x); write the one you mean"),
     _rule(rf"{FUNCTION}\s*(?:⁻¹|(?:\^|\*\*)\s*\(?-\s*1\)?)",
-          r"the inverse of sin is asin, and the reciprocal 1/sin(x); write the one you mean"),
+          r"write the inverse function, or the reciprocal 1/\g<function>(x)"),
     _rule(rf"{FUNCTION}(?:\s*(?:\^|\*\*)\s*(?P<power>\d+)|(?P<small>[{SUPERSCRIPTS}]+))\s*"
           rf"(?P<argument>{GROUP}|(?:{LETTERS}|{NUMBER})(?=\s*(?:$|[-+),;<>=])))", "the power comes after the call",
           _function_power),
+    _rule(rf"\bexp\s*(?:\^|\*\*)\s*(?P<a>{GROUP}|{LETTERS}|{NUMBER})(?!\s*[\w(^*])", "exp is a function, with the power in it",
+          lambda match: f"exp({_bare(match['a'])})"),
     _rule(rf"(?P<sign>⁻?)(?P<digits>[{SUPERSCRIPTS}]+)(?P<more>(?=\s*[\w(]))?", "write a power with **",
           _superscript),
     _rule(r"\.(\*\*?|/|\^)", "operators have no dot", r"\1"),
-    _rule(r"\\[a-zA-Z]|\^\s*\{", "write it without LaTeX's commands", _latex, anywhere=True),
+    _rule(r"\\i*int(?![a-zA-Z])", "there are no integrals", anywhere=True),
+    _rule(r"\\sum(?![a-zA-Z])", "write a sum out, as in sum(a, b, c)", anywhere=True),
+    _rule(r"\\prod(?![a-zA-Z])", "write a product out, as in prod(a, b, c)", anywhere=True),
+    _rule(r"\\(?:partial|nabla)(?![a-zA-Z])", WHOLE_DERIVATIVE, anywhere=True),
+    _rule(r"\\infty(?![a-zA-Z])", "numbers are finite; there is no infinity", anywhere=True),
+    _rule(rf"^\s*(?P<a>{ATOM})\s*\.?\\\s*(?P<b>[a-zA-Z]|{NUMBER}|{GROUP})\s*$", "a quotient is written with /",
+          r"\g<b>/\g<a>", anywhere=True),
+    _rule(r"\\[a-zA-Z]|\^\s*\{|_\{", "write it without LaTeX's commands", _latex, anywhere=True),
     _rule(rf"\^\s*[-+]?{ATOM}\s*\^",
           "write powers with **, and a power of a power with parentheses, since conventions differ"),
     _rule(r"\s?\^\s?", "write a power with **", "**"),
@@ -446,7 +485,14 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"{MODULES}(?=[A-Za-z_])", "functions are called by their bare names", ""),
     _rule(rf"(?P<object>{LETTERS}|{NUMBER}|{GROUP})\.(?P<name>{LETTERS})\((?P<rest>[^()]*)\)",
           "functions are called by their bare names", _method, applies=lambda match: _here(match["name"]) is not None),
+    _rule(rf"\b(?P<name>{LETTERS})\.(?=\()", "functions have no dot", lambda match: _here(match["name"]),
+          applies=lambda match: _here(match["name"]) is not None),
     _rule(r"(?<=\w)\.(?!\d)", "functions are called by their bare names, and names have no dots"),
+    _rule(r"\b(?:D|Dt|Derivative|Grad)\[", WHOLE_DERIVATIVE),
+    _rule(r"\bN?Integrate\[", "there are no integrals"),
+    _rule(r"\bN?Sum\[", "write a sum out, as in sum(a, b, c)"),
+    _rule(rf"\b(?P<name>{LETTERS})\{{(?P<rest>[^{{}}]*)\}}", "a call has round brackets",
+          lambda match: f"{_here(match['name'])}({match['rest']})", applies=lambda match: _here(match["name"]) is not None),
     _rule(rf"\b(?P<name>{LETTERS})\[(?P<rest>[^\[\]]*)\]", "a call has round brackets",
           lambda match: f"{_here(match['name'])}({match['rest']})", applies=lambda match: _here(match["name"]) is not None),
     _rule(rf"\b(?P<name>{LETTERS})\[(?P<rest>\d+)\]", "there is no indexing; give each number a name of its own",
@@ -455,6 +501,10 @@ RULES: tuple[Rule, ...] = (
     _rule(r"\(\s*\[(?P<rest>[^\[\]]*)\]\s*\)", "arguments stand in the parentheses without brackets", r"(\g<rest>)"),
     _rule(r"[\[{](?P<rest>[^\[\]{},;:]+)[\]}]", "group with round brackets", r"(\g<rest>)"),
     _rule(r"[\[{]", "an expression is one number, not a list"),
+    _rule(rf"(?<=\w\()\s*c(?P<arguments>{GROUP})(?=\s*\))", "arguments stand in the parentheses without c()",
+          lambda match: match["arguments"][1:-1]),
+    _rule(r"\b[pP][iI]\s*\(\s*\)", "the constant is written pi", "pi"),
+    _rule(r"\bpi(?=\()", "write a product with *", "pi*"),
     _rule(rf"\b(?P<name>{LETTERS})(?P<arguments>{GROUP})", "write", _formula,
           applies=lambda match: match["name"].lower() in FORMULAS and _formula(match) is not None),
     _rule(rf"\b(?P<name>{LETTERS})(?=\()", "write", lambda match: _here(match["name"]),
@@ -462,7 +512,9 @@ RULES: tuple[Rule, ...] = (
     _rule(r"\blog\s*\((?P<x>[^(),;]+),(?P<b>[^(),;]+)\)", "log has the base e; to the base b it is log(x)/log(b)"),
     _rule(rf"\b{LETTERS}\((?P<a>\d+),(?P<b>\d+)\)", r"decimals follow a point, as in \g<a>.\g<b>"),
     _rule(r"\batan\s*\(([^(),;]+,[^(),;]+)\)", "the function of two arguments is atan2", r"atan2(\1)"),
-    _rule(r"(?<!\w)(?P<name>[a-ceh-zA-CEH-Z])(?=\()", "write a product with *", r"\g<name>*"),
+    _rule(rf"(?<!\w)(?P<name>[a-ceh-zA-CEH-Z])(?={GROUP})", "write a product with *", r"\g<name>*",
+          applies=lambda match: len(_arguments(re.match(GROUP, match.string[match.end() :])[0][1:-1])) == 1),
+    _rule(r"\bc\(", "names stand for numbers; write sums and products out, or give many points"),
     _rule(r";", "arguments are separated by commas", _semicolons, applies=lambda match: "(" in match.string[: match.start()]),
     # Numbers
     _rule(r"\b0[xX][0-9a-fA-F]+\b", "numbers are decimal", lambda match: str(int(match[0], 16))),
@@ -479,7 +531,13 @@ RULES: tuple[Rule, ...] = (
     _rule(r"(?<![\w.,])(\d+),(\d+)(?![\w.,])", "decimals follow a point", r"\1.\2"),
     _rule(rf"(?<![\w.]){NUMBER}[ \t]*(?:kg|km|cm|mm|mol|kHz|MHz|GHz|Hz|kW|kJ|kPa|kN|rad|ms|ns|EUR|USD)\b",
           "numbers have no units; leave the unit out"),
+    _rule(rf"(?<![\w.]){NUMBER}[ \t]*(?:i|j|im)\b(?!\()",
+          "numbers are real, without an imaginary unit; a product is written with *"),
+    _rule(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)[dD][+-]?\d+\b", "an exponent is written with e, as in 1e-3, and a product with *"),
+    _rule(r"(?<![\w.])(?:(?:\d+\.\d*|\.\d+)[fF]|\d+L)\b", "numbers have no suffix; a product is written with *"),
     # Products and calls without signs
+    _rule(r"\b[lL]og_(2|10)(?=\()", "the base belongs to the name", r"log\1"),
+    _rule(r"\b[lL]og_(2|10)[ \t]+(?=\w)", "the base belongs to the name", r"log\1 ", before=True),
     _rule(rf"{FUNCTION}[ \t]+(?P<argument>{LETTERS}{GROUP}|{LETTERS}|{NUMBER})(?=\s*(?:$|[-+),;<>=]|\belse\b|\bif\b))",
           "a function is called with parentheses", lambda match: f"{_here(match['function'])}({match['argument']})"),
     _rule(rf"{FUNCTION}[ \t]+(?=\w)", r"a function is called with parentheses around what it covers, as in \g<function>(x)",

@@ -99,7 +99,9 @@ def _advice(error: EngineError, text: str, fault: Fault) -> str:
     if isinstance(error, DuplicateNode):
         return ""
     found = advise(text, fault, _fault_of)
-    if found is None or (isinstance(error, UnknownPrimitive) and found.statement is None and not error.detail.endswith("'.")):
+    if found is None or (found.statement is None and found.words == "write"):
+        return ""
+    if isinstance(error, UnknownPrimitive) and found.statement is None and not error.detail.endswith("'."):
         return ""
     end = f": {found.statement}" if found.statement else ""
     if not isinstance(error, UnknownPrimitive):

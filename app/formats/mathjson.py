@@ -285,6 +285,8 @@ class _Reader:
                 raise WrongArity(f"{parent.name} needs a list with at least one entry", _place(call))
         elif len(items) == 1 and name not in FUNCTIONS and name not in WIRE:
             detail = 'expected a function and its arguments, such as ["Add", "x", 1], found a list with one entry'
+            if parent is None:
+                detail += "; an expression as text stands without brackets"
             raise InvalidNode(detail, _place(call))
         elif name not in FUNCTIONS and name not in WIRE:
             raise UnknownPrimitive(_unknown(name), (*_place(call), 0))
@@ -655,6 +657,8 @@ def _unknown(name: str) -> str:
     """What is wrong with the name of a function."""
     if name[:1] == "'":
         return "a string is no function; write its name without the inner quotes"
+    if not name.isidentifier():
+        return f"{quote(name)} is no function of MathJSON; an expression as text stands without brackets"
     hint = ADVICE.get(name) or f".{nearest(name, FUNCTIONS) or nearest(name, WIRE)}"
     return f"there is no counterpart here for the MathJSON function {quote(name)}{hint}"
 

@@ -180,7 +180,9 @@ def load(dataset: str, samples: int | None = None, noise: float | None = None, s
     """
     source = SOURCES.get(dataset)
     if source is None:
-        hint = nearest(dataset, SOURCES) or f" Use one of {', '.join(SOURCES)}."
+        plain = dataset.lower().removeprefix("make_").removeprefix("load_").removeprefix("two_")
+        other = f" It is called {quote(plain)} here." if plain in SOURCES else nearest(dataset, SOURCES)
+        hint = other or f" Use one of {', '.join(SOURCES)}."
         raise InvalidNetwork(f"there is no dataset {quote(dataset)}.{hint}", ("dataset",))
     count = source.samples if samples is None else samples
     if not 1 <= count <= source.max_samples:

@@ -90,7 +90,9 @@ OTHER_NAMES = {
     **dict.fromkeys(("bce", "BCE", "bce_with_logits", "BCEWithLogitsLoss", "binary_crossentropy"), "binary_cross_entropy"),
     **dict.fromkeys(("binarycrossentropy", "log_loss"), "binary_cross_entropy"),
     **dict.fromkeys(("CrossEntropyLoss", "categorical_crossentropy", "ce", "crossentropy", "cross-entropy"), "cross_entropy"),
-    **dict.fromkeys(("sparse_categorical_crossentropy", "softmax"), "cross_entropy"),
+    **dict.fromkeys(("MSE", "Mse"), "mse"),
+    **dict.fromkeys(("MAE", "Mae"), "mae"),
+    **dict.fromkeys(("softmax", "softmax_cross_entropy", "sparse_categorical_crossentropy"), "cross_entropy"),
 }
 """Losses by the names of other libraries. Theirs may take other targets; those of ours are checked."""
 

@@ -241,6 +241,10 @@ class Optimizer:
         return tuple(b.name for b in self.row.buffers if b.kept_if is None or self.settings[b.kept_if])
 
 
+OTHERS = ("adadelta", "adagrad", "adamax", "adafactor", "asgd", "lamb", "lars", "lbfgs", "lion", "nadam", "radam", "rprop")
+"""Optimizers that there are not, and that no other is meant by."""
+
+
 def make(
     name: str,
     learning_rate: float | Graph | None = None,
@@ -253,7 +257,8 @@ def make(
     row = OPTIMIZERS.get(name)
     if row is None:
         other = "sgd" if name.lower() in ("gd", "gradient_descent", "momentum") else name.lower().removesuffix("optimizer")
-        hint = f" It is called {quote(other)} here." if other in OPTIMIZERS else nearest(name, OPTIMIZERS)
+        near = "" if other in OTHERS else nearest(name, OPTIMIZERS)
+        hint = f" It is called {quote(other)} here." if other in OPTIMIZERS else near
         hint = hint or f" Use one of {', '.join(OPTIMIZERS)}."
         raise InvalidNetwork(f"there is no optimizer {quote(name)}.{hint}", ("name",))
     settings: dict[str, Setting] = {parameter.name: parameter.default for parameter in row.parameters}

@@ -348,7 +348,8 @@ def _numbers(value: Any, handler: Handler) -> float | Floats:
         if not len(numbers):
             raise PydanticCustomError("shape-mismatch", "the list is empty; give at least one number")
         return numbers
-    found = {"found": found_text(value), "base64": BASE64_FORM if value and isinstance(value, dict | LargeObject) else ""}
+    hint = BASE64_FORM if value and isinstance(value, dict | LargeObject) else "; a number stands without quotes: 3"
+    found = {"found": found_text(value), "base64": hint if isinstance(value, str | dict | LargeObject) and value else ""}
     raise PydanticCustomError("number_or_list", "expected a number or a list of numbers, found {found}{base64}", found)
 
 
@@ -451,7 +452,6 @@ class Float64Array(RequestModel):
 
     Rows are written one after the other, with their number and their width in `shape`; a list has no `shape`. In a request all
     numbers are finite. In a response NaN stands where a list has null.
-    """
 
     A request may have them in `inputs`, `tangents` and `cotangent` of expressions, the `weights` and `biases` of networks and
     of an optimizer's state, `inputs`, `targets` and `target` of data, every column of `data` and `predict`, `target`, `sigma`
@@ -460,6 +460,7 @@ class Float64Array(RequestModel):
     `weights`, `biases`, `outputs`, `input_gradients`, and the columns of a history; of `inputs` and `targets` of a dataset;
     of `residuals`, `predictions` and `influence` of a fit. Lists of integers, of a fixed length (such as intervals, `layers`
     or `bounds`), of one number per constraint, and of objects (such as `points`, `history` or `trajectory`) are always lists.
+    """
 
     float64: Annotated[
         Floats,

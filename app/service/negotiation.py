@@ -102,7 +102,10 @@ def _preferred(accept: str, offered: Sequence[str]) -> str:
     weights = [_quality(accept, media) for media in offered]
     best = max(weights)
     if best <= 0.0:
-        raise Problem("not-acceptable", f"the response is {' or '.join(offered)}, which the Accept header excludes")
+        raise Problem(
+            "not-acceptable",
+            f"the response is {' or '.join(offered)}, which the Accept header excludes; send Accept: {offered[0]}",
+        )
     return offered[weights.index(best)]
 
 

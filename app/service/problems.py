@@ -276,7 +276,8 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
     headers = error.headers
     if error.status_code == 405:
         allowed = (headers or {}).get("Allow", "").replace("GET", "GET, HEAD")
-        detail = f"{path} does not take {method}; send {allowed.partition(',')[0]} {path} instead; it takes {allowed}"
+        others = f"; it takes {allowed}" if "," in allowed else ""
+        detail = f"{path} does not take {method}; send {allowed.partition(',')[0]} {path} instead{others}"
         if method == "OPTIONS" and "access-control-request-method" in request.headers:
             detail = f"pages of other origins may not call this service, unless {ORIGINS_SETTING} lists their origins"
         problem = Problem("method-not-allowed", detail, headers={"Allow": allowed})
@@ -308,10 +309,16 @@ def meant_path(path: str, paths: Paths) -> str | None:
     steps = [step for step in path.lower().split("/") if step]
     while steps and re.fullmatch(r"api|v\d+", steps[0]):
         del steps[0]
-    plain = "/".join(steps)
+    shorter = path.rstrip("/")
+    if any(shorter and route.path_regex.match(shorter) for route in paths.routes if "{" in route.path):
+        return f"GET {shorter}"
     known = {VERSION.sub("", found): found for found in paths.methods if "{" not in found}
-    near = known.get(nearest_name(plain, known) or "")
-    found = known.get(plain) or paths.others.get(plain) or near
+    plain = "/".join(steps)
+    found = known.get(plain) or paths.others.get(plain) or known.get(nearest_name(plain, known) or plain)
+    while found is None and steps:  # what is known by the beginning of the path
+        plain = "/".join(steps).partition(".")[0]
+        found = known.get(plain) or paths.others.get(plain)
+        del steps[-1]
     return f"{paths.methods[found]} {found}" if found is not None and found in paths.methods else None
 
 
@@ -331,7 +338,9 @@ def _parameter_error(request: Request, entry: Any) -> str:
         return f"{where} parameter {name[:60]!r}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
     operation = request.app.openapi()["paths"].get(request.scope["route"].path, {}).get("get", {})
     known = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == where]
-    return f"there is no {where} parameter {name[:60]!r}; there are {', '.join(known)}"
+    near = next((other for other in known if other in name or name in other), "")
+    hint = f"it is called {near!r} here; " if near else ""
+    return f"there is no {where} parameter {name[:60]!r}; {hint}there are {', '.join(known)}"
 
 
 async def _answer_disconnected_client(request: Request, error: Exception) -> Response:

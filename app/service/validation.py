@@ -56,7 +56,9 @@ def _message(entry: Any, model: type[BaseModel]) -> str:
     if kind in EXPECTED:
         return f"expected {EXPECTED[kind]}, found {found_text(found)}{_as_written(entry, model)}"
     if kind == "literal_error":
-        return f"expected {entry['ctx']['expected'].replace(chr(39), chr(34))}"
+        expected = entry["ctx"]["expected"].replace(chr(39), chr(34))
+        same = json.dumps(found.lower().replace("_", "-")) if isinstance(found, str) else "no text"
+        return f"expected {expected}{f'; write {same}' if same in expected else ''}"
     message = str(entry["msg"])
     return message if message[1:2].isupper() else message[0].lower() + message[1:]
 
@@ -100,7 +102,7 @@ def _other_names(model: type[BaseModel]) -> Mapping[str, str]:
 
 def _hint(name: str, models: Sequence[type[BaseModel]]) -> str:
     """Which field was probably meant, and where it belongs."""
-    known = [field for field in _names_of(models) if field != name]
+    known = list(dict.fromkeys(field for field in _names_of(models) if field != name))
     other = next((names[name] for names in map(_other_names, models) if name in names), name)
     if " " in other:
         return f" {other}"
@@ -136,11 +138,20 @@ def _inner_fields(models: Iterable[type[BaseModel]]) -> Iterator[tuple[str, str,
 def _models_at(model: type[BaseModel], location: Sequence[str | int]) -> list[type[BaseModel]]:
     """The models of which the object at a location of a request may be one."""
     models: list[type[BaseModel]] = [model]
+    of_names = False
     for step in location:
-        if isinstance(step, str):
+        if of_names:  # the name of an entry, which is no field
+            of_names = False
+        elif isinstance(step, str):
             annotations = [parent.model_fields[step].annotation for parent in models if step in parent.model_fields]
             models = [found for annotation in annotations for found in _models_in(annotation)]
+            of_names = any(map(_is_of_names, annotations))
     return list(dict.fromkeys(models))
+
+
+def _is_of_names(annotation: Any) -> bool:
+    """Whether an annotation is that of an object with any names."""
+    return get_origin(annotation) is dict or any(map(_is_of_names, get_args(annotation)))
 
 
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:

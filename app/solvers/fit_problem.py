@@ -92,7 +92,10 @@ def _check_names(given: FitProblem) -> None:
                 check_not_constant(name, graph, (place, name))
     for name in given.data:
         if name in graph.index and graph.nodes[graph.index[name]].op != LEAF:
-            raise InvalidArgument(f"{quote(name)} is computed by the expression, so it cannot be a column", ("data", name))
+            raise InvalidArgument(
+                f"{quote(name)} is computed by the expression, so it cannot be a column; write what it is computed from alone",
+                ("data", name),
+            )
     for name, parameter in given.parameters.items():
         if name in given.data:
             raise InvalidArgument(f"{quote(name)} is a parameter and a column of data", ("parameters", name))

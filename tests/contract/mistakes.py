@@ -89,6 +89,17 @@ OPERATORS = [
     typed("x++", "in place"),
     typed("x @ y", "matrices"),
     typed("x ± 1", "one value"),
+    typed("x‐y", writes="x-y", means=X - Y),
+    typed("x ~= y", "!=", writes="x != y", means=1.0),
+    typed("x is y", "==", writes="x == y", means=0.0),
+    typed("x is not y", "!=", writes="x != y", means=1.0),
+    typed("x xor y", "!="),
+    typed("x div 2", "no whole-number division"),
+    typed("x %/% 2", "no whole-number division"),
+    typed("x\\y", "with /", writes="y/x", means=Y / X),
+    typed("exp^x", "a function", writes="exp(x)", means=math.exp(X)),
+    typed("exp^2(x)", writes="exp(x)**2", means=math.exp(X) ** 2),
+    typed("sinh^-1(x)", "asinh", "1/sinh(x)"),
 ]
 """Operators and signs."""
 
@@ -146,6 +157,25 @@ FUNCTIONS = [
     typed("sinn(x)", "'sin'"),
     typed("tahn(x)", "'tanh'"),
     typed("foo(x)", "'foo'", "/v1/primitives"),
+    typed("PI()*x", "written pi", writes="pi*x", means=math.pi * X),
+    typed("pi(x+1)", "*", writes="pi*(x+1)", means=math.pi * (X + 1)),
+    typed("SUMSQ(x,y)", writes="x**2 + y**2", means=X**2 + Y**2),
+    typed("IF(x>0,x)", "'where'"),
+    typed("sum(c(x, y))", "without c()", writes="sum(x, y)", means=X + Y),
+    typed("c(x, y)", "stand for numbers"),
+    typed("ones(2)", "stand for numbers"),
+    typed("dnorm(x)", writes="exp(-x**2/2)/sqrt(2*pi)", means=math.exp(-(X**2) / 2) / math.sqrt(2 * math.pi)),
+    typed("pnorm(x)", writes="erfc(-x/sqrt(2))/2", means=0.5 * math.erfc(-X / math.sqrt(2))),
+    typed("dnorm(x, y, 2)", "dnorm(x) is"),
+    typed("sin.(x)", "no dot", writes="sin(x)", means=math.sin(X)),
+    typed("x |> sin", "parentheses", writes="sin(x)", means=math.sin(X)),
+    typed("x %>% exp()", "parentheses", writes="exp(x)", means=math.exp(X)),
+    typed("max{x, y}", "round brackets", writes="max(x, y)", means=Y),
+    typed("σ(x)", "'sigmoid'", writes="sigmoid(x)", means=sigmoid(X)),
+    typed("Γ(x)", "exp(lgamma(x))", "x > 0"),
+    typed("log_2(x)", "'log2'", writes="log2(x)", means=math.log2(X)),
+    typed("log_2 x", "the base", writes="log2(x)", means=math.log2(X)),
+    typed("parseFloat(x)", "not converted"),
 ]
 """Functions."""
 
@@ -188,6 +218,28 @@ WHOLE = [
     typed("∫x dx", "no integrals"),
     typed("integrate(x**2, x)", "no integrals"),
     typed("∑x", "sum(a, b, c)"),
+    typed("$A$1*2", "dollar", writes="A1*2", means=6.0, A1=3.0),
+    typed("A1:A3", "no ranges"),
+    typed("${x}*2", "dollar", writes="x*2", means=2 * X),
+    typed("{{x}}*2", "template", writes="x*2", means=2 * X),
+    typed("() => 3*2", "alone", writes="3*2", means=6.0),
+    typed("@. sin(x)", "alone", writes="sin(x)", means=math.sin(X)),
+    typed("begin x^2 end", "alone", writes="x**2", means=X**2),
+    typed("import math", "bare names"),
+    typed("% a note", "begins with #"),
+    typed("for i in x: i", "no loops"),
+    typed("[i**2 for i in x]", "no loops"),
+    typed("sum(a for a in x)", "no loops"),
+    typed("y ~ 2*x", "right-hand side", writes="2*x", means=2 * X),
+    typed("D[x^2, x]", "differentiated as a whole"),
+    typed("Integrate[x, x]", "no integrals"),
+    typed(r"\int_0^1 x dx", "no integrals"),
+    typed(r"\sum_{i=1}^{3} x_i", "sum(a, b, c)"),
+    typed(r"\frac12 x", "LaTeX", writes="((1)/(2))*x", means=X / 2),
+    typed(r"\log_2 x", "LaTeX", writes="log2(x)", means=math.log2(X)),
+    typed(r"\lvert x - y \rvert", "LaTeX", writes="abs(x - y)", means=Y - X),
+    typed("x_{1}^2", "LaTeX", writes="x_1**2", means=9.0, x_1=3.0),
+    typed(r"\begin{cases} x \end{cases}", "LaTeX"),
 ]
 """Statements, and the notation of other languages."""
 
@@ -238,6 +290,14 @@ NUMBERS = [
     typed("$5 + x", "no units", writes="5 + x", means=5 + X),
     typed("20% * x", "quotient", writes="(20/100)* x", means=0.2 * X),
     typed("∞", "no infinity"),
+    typed("3 + 4i", "real"),
+    typed("2.5im", "real"),
+    typed("1d-3*x", "1e-3", "*"),
+    typed("1.0f*x", "no suffix"),
+    typed("1L", "no suffix"),
+    typed("x*50%", "quotient", writes="x*(50/100)", means=0.5 * X),
+    typed("x + 5%", "no remainder"),
+    typed("10 % -3", "no remainder"),
 ]
 """Numbers, angles and units."""
 
@@ -720,7 +780,68 @@ NETWORKS = [
 ]
 """Networks and searches."""
 
-SENT = [*NAMES, *FIELDS, *GRAPHS, *NETWORKS]
+MOONS = training(data={"dataset": "moons"}, model={"inputs": 2, "layers": [3, 1]})
+FIT: dict[str, Any] = {"expression": "a*x", "data": {"x": [1, 2, 3], "y": [2, 4, 7]}, "target": "y", "parameters": {"a": 1}}
+LEAST: dict[str, Any] = {"expression": "(x - 1)**2", "initial": {"x": 0}}
+GAUGE: dict[str, Any] = {"expression": "a*b", "inputs": {"a": {"value": 1, "u": 0.1}, "b": 2}}
+
+
+def gauge(**fields: Any) -> dict[str, Any]:
+    """A budget of uncertainty, with these fields for its first input."""
+    return GAUGE | {"inputs": {"a": fields, "b": 2}}
+
+
+def row(name: str, operation: str, wrong: dict[str, Any], pointer: str, says: str, fixed: dict[str, Any] | None) -> Sent:
+    """A row about an invalid request, with one part of the answer's texts."""
+    return sent(name, operation, wrong, "invalid-request", pointer, says, fixed=fixed)
+
+
+OTHER_TOOLS = [
+    row("nadam", "networks/train", training(optimizer={"name": "nadam"}), "/optimizer/name", "Use one of sgd, adam", None),
+    row(
+        "SGD",
+        "networks/train",
+        training(optimizer={"name": "SGD"}),
+        "/optimizer/name",
+        "'sgd'",
+        training(optimizer={"name": "sgd"}),
+    ),
+    row("optimizer by key", "networks/train", training(optimizer={"adam": {}}), "/optimizer/adam", '{"name": "adam"}', TRAIN),
+    row("loss by name", "networks/train", training(loss={"name": "mse"}), "/loss/name", '"loss": "mse"', TRAIN),
+    row("softmax loss", "networks/train", training(loss="softmax_cross_entropy"), "/loss", "'cross_entropy'", None),
+    row("data as text", "networks/train", training(data="moons"), "/data", '"data": {"dataset": "moons"}', MOONS),
+    row("make_moons", "networks/train", training(data={"dataset": "make_moons"}), "/data/dataset", "'moons'", MOONS),
+    row("sizes", "networks/train", training(model=[2, 3, 1]), "/model", '{"inputs": 2, "layers": [3, 1]}', MOONS),
+    row("sklearn's alpha", "networks/train", training(alpha=0.1), "/alpha", "'l2' is a penalty", training(l2=0.1)),
+    row("shuffle", "networks/train", training(shuffle=True), "/shuffle", "drawn at random", TRAIN),
+    row("validation", "networks/train", training(validation_split=0.2), "/validation_split", "/v1/networks/predict", TRAIN),
+    row("stream", "networks/train", training(stream=True), "/stream", "/v1/networks/train/stream", TRAIN),
+    row("dropout", "networks", {"inputs": 2, "layers": [1], "dropout": 0.1}, "/dropout", "no dropout", None),
+    row("use_bias", "networks", {"inputs": 2, "layers": [1], "use_bias": True}, "/use_bias", "has biases", None),
+    row("weights at the top", "networks/predict", {"weights": [[1, 2]], "inputs": [[1, 2]]}, "/weights", "in a layer", PREDICT),
+    row("number in quotes", "backward", squared(inputs={"x": "3"}), "/inputs/x", "without quotes", SQUARE),
+    row("order", "backward", squared(order=2), "/order", "/v1/hessian", SQUARE),
+    row("list of one text", "backward", squared(expression=["x**2"]), "/expression", "without brackets", SQUARE),
+    row("lang", "code", {"expression": "x", "lang": "c"}, "/lang", "'language'", {"expression": "x", "language": "c"}),
+    row("tangents in a list", "jvp", squared(tangents=[1]), "/tangents", '{"x": 1.0}', squared(tangents={"x": 1})),
+    row("MEAN", "forward", squared(reduce="MEAN"), "/reduce", 'write "mean"', squared(reduce="mean")),
+    row("names of parameters", "fit", FIT | {"parameters": ["a"]}, "/parameters", '"parameters": {"a": 1.0}', FIT),
+    row("lmfit's value", "fit", FIT | {"parameters": {"a": {"value": 1}}}, "/parameters/a/value", "'start'", FIT),
+    row("rows of data", "fit", FIT | {"data": [[1, 2], [2, 4]]}, "/data", '"data": {"x": [1, 2], "y": [2, 4]}', FIT),
+    row("y = a*x", "fit", FIT | {"expression": "y = a*x"}, "/data/y", "alone", FIT),
+    row("start in a list", "minimize", LEAST | {"initial": [0]}, "/initial", '"initial": {"x": 0.0}', LEAST),
+    row("BFGS", "minimize", LEAST | {"method": "BFGS"}, "/method", 'write "bfgs"', LEAST | {"method": "bfgs"}),
+    row("L_BFGS_B", "minimize", LEAST | {"method": "L_BFGS_B"}, "/method", 'write "l-bfgs-b"', LEAST | {"method": "l-bfgs-b"}),
+    row("maximize", "minimize", LEAST | {"maximize": True}, "/maximize", "negative", LEAST),
+    row("SciPy's constraint", "minimize", LEAST | {"constraints": [{"fun": "x"}]}, "/constraints/0/fun", "'expression'", None),
+    row("sigma", "propagate", gauge(value=1, sigma=0.1), "/inputs/a/sigma", "'u'", GAUGE),
+    row("std", "propagate", gauge(value=1, std=0.1), "/inputs/a/std", '"readings"', GAUGE),
+    row("expanded uncertainty", "propagate", gauge(value=1, U=0.2), "/inputs/a/U", "coverage factor", GAUGE),
+    row("nominal_value", "propagate", gauge(nominal_value=1, u=0.1), "/inputs/a/nominal_value", "'value'", GAUGE),
+]
+"""What people write who come from Keras, PyTorch, scikit-learn, SciPy, lmfit, R, the GUM and low-code tools."""
+
+SENT = [*NAMES, *FIELDS, *GRAPHS, *NETWORKS, *OTHER_TOOLS]
 
 Check = Callable[[Any], None]
 
@@ -758,6 +879,18 @@ NOT_JSON = {
     "line break in a text": ('{"expression": "a = 1\na"}', r"\n"),
     "backslash in a text": (r'{"expression": "\sin(x)"}', "backslash"),
     "nothing": ("", "empty"),
+    "JavaScript object as text": ("[object Object]", "JSON.stringify"),
+    "template": ("{{body}}", "template"),
+    "template for a number": ('{"expression": "x", "inputs": {"x": {{x}}}}', "template"),
+    "name of a file": ("@request.json", "--data @name"),
+    "R list": ('list(expression = "x")', "auto_unbox"),
+    "quotient": ('{"expression": "x", "inputs": {"x": 1/2}}', "not computed"),
+    "sum of texts": ('{"expression": "x" + "y"}', "not computed"),
+    "thousands": ('{"expression": "x", "inputs": {"x": 1,000}}', "thousands are not separated"),
+    "backticks": ('{"expression": `x`}', "plain double quotes"),
+    "Python's f": ('{"expression": f"x"}', "without a letter before"),
+    "TRUE": ('{"expression": "1", "values": TRUE}', "true, false and null"),
+    "bracket for brace": ('{"expression": "x", "inputs": {"x": 3}]', "closed by }"),
 }
 """Bodies that are not JSON: the body, and parts of the detail."""
 
@@ -786,6 +919,18 @@ PATHS = [
     ("GET", "/swagger", 404, "/docs"),
     ("GET", "/redoc", 404, "/docs"),
     ("GET", "/v1/primitive", 404, "/v1/primitives"),
+    ("GET", "/v1/dataset/moons", 404, "/v1/datasets"),
+    ("GET", "/v1/datasets/moons/", 404, "/v1/datasets/moons"),
+    ("GET", "/v1/primitives/sin", 404, "/v1/primitives"),
+    ("GET", "/problems/syntax-error/", 404, "/problems/syntax-error"),
+    ("POST", "/v1/backward.json", 404, "/v1/backward"),
+    ("POST", "/v1/hessian/sparse", 404, "/v1/hessian"),
+    ("POST", "/v1/hesse", 404, "/v1/hessian"),
+    ("POST", "/v1/least_squares", 404, "/v1/fit"),
+    ("POST", "/v1/latex", 404, "/v1/derivative"),
+    ("POST", "/v1/plot", 404, "/v1/graph"),
+    ("POST", "/v1/networks/loss", 404, "/v1/networks/backward"),
+    ("POST", "/v1/networks/train/stream/", 404, "/v1/networks/train/stream"),
     ("GET", "/v1/backward", 405, "POST /v1/backward"),
     ("PUT", "/v1/backward", 405, "POST /v1/backward"),
     ("POST", "/v1/primitives", 405, "GET /v1/primitives"),

@@ -63,6 +63,8 @@ def test_wrong_path_leads_to_the_right_one(client: httpx.Client, method: str, pa
 
 def test_right_paths_exist(routes: dict[str, tuple[str, str]]) -> None:
     documented = {path for _, path in routes.values()} | {"/docs", "/openapi.json"}
+    filled = [(f"{{{parameter}}}", name) for parameter, name in (("name", "moons"), ("name", "syntax-error"))]
+    documented |= {path.replace(*pair) for path in documented for pair in filled}
     assert {meant.split()[-1] for *_, meant in PATHS} <= documented
 
 
@@ -87,5 +89,21 @@ def test_client_that_accepts_only_problems_is_answered(post: Post, accept: str) 
     assert json_of(response)["gradients"]["x"] == 6.0
 
 
+QUERIES = {
+    "n_samples": ("/v1/datasets/moons?n_samples=5", "it is called 'samples' here"),
+    "format": ("/v1/datasets/moons?format=csv", "there are samples, noise, seed, arrays"),
+}
+
+
+@pytest.mark.parametrize(("path", "says"), QUERIES.values(), ids=QUERIES)
+def test_query_parameters_are_named(client: httpx.Client, path: str, says: str) -> None:
+    assert says in problem(client.get(path), "invalid-request", 422)["detail"]
+
+
+def test_excluded_type_is_told_the_right_one(post: Post) -> None:
+    answer = post("backward", headers={"Accept": "text/html"}, expression="1")
+    assert problem(answer, "not-acceptable", 406)["detail"].endswith("send Accept: application/json")
+
+
 def test_there_are_enough_rows() -> None:
-    assert len(TYPED) + len(SENT) + len(NOT_JSON) + len(PATHS) >= 120
+    assert len(TYPED) + len(SENT) + len(NOT_JSON) + len(PATHS) >= 400

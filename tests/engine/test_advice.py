@@ -32,6 +32,7 @@ ORACLES: dict[str, Callable[..., Any]] = {
     "clamp": lambda x, low, high: sorted([x, low, high])[1], "clip": lambda x, low, high: sorted([x, low, high])[1],
     "comb": mpmath.binomial, "cosd": degrees(mpmath.cos), "cosec": mpmath.csc, "cosech": mpmath.csch,
     "cosm1": lambda x: mpmath.cos(x) - 1, "cospi": mpmath.cospi, "cot": mpmath.cot, "cotg": mpmath.cot, "coth": mpmath.coth,
+    "dnorm": mpmath.npdf, "pnorm": mpmath.ncdf, "sumsq": lambda x, y: x * x + y * y, "γ": mpmath.gamma,
     "csc": mpmath.csc, "csch": mpmath.csch, "ctg": mpmath.cot, "cube": lambda x: x * x * x, "deg2rad": mpmath.radians,
     "degrees": mpmath.degrees, "erfcx": lambda x: mpmath.exp(x * x) * mpmath.erfc(x), "exp10": lambda x: mpmath.power(10, x),
     "exp2": lambda x: mpmath.power(2, x), "fact": mpmath.factorial, "factorial": mpmath.factorial, "gamma": mpmath.gamma,

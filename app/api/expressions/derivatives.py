@@ -75,7 +75,7 @@ class DerivativeResponse(ResponseModel):
 class CodeRequest(ComputationRequest):
     """An expression to write as source code."""
 
-    OTHER_NAMES = EXPRESSION_NAMES
+    OTHER_NAMES = EXPRESSION_NAMES | dict.fromkeys(("lang", "format", "target"), "language")
 
     expression: Expression
     wrt: Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the inputs")] = None

@@ -26,7 +26,10 @@ Bindings = Annotated[
         examples=[{"x": 3.0}],
     ),
 ]
-Tangents = Annotated[NamedItems[Numbers], Field(description="The direction, by id; a node that is not named has 0")]
+Tangents = Annotated[
+    NamedItems[Numbers],
+    Field(description="The direction, by id; a node that is not named has 0", examples=[{"x": 1.0}]),
+]
 ByLeaves = Annotated[Items[str] | None, Field(description="The nodes to differentiate by; default: the leaves")]
 
 MatrixFormat = Annotated[
@@ -39,11 +42,15 @@ MatrixFormat = Annotated[
 ]
 
 
+SEVERAL = 'One text has several outputs: "expression": "f = x*y; g = x + y", for /v1/jacobian with "outputs": ["f", "g"].'
+
 EXPRESSION_NAMES = {
     **dict.fromkeys(("code", "equation", "expr", "exp", "f", "formula", "fn", "func", "function", "graph"), "expression"),
     **dict.fromkeys(("args", "arguments", "at", "bindings", "data", "env", "params", "parameters", "point"), "inputs"),
     **dict.fromkeys(("input", "variables", "vars", "x"), "inputs"),
+    "order": "Second derivatives come from /v1/hessian; the text that /v1/derivative returns can be differentiated again.",
     **dict.fromkeys(("by", "gradients_of", "respect_to", "with_respect_to"), "wrt"),
+    **dict.fromkeys(("expressions", "functions"), SEVERAL),
     **dict.fromkeys(("direction", "seed", "tangent", "v", "vector"), "tangents"),
 }
 """What people call the fields of requests about expressions."""
@@ -59,6 +66,7 @@ class ExpressionRequest(ComputationRequest):
     nonfinite: Literal["error", "null"] = Field(
         "error",
         description="What to do with a number that is NaN or infinite: respond with an error, or with null in its place",
+        json_schema_extra=component("NonFinite", "Whether numbers that are NaN or infinite are an error, or null."),
     )
 
 
@@ -66,12 +74,12 @@ class ReducibleRequest(ExpressionRequest):
     """An expression whose sum or mean over the points may be asked for."""
 
     reduce: Reduce = Field(
-        json_schema_extra=component("NonFinite", "Whether numbers that are NaN or infinite are an error, or null."),
         "none",
         description="With lists in `inputs`, evaluate and differentiate the sum or the mean over the points: the value is one "
         "number, and so is the derivative by every node that is one number for all points; by a list it remains a list. Second "
         "derivatives are then taken by single numbers only. Each sum is rounded once, so it does not depend on the order of "
         "the points.",
+        json_schema_extra=component("Reduce", "What is evaluated: each point, or the sum or the mean over all points."),
     )
 
 
@@ -79,7 +87,6 @@ class ForwardRequest(ReducibleRequest):
     """An expression to evaluate."""
 
     values: bool = Field(False, description="Whether to include the value of every node, at each point if there are several")
-        json_schema_extra=component("Reduce", "What is evaluated: each point, or the sum or the mean over all points."),
 
 
 class BackwardRequest(ForwardRequest):

@@ -104,6 +104,9 @@ SPEC_NAMES = {
     **dict.fromkeys(("hidden", "hidden_layers", "hidden_layer_sizes", "hidden_sizes", "neurons", "nouts", "units"), "layers"),
     **dict.fromkeys(("initialization", "initializer", "weights_init"), "init"),
     "random_state": "seed",
+    "sizes": 'Give the inputs apart: [2, 3, 1] is "inputs": 2, "layers": [3, 1].',
+    **dict.fromkeys(("bias", "use_bias"), "Every layer has biases."),
+    "dropout": "There is no dropout; 'l2' of a training keeps weights small.",
     "outputs": "The last of 'layers' is the number of outputs.",
     "output": "The last of 'layers' is the number of outputs.",
 }
@@ -173,7 +176,7 @@ class NetworkData(RequestModel):
     OTHER_NAMES = {
         **dict.fromkeys(("X", "x", "X_train", "x_train", "data", "rows"), "inputs"),
         **dict.fromkeys(("Y", "labels", "output", "outputs", "target", "y", "y_train"), "targets"),
-        "n_samples": "samples",
+        **dict.fromkeys(("count", "n", "n_samples", "num_samples", "size"), "samples"),
         "random_state": "seed",
     }
 
@@ -193,6 +196,8 @@ class NetworkData(RequestModel):
 class LossExpression(RequestModel):
     """A loss of your own: an expression of `score` and `target`, averaged over rows and outputs."""
 
+    OTHER_NAMES = dict.fromkeys(("name", "type", "kind"), 'The name of a loss stands alone: "loss": "mse".')
+
     expression: Expression
 
 
@@ -208,11 +213,11 @@ def _loss(value: Any, handler: Handler) -> str | LossExpression:
 
 LOSS_NAME_SCHEMA = {
     "type": "string",
+    "enum": [*LOSSES],
     "title": "LossName",
     "description": "The name of a loss.",
 }
 LossOrName = Annotated[
-    "enum": [*LOSSES],
     str | LossExpression,
     GetPydanticSchema(
         lambda source, handler: core_schema.no_info_wrap_validator_function(_loss, handler(LossExpression)),
@@ -273,6 +278,7 @@ class OptimizerBase(RequestModel):
         "beta1": 'Write both together: "betas": [0.9, 0.999].',
         "beta2": 'Write both together: "betas": [0.9, 0.999].',
         "epsilon": "eps",
+        **{name: f'The name is a field: {{"name": "{name}"}}.' for name in OPTIMIZERS},
     }
 
     name: str = Field(
@@ -329,12 +335,16 @@ class TrainingState(RequestModel):
     optimizer: OptimizerState | None = None
 
 
+PREDICT_MODEL = 'It belongs in a layer of the model: "model": {"layers": [{"weights": [[1, 2]], "biases": [0]}]}.'
+
+
 class PredictRequest(ComputationRequest):
     """A model, and rows to compute its scores for."""
 
     OTHER_NAMES = {
         **dict.fromkeys(("X", "data", "input", "rows", "x"), "inputs"),
-        **dict.fromkeys(("net", "network", "weights"), "model"),
+        **dict.fromkeys(("net", "network"), "model"),
+        **dict.fromkeys(("biases", "layers", "weights"), PREDICT_MODEL),
     }
 
     model: ModelOrSpec
@@ -351,6 +361,7 @@ class NetworkBackwardRequest(ComputationRequest):
     input_gradients: bool = Field(False, description="Whether to differentiate by the inputs too")
 
 
+EVALUATED = "Evaluate the model that comes back, by /v1/networks/predict or /v1/networks/backward."
 EPOCHS = "Give the number of 'steps': one per epoch without 'batch_size', else one per batch."
 
 
@@ -361,7 +372,11 @@ class TrainRequest(ComputationRequest):
         **dict.fromkeys(("criterion", "loss_function", "objective"), "loss"),
         **dict.fromkeys(("net", "network"), "model"),
         **dict.fromkeys(("optim", "solver"), "optimizer"),
-        **dict.fromkeys(("alpha", "learningRate", "lr", "rate", "step_size"), "learning_rate"),
+        **dict.fromkeys(("learningRate", "lr", "rate", "step_size"), "learning_rate"),
+        "alpha": "Conventions differ: 'l2' is a penalty on the weights, and 'learning_rate' belongs in 'optimizer'.",
+        **dict.fromkeys(("stream", "progress"), "Send the same request to /v1/networks/train/stream for progress."),
+        **dict.fromkeys(("shuffle", "drop_last"), "Rows are always drawn at random, without repetition within an epoch."),
+        **dict.fromkeys(("validation_data", "validation_split", "metrics", "callbacks"), EVALUATED),
         **dict.fromkeys(("iterations", "max_iter", "n_iter", "n_steps", "num_steps"), "steps"),
         **dict.fromkeys(("batch", "batchSize", "minibatch"), "batch_size"),
         **dict.fromkeys(("X", "input", "inputs", "x"), "inputs"),
@@ -372,8 +387,8 @@ class TrainRequest(ComputationRequest):
         "verbose": "log_every",
     }
 
-    model: ModelOrSpec
-    data: NetworkData
+    model: ModelOrSpec = Field(examples=[{"inputs": 2, "layers": [3, 1]}])
+    data: NetworkData = Field(examples=[{"dataset": "moons"}])
     loss: LossOrName
     l2: L2 = 0.0
     optimizer: Annotated[Optimizer, WrapValidator(_optimizer)] = Field(default_factory=Optimizer)

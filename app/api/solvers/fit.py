@@ -93,6 +93,13 @@ ColumnOrNumbers = Annotated[
 class FitParameter(RequestModel):
     """Where the search for a parameter starts, and its bounds."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("guess", "init", "initial", "p0", "value"), "start"),
+        **dict.fromkeys(("lower", "lb", "minimum"), "min"),
+        **dict.fromkeys(("upper", "ub", "maximum"), "max"),
+        **dict.fromkeys(("fixed", "vary"), "Give a column of 'data' one number for what stays fixed."),
+    }
+
     start: float = Field(description="Where the search starts", examples=[0.0001])
     min: float | None = Field(None, description="The lower bound; default: none")
     max: float | None = Field(None, description="The upper bound; default: none")
@@ -167,10 +174,16 @@ class FitRequest(ComputationRequest):
     }
 
     expression: Expression
-    data: NamedItems[Numbers] = Field(description="Columns by name: lists of one length, or one number for all rows")
+    data: NamedItems[Numbers] = Field(
+        description="Columns by name: lists of one length, or one number for all rows", examples=[{"x": [1, 2], "y": [2, 4]}]
+    )
     target: ColumnOrNumbers = Field(description="What the curve is fitted to: the name of a column, or a list")
-    parameters: NamedItems[StartOrParameter] = Field(description="Where the search starts, by parameter, perhaps with bounds")
-    bounds: NamedItems[Bounds] = Field(default_factory=dict, description="[lower, upper] by parameter; null for none")
+    parameters: NamedItems[StartOrParameter] = Field(
+        description="Where the search starts, by parameter, perhaps with bounds", examples=[{"a": 1.0}]
+    )
+    bounds: NamedItems[Bounds] = Field(
+        default_factory=dict, description="[lower, upper] by parameter; null for none", examples=[{"a": [0.0, None]}]
+    )
     sigma: ColumnOrNumbers | None = Field(
         None, description="The standard deviation of the target, one for all rows or one per row"
     )

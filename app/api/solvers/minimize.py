@@ -53,6 +53,14 @@ BYTES_PER_VALUE = 40
 class MinimizeConstraint(RequestModel):
     """What must hold at the minimum: an expression equals a number, or lies between two."""
 
+    OTHER_NAMES = {
+        **dict.fromkeys(("expr", "fun", "function", "g"), "expression"),
+        **dict.fromkeys(("eq", "value"), "equals"),
+        **dict.fromkeys(("lb", "lower"), "min"),
+        **dict.fromkeys(("ub", "upper"), "max"),
+        "type": 'An equality has "equals": 0, an inequality "min": 0 or "max": 0.',
+    }
+
     expression: Expression
     equals: float | None = Field(None, description="What the expression must equal")
     min: float | None = Field(None, description="The lowest value allowed")
@@ -67,6 +75,7 @@ class MinimizeRequest(ComputationRequest):
         **dict.fromkeys(("guess", "initial_guess", "start", "variables", "vars", "x0"), "initial"),
         **dict.fromkeys(("maxiter", "max_iter", "steps"), "max_iterations"),
         **dict.fromkeys(("algorithm", "optimizer", "solver"), "method"),
+        **dict.fromkeys(("maximise", "maximize"), "Minimize the negative of the expression, and change the minimum's sign."),
         "constants": "inputs",
         "tol": "tolerance",
     }
@@ -76,11 +85,14 @@ class MinimizeRequest(ComputationRequest):
         default_factory=dict,
         description="Numbers for leaves that stay fixed, by id. Lists are points, over which the expression is summed.",
     )
-    initial: NamedItems[float] = Field(description="The variables, by id, and the numbers that the search starts from")
+    initial: NamedItems[float] = Field(
+        description="The variables, by id, and the numbers that the search starts from", examples=[{"x": 0.0}]
+    )
     method: Method | None = Field(None, description="A method of SciPy; default: one that suits the problem, or several")
     bounds: NamedItems[Bounds] = Field(
         default_factory=dict,
         description="The lower and the upper bound of a variable, null for none. They hold at every evaluation.",
+        examples=[{"x": [0.0, None]}],
     )
     constraints: Items[MinimizeConstraint] = Field([], description="What must hold at the minimum")
     reduce: Literal["sum", "mean"] = Field("sum", description="Whether lists in `inputs` mean a sum over points, or a mean")

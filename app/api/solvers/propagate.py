@@ -63,8 +63,20 @@ BYTES_PER_BLOCK = 1 << 26
 DistributionName = Literal["uniform", "triangular", "arcsine", "trapezoidal", "curvilinear_trapezoid"]
 
 
+READINGS = "'u' is the standard uncertainty of 'value'; give several readings as {\"readings\": [...]}."
+LIMITS = "'u' is a standard uncertainty, which is 'U' divided by its coverage factor."
+
+
 class MeasuredInput(RequestModel):
     """A quantity with a standard uncertainty."""
+
+    OTHER_NAMES = {
+        **dict.fromkeys(("error", "sigma", "standard_uncertainty", "unc", "uncertainty"), "u"),
+        **dict.fromkeys(("std", "stdev", "s", "sd"), READINGS),
+        **dict.fromkeys(("U", "expanded", "expanded_uncertainty"), LIMITS),
+        **dict.fromkeys(("estimate", "mean", "nominal", "nominal_value", "x"), "value"),
+        **dict.fromkeys(("df", "nu", "degrees_of_freedom"), "dof"),
+    }
 
     value: float = Field(description="The best estimate", examples=[4.999])
     u: float = Field(ge=0.0, description="The standard uncertainty of `value`", examples=[0.0032])
