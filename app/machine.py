@@ -25,8 +25,9 @@ except TypeError:  # on Windows
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 """What glibc's `mallopt` can set: how much free memory a heap keeps at its end, from what size a block is a mapping of its own,
 and how many heaps threads share."""
-KEPT_BYTES = 4 << 20
-"""The parts of a body come and go as four blocks of a quarter of a megabyte, which would be new memory each time."""
+KEPT_BYTES = 16 << 20
+"""What comes and goes together would be new memory each time: four blocks of a quarter of a megabyte for a part of a body, and
+some megabytes of columns for a block of points."""
 LARGE_BLOCK_BYTES = 1 << 20
 HEAPS = 2
 
