@@ -47,7 +47,7 @@ def warm(gradients_are_ready: Callable[[], None] = lambda: None) -> None:
         with _second_process():
             _gradients()
             gradients_are_ready()
-            _networks()
+            _values_and_networks()
         _readers()
         _other_derivatives()
         if not jit.IS_COMPLETE:
@@ -95,8 +95,9 @@ def _gradients() -> None:
     explain(graph, INPUTS, Fault(Quantity.GRADIENT, "x", float("nan")), {})
 
 
-def _networks() -> None:
-    """Run the kernels of networks."""
+def _values_and_networks() -> None:
+    """Run the kernel for values, and those of networks, which share its switch."""
+    transforms.evaluate(parse(EXPRESSION), INPUTS)
     model, rows, targets = MLP(2, [1]), np.zeros((2, 2)), np.ones((2, 1))
     evaluation.predict(model, rows)
     evaluation.gradients(model, rows, targets, losses.named("mse"))

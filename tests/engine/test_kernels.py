@@ -1,6 +1,7 @@
 """The switch, a function that is generated from the rules of a table of primitives."""
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ ROWS = [
 def test_switch_returns_what_the_rule_returns(code: int) -> None:
     rule = ROWS[code].fun
     assert rule is not None
-    assert apply(np.int32(code), 0.7) == rule(0.7)
+    assert apply(code, 0.7) == rule(0.7)
 
 
 value_of = switch(ROWS, lambda row: (), 0, "")
@@ -76,4 +77,4 @@ def test_all_rules_of_the_table_are_written_out() -> None:
 def test_place_of_a_rule_without_columns_is_none() -> None:
     """As under `python -X no_debug_ranges`: then all rules are called."""
     assert _place(made_of("lambda x: x")) != (0, 0)
-    assert _place(squared.__class__(squared.__code__.replace(co_linetable=b""), {})) == (0, 0)
+    assert _place(FunctionType(squared.__code__.replace(co_linetable=b""), {})) == (0, 0)
