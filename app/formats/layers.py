@@ -74,7 +74,9 @@ class Chain:
                 raise InvalidFile("the first operator is no layer, and the file does not say how wide the input is")
             self.count(self.width**2)
             self.numbers -= self.width**2  # which the matrix counts again
-            self.matrix(np.eye(self.width), None)
+            identity = np.zeros((self.width, self.width))
+            identity.ravel()[:: self.width + 1] = 1.0  # np.eye would hold the GIL
+            self.matrix(identity, None)
         assert self.weights is not None and self.biases is not None
         if len(self.layers) >= MAX_LAYERS:
             raise InvalidFile(f"a network has at most {MAX_LAYERS:,} layers")
