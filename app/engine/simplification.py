@@ -2,7 +2,8 @@
 
 Nodes become normal forms, each made once: sums of terms with coefficients, and products of bases with exponents. Coefficients
 and exponents are exact fractions. So like terms and like factors meet, numbers are folded, and fractions cancel. A sum whose
-terms share factors or denominators is written as a product where that is shorter.
+terms share factors or denominators is written as a product where that is shorter, and products are multiplied out where terms
+cancel. Of identities, those in `_identities` are known, such as sin(x)**2 + cos(x)**2 = 1.
 
 Every step keeps the value wherever the expression has one. What it may do is give a value where there was none, as x*(1/x) = 1
 does at 0. It may not lose a case, so (x**2)**0.5 stays as it is.
@@ -22,21 +23,36 @@ from app.engine.primitives import ALIASES, LEAF, OPCODE, PRIMITIVES
 
 Terms = tuple[tuple[int, Fraction], ...]
 """Of a sum, forms with coefficients; of a product, bases with exponents."""
+_Monomial = tuple[Fraction, *Terms]
+"""A number and powers of forms, which are multiplied."""
 
-ONE, MINUS_ONE, HALF = Fraction(1), Fraction(-1), Fraction(1, 2)
+ONE, MINUS_ONE, HALF, TWO = Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(2)
 MAX_TERMS = 12
 """Longer sums and products are not merged into others, which would take quadratic time, and lose parts that are shared."""
 MAX_DEPTH, MAX_STEPS = 3, 100_000
 """How deep trials of shorter forms are nested, and how many terms and factors they look at in all."""
 MAX_SEARCH = 50
 """So many parts of a branch are searched for choices by the condition of the branch."""
-MAX_FRACTION = 10**17
+MAX_FRACTION = 10**300
+"""Larger numerators and denominators are rounded to doubles, after which equal numbers may no longer cancel."""
+LONG_FRACTION = 10**17
+"""Larger numerators and denominators are not written."""
 MAX_EXPONENT = 2**53
 TRUTHS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 NAMED_CONSTANTS = (math.pi, math.e)
 MAX_SIZE = 10**6
 RATIOS = (("sin", "cos", "tan"), ("sinh", "cosh", "tanh"))
 """Functions, the first over the second being the third."""
+SQUARES = {
+    "sin": ((TWO, ONE, MINUS_ONE, "cos", TWO),),
+    "cos": ((TWO, ONE, MINUS_ONE, "sin", TWO), (-TWO, ONE, ONE, "tan", TWO)),
+    "tan": ((TWO, MINUS_ONE, ONE, "cos", -TWO),),
+    "sinh": ((TWO, MINUS_ONE, ONE, "cosh", TWO),),
+    "cosh": ((TWO, ONE, ONE, "sinh", TWO), (-TWO, ONE, MINUS_ONE, "tanh", TWO)),
+    "tanh": ((TWO, ONE, MINUS_ONE, "cosh", -TWO),),
+}
+"""A power of a function, as a number plus a number times a power of another function."""
+IDENTITIES = frozenset({"hypot", "sigmoid", *SQUARES})
 
 
 class _TooManyDigitsError(Exception):
@@ -98,16 +114,18 @@ class _Forms:
 
     def __init__(self) -> None:
         self.all: list[Form] = []
-        self.index: dict[Form, int] = {}
+        self.index: dict[object, int] = {}
         self.sizes: dict[int, int] = {}
+        self.cleared: dict[int, tuple[int, dict[int, Fraction], int]] = {}  # sums that others become by _cleared
         self.depth = 0
         self.steps = MAX_STEPS
 
     def intern(self, form: Form) -> int:
-        """The index of a form."""
-        found = self.index.get(form)
+        """The index of a form, which is the same for every order of its terms."""
+        key = (form.kind, form.number, frozenset(form.terms)) if form.terms else form
+        found = self.index.get(key)
         if found is None:
-            found = self.index[form] = len(self.all)
+            found = self.index[key] = len(self.all)
             self.all.append(form)
         return found
 
@@ -208,7 +226,7 @@ class _Forms:
                 break
             found = self.all[pending.pop()]
             if found.op == "where" and found.args[0] == condition:
-                inner.append(self.index[found])
+                inner.append(self.intern(found))
             pending += [*found.args, *(part for part, _ in found.terms)]
         if not inner or pending:
             return form
@@ -266,7 +284,7 @@ class _Forms:
         number, powers = self._collected(number, factors)
         if number == 0:
             return self.number(number)
-        powers = self._merged(powers)
+        number, powers = self._reunited(number, self._merged(powers))
         plain = self._finished(number, powers)
         if self.depth >= MAX_DEPTH or self.steps <= 0:
             return plain
@@ -284,7 +302,7 @@ class _Forms:
             base, exponent = waiting.pop()
             form = self.all[base]
             if form.kind == "number" and exponent.denominator == 1 and (form.number or exponent > 0):
-                if abs(exponent) * max(1.0, math.log2(max(abs(form.number.numerator), form.number.denominator))) > 1000:
+                if abs(exponent) * max(1.0, math.log2(max(abs(form.number.numerator), form.number.denominator))) > 4000:
                     raise _TooManyDigitsError
                 number = _checked(number * form.number**exponent.numerator)
             elif form.op in TRUTHS and exponent > 0:
@@ -298,6 +316,8 @@ class _Forms:
                     if content != 1:
                         number = _checked(number * content**exponent.numerator)
                         base = self._scaled(form, 1 / content)
+                    if base not in powers and (opposite := self._scaled(self.all[base], MINUS_ONE)) in powers:
+                        base, number = opposite, -number if exponent.numerator % 2 else number
                 if abs(exponent) >= MAX_EXPONENT:
                     raise _TooManyDigitsError
                 powers[base] = _checked(powers.get(base, Fraction(0)) + exponent)
@@ -333,6 +353,37 @@ class _Forms:
                 merged = self.apply("pow", (args[0], exponent))
                 powers[merged] = powers.get(merged, Fraction(0)) + 1
         return {base: exponent for base, exponent in powers.items() if exponent}
+
+    def _reunited(self, number: Fraction, powers: dict[int, Fraction]) -> tuple[Fraction, dict[int, Fraction]]:
+        """The same with (c**2 - v**2)*(1 - v**2/c**2)**0.5 as one power, and with p**2 - q**2 for (p + q)*(p - q)."""
+        sums = [base for base in powers if self.all[base].kind == "sum"]
+        if not 2 <= len(sums) <= MAX_TERMS:
+            return number, powers
+        for base in sums:
+            original, monomial, divisor = self.cleared.get(base, (base, {}, 1))
+            if original != base and powers.get(original, ONE).denominator != 1 and powers[base].denominator == 1:
+                exponent = powers.pop(base)
+                number = _checked(number * Fraction(divisor) ** exponent.numerator)
+                for inner, e in ((original, ONE), *((inner, -e) for inner, e in monomial.items())):
+                    powers[inner] = powers.get(inner, Fraction(0)) + e * exponent
+        return self._conjugated(number, {base: exponent for base, exponent in powers.items() if exponent})
+
+    def _conjugated(self, number: Fraction, powers: dict[int, Fraction]) -> tuple[Fraction, dict[int, Fraction]]:
+        """The same with p**2 - q**2 for (p + q)*(p - q), where p and q are inputs or numbers, which have no errors."""
+        seen: dict[object, tuple[int, dict[int, Fraction]]] = {}
+        for base, exponent in powers.items():
+            form = self.all[base]
+            parts = dict(form.terms) | ({self.number(ONE): form.number} if form.number else {})
+            kinds = {self.all[part].kind for part in parts}
+            if form.kind != "sum" or len(parts) != 2 or exponent.denominator != 1 or not kinds <= {"leaf", "number"}:
+                continue
+            key = (frozenset((part, abs(c)) for part, c in parts.items()), exponent)
+            other, signs = seen.setdefault(key, (base, parts))
+            if math.prod(c * signs[part] for part, c in parts.items()) < 0:
+                squares = [(self.power(part, TWO), c * signs[part]) for part, c in parts.items()]
+                rest = [(b, e) for b, e in powers.items() if b not in (base, other)]
+                return self._collected(number, [*rest, (self.sum(squares), exponent)])
+        return number, powers
 
     def _finished(self, number: Fraction, powers: Mapping[int, Fraction]) -> int:
         """The form of a product whose factors are merged."""
@@ -370,7 +421,9 @@ class _Forms:
             if form.number:
                 terms.append((self.product(form.number * divisor, raised), ONE))
             others = [(b, e) for b, e in powers.items() if b != base]
-            others += [(self.sum(terms), exponent), *((inner, e * exponent) for inner, e in lowest.items())]
+            whole = self.sum(terms)
+            self.cleared.setdefault(whole, (base, lowest, divisor))
+            others += [(whole, exponent), *((inner, e * exponent) for inner, e in lowest.items())]
             return self.product(number / Fraction(divisor) ** exponent.numerator, others)
         return None
 
@@ -384,18 +437,17 @@ class _Forms:
     def sum(self, terms: Iterable[tuple[int, Fraction]]) -> int:
         """Forms times coefficients, added."""
         number, coefficients = self._gathered(terms)
-        coefficients = self._exact(self._joined(coefficients))
-        if not coefficients:
-            return self.number(number)
-        if len(coefficients) == 1 and not number:
-            ((term, coefficient),) = coefficients.items()
-            return self.product(coefficient, [(term, ONE)])
-        plain = self.intern(Form("sum", number, tuple(coefficients.items())))
-        if len(coefficients) > MAX_TERMS or self.depth >= MAX_DEPTH or self.steps <= 0:
+        number, coefficients = self._exact(number, self._joined(coefficients))
+        plain = self._added(number, coefficients)
+        if self.all[plain].kind != "sum" or len(coefficients) > MAX_TERMS or self.depth >= MAX_DEPTH or self.steps <= 0:
             return plain
         best = plain
         self.depth += 1
-        for candidate in (self._factored(number, coefficients, False), self._factored(number, coefficients, True)):
+        for candidate in (
+            self._factored(number, coefficients, False),
+            self._factored(number, coefficients, True),
+            self._expanded(number, coefficients),
+        ):
             if candidate is not None and self.size(candidate) < self.size(best):
                 best = candidate
         self.depth -= 1
@@ -439,7 +491,7 @@ class _Forms:
         """One of some sums that a sum is a multiple of, and the factor. It stays whole, since it may be factored out."""
         content = self._content(form)
         for factor in (content, -content):
-            base = self.index[form] if factor == 1 else self._scaled(form, 1 / factor)
+            base = self.intern(form) if factor == 1 else self._scaled(form, 1 / factor)
             if base in shared:
                 return base, factor
         return None
@@ -460,26 +512,31 @@ class _Forms:
                 coefficients[joined] = coefficients.get(joined, Fraction(0)) + 1
         return {term: coefficient for term, coefficient in coefficients.items() if coefficient}
 
-    def _exact(self, coefficients: dict[int, Fraction]) -> dict[int, Fraction]:
-        """The same without differences that lose digits: h**2 - x**2 for h = hypot(x, y), and sigmoid(x) - sigmoid(-x)."""
+    def _exact(self, number: Fraction, coefficients: dict[int, Fraction]) -> tuple[Fraction, dict[int, Fraction]]:
+        """The same with fewer terms, which lose fewer digits: h**2 - x**2 for h = hypot(x, y), and sin(x)**2 + cos(x)**2."""
         if len(coefficients) > MAX_TERMS:
-            return coefficients
-        left = dict(coefficients)
+            return number, coefficients
+        one = self.number(ONE)
+        left = {**coefficients, one: number} if number else dict(coefficients)
         for term in coefficients:
             for base, exponent in self._factors(term):
-                if term in left and exponent.denominator == 1 and self.all[base].op in ("hypot", "sigmoid"):
+                if term in left and exponent.denominator == 1 and self.all[base].op in IDENTITIES:
                     self._cancelled(left, term, base)
-        return left
+        number = left.pop(one, Fraction(0))
+        left = {term: coefficient for term, coefficient in left.items() if coefficient}
+        if any(self.all[term].kind == "sum" for term in left if term not in coefficients):
+            return self._gathered([*left.items(), (one, number)])
+        return number, left
 
     def _cancelled(self, coefficients: dict[int, Fraction], term: int, base: int) -> None:
-        """Replace a term and one that cancels it in part by their difference, if there is such a one."""
-        powers = dict(self._factors(term))
-        powers[base] -= 2 if self.all[base].op == "hypot" else 1
-        for other, rest, sign in self._differences(base):
-            number, partner = self._split(self.product(ONE, [*powers.items(), other]))
-            if partner in coefficients and coefficients[partner] == -number * coefficients[term]:
-                factor, joined = self._split(self.product(ONE, [*powers.items(), rest]))
-                coefficient = sign * factor * coefficients.pop(term)
+        """Replace a term and one that cancels it in part by what is left, if there is such a one."""
+        for power, other, rest in self._identities(base):
+            powers = dict(self._factors(term))
+            powers[base] -= power
+            number, partner = self._split(self.product(other[0], [*powers.items(), *other[1:]]))
+            if partner != term and coefficients.get(partner) == -number * coefficients[term]:
+                factor, joined = self._split(self.product(rest[0], [*powers.items(), *rest[1:]]))
+                coefficient = factor * coefficients.pop(term)
                 del coefficients[partner]
                 coefficients[joined] = coefficients.get(joined, Fraction(0)) + coefficient
                 return
@@ -487,25 +544,32 @@ class _Forms:
     def _split(self, form: int) -> tuple[Fraction, int]:
         """The number of a product, and the rest."""
         found = self.all[form]
+        if found.kind == "number":
+            return found.number, self.number(ONE)
         if found.kind != "product" or found.number == 1:
             return ONE, form
         return found.number, self._finished(ONE, dict(found.terms))
 
-    def _differences(self, base: int) -> Iterable[tuple[tuple[int, Fraction], tuple[int, Fraction], Fraction]]:
-        """Powers whose difference from a power of a call is known: those powers, and the difference with its sign."""
+    def _identities(self, base: int) -> Iterable[tuple[Fraction, _Monomial, _Monomial]]:
+        """What is known of a power of a call: the power, which is the sum of two numbers with powers of forms."""
         form = self.all[base]
         if form.op == "hypot":
             for k in (0, 1):
-                yield (form.args[k], Fraction(2)), (form.args[1 - k], Fraction(2)), ONE
-        else:
+                yield TWO, (ONE, (form.args[k], TWO)), (ONE, (form.args[1 - k], TWO))
+        elif form.op == "sigmoid":
             (inner,) = form.args
             opposite = self.call("sigmoid", [self.product(MINUS_ONE, [(inner, ONE)])])
-            half = self.product(HALF, [(inner, ONE)])
             found = self.all[inner]
-            negative = found.kind == "product" and found.number < 0
-            if negative:
-                half = self.product(MINUS_ONE, [(half, ONE)])
-            yield (opposite, ONE), (self.call("tanh", [half]), ONE), MINUS_ONE if negative else ONE
+            sign = MINUS_ONE if found.kind == "product" and found.number < 0 else ONE
+            half = self.call("tanh", [self.product(sign * HALF, [(inner, ONE)])])
+            yield ONE, (ONE, (opposite, ONE)), (sign, (half, ONE))
+            yield ONE, (ONE,), (MINUS_ONE, (opposite, ONE))
+            yield ONE, (MINUS_ONE, (opposite, ONE)), (ONE,)
+        else:
+            for power, one, number, op, exponent in SQUARES[form.op]:
+                other = (number, (self.call(op, form.args), exponent))
+                yield power, (one,), other
+                yield power, other, (one,)
 
     def _factored(self, number: Fraction, coefficients: Mapping[int, Fraction], over_one: bool) -> int | None:
         """A sum as a product: of what all terms share, and, if `over_one`, over one denominator. None if they share nothing."""
@@ -535,7 +599,32 @@ class _Forms:
     def _plain_sum(self, terms: Sequence[tuple[int, Fraction]]) -> int:
         """A sum that is not factored again."""
         number, coefficients = self._gathered(terms)
-        coefficients = self._exact(coefficients)
+        number, coefficients = self._exact(number, coefficients)
+        plain = self._added(number, coefficients)
+        expanded = self._expanded(number, coefficients) if len(coefficients) <= MAX_TERMS else None
+        return plain if expanded is None or self.size(expanded) >= self.size(plain) else expanded
+
+    def _expanded(self, number: Fraction, coefficients: Mapping[int, Fraction]) -> int | None:
+        """A sum with a sum among the factors of a term multiplied out; None if no terms cancel or merge then."""
+        terms: list[tuple[int, Fraction]] = [(self.number(ONE), number)] if number else []
+        for term, coefficient in coefficients.items():
+            factors = self._factors(term)
+            sums = [base for base, e in factors if e == 1 and self.all[base].kind == "sum"]
+            if len(sums) != 1 or len(self.all[sums[0]].terms) > MAX_TERMS:
+                terms.append((term, coefficient))
+                continue
+            form = self.all[sums[0]]
+            others = [(base, e) for base, e in factors if base != sums[0]]
+            terms += [(self.product(ONE, [(inner, ONE), *others]), c * coefficient) for inner, c in form.terms]
+            if form.number:
+                terms.append((self.product(ONE, others), form.number * coefficient))
+        if len(terms) == len(coefficients) + (number != 0):
+            return None
+        found, left = self._exact(*self._gathered(terms))
+        return self._added(found, left) if len(left) + (found != 0) < len(terms) else None
+
+    def _added(self, number: Fraction, coefficients: Mapping[int, Fraction]) -> int:
+        """The form of a sum whose terms are merged."""
         if not coefficients:
             return self.number(number)
         if len(coefficients) == 1 and not number:
@@ -595,6 +684,9 @@ class _Forms:
                 below += size + 1
                 count += 1
         number = abs(form.number)
+        if max(number.numerator, number.denominator) > LONG_FRACTION:
+            above += len(fraction_text(number)) + 1
+            number = ONE
         if number.numerator != 1:
             above += len(str(number.numerator)) + 1
         if number.denominator != 1:

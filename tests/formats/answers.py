@@ -141,6 +141,24 @@ G*M/r - l**2/(2*m*r**2)|r|l**2/(m*r**3) - G*M/r**2
 mu0*I1/(2*pi*r)|r|-mu0*I1/(2*pi*r**2)
 Q*(1 - T2/T1)|T1|Q*T2/T1**2
 1/(1/f1 + 1/f2)|f1|f2**2/(f1 + f2)**2
+sin(x)/(1 + cos(x))|x|1/(1 + cos(x))
+sinh(x)/(1 + cosh(x))|x|1/(1 + cosh(x))
+tan(x)**2|x|2*tan(x)/cos(x)**2
+tan(x) - x|x|tan(x)**2
+log(1 - sigmoid(z))|z|-sigmoid(z)
+-y*log(sigmoid(z)) - (1 - y)*log(1 - sigmoid(z))|z|sigmoid(z) - y
+log((1 + x)/(1 - x))|x|2/(1 - x**2)
+(a*x + b)/(c*x + d)|x|(a*d - b*c)/(c*x + d)**2
+m*c**2/sqrt(1 - v**2/c**2)|v|m*v/(1 - v**2/c**2)**1.5
+k*q*x/(x**2 + R**2)**1.5|x|k*q*(R**2 - 2*x**2)/(x**2 + R**2)**2.5
+4*e*((s/r)**12 - (s/r)**6)|r|4*e*(6*s**6/r**7 - 12*s**12/r**13)
+D*(1 - exp(-a*(r - r0)))**2|r|2*D*a*(1 - exp(-a*(r - r0)))*exp(-a*(r - r0))
+1/(exp((E - mu)/(k*T)) + 1)|E|-exp((E - mu)/(k*T))/(k*T*(exp((E - mu)/(k*T)) + 1)**2)
+A*exp(-b*t)*cos(w*t)|t|-A*exp(-b*t)*(b*cos(w*t) + w*sin(w*t))
+Vm*S/(Km*(1 + I/Ki) + S)|I|-Vm*Km*S/(Ki*(Km*(1 + I/Ki) + S)**2)
+exp(-(x - m)**2/(2*s**2))/(s*sqrt(2*pi))|s|((x - m)**2 - s**2)*exp(-(x - m)**2/(2*s**2))/(s**4*sqrt(2*pi))
+log(1 + (x/s)**2/n)|x|2*x/(n*s**2 + x**2)
+(x - a)*(a - x)|x|-2*(x - a)
 """
 
 CASES = [tuple(line.split("|")) for line in ANSWERS.splitlines()]
