@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from app.api.expressions.expression import NodeList
 from app.api.expressions.models import BackwardRequest, HvpRequest, JacobianRequest
 from app.api.networks.models import HistoryRequest, NetworkSpec, PredictRequest, TrainRequest
-from app.engine import large_json, scanner
+from app.engine import large_json, node_reader, scanner
 from app.engine.errors import EngineError
 from app.engine.large_json import Sizes
 from app.formats import mathjson
@@ -244,7 +244,8 @@ STOPPED: dict[str, str] = {
 def test_every_check_can_stop_the_decoding(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     """Wherever the deadline passes, decoding ends with what the check has raised."""
     body = text.encode()
-    monkeypatch.setattr(scanner, "BYTES_PER_CHECK", 1 << 18)
+    for reader in (scanner, node_reader):
+        monkeypatch.setattr(reader, "BYTES_PER_CHECK", 1 << 18)
     checks = 0
 
     def count() -> None:
