@@ -512,8 +512,8 @@ RULES: tuple[Rule, ...] = (
     _rule(r"\blog\s*\((?P<x>[^(),;]+),(?P<b>[^(),;]+)\)", "log has the base e; to the base b it is log(x)/log(b)"),
     _rule(rf"\b{LETTERS}\((?P<a>\d+),(?P<b>\d+)\)", r"decimals follow a point, as in \g<a>.\g<b>"),
     _rule(r"\batan\s*\(([^(),;]+,[^(),;]+)\)", "the function of two arguments is atan2", r"atan2(\1)"),
-    _rule(rf"(?<!\w)(?P<name>[a-ceh-zA-CEH-Z])(?={GROUP})", "write a product with *", r"\g<name>*",
-          applies=lambda match: len(_arguments(re.match(GROUP, match.string[match.end() :])[0][1:-1])) == 1),
+    _rule(rf"(?<!\w)(?P<name>[a-ceh-zA-CEH-Z])(?=(?P<factor>{GROUP}))", "write a product with *", r"\g<name>*",
+          applies=lambda match: len(_arguments(match["factor"][1:-1])) == 1),
     _rule(r"\bc\(", "names stand for numbers; write sums and products out, or give many points"),
     _rule(r";", "arguments are separated by commas", _semicolons, applies=lambda match: "(" in match.string[: match.start()]),
     # Numbers
