@@ -149,6 +149,7 @@ STYLE = """\
   .swagger-ui .response-col_status { width: 3.5rem; min-width: 0; }
   .swagger-ui .response-col_links { display: none; }
   .swagger-ui .examples-select .examples-select-element { max-width: 100%; }
+  .swagger-ui .response-controls { flex-direction: column; gap: 0.5rem; }
 }
 """
 """What Swagger UI's own style sheet lacks: folded errors, and small screens."""

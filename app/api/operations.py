@@ -103,13 +103,13 @@ class PrimitiveRow(ResponseModel):
     kink: str = Field(description="What happens where there is no derivative")
 
 
-class Primitives(ResponseModel):
+class PrimitivesResponse(ResponseModel):
     """All operations that an expression can name."""
 
     primitives: list[PrimitiveRow]
 
 
-ALL_PRIMITIVES = Primitives(
+ALL_PRIMITIVES = PrimitivesResponse(
     primitives=[
         PrimitiveRow(
             name=row.name,
@@ -169,7 +169,7 @@ async def info(request: Request) -> Info:
     dependencies=[Depends(Accepts(JSON))],
     responses=problems.responses("unauthorized"),
 )
-async def primitives() -> Primitives:
+async def primitives() -> PrimitivesResponse:
     """For each its name, number of arguments, formula, derivatives, domain, and what happens at a kink."""
     return ALL_PRIMITIVES
 

@@ -558,10 +558,10 @@ NUMBER_SCHEMA: JsonSchemaValue = {"type": "number"}
 LIST_SCHEMA: JsonSchemaValue = {"type": "array", "items": NUMBER_SCHEMA}
 ROWS_SCHEMA: JsonSchemaValue = {"type": "array", "items": LIST_SCHEMA}
 
-VECTOR = component("Vector", "A list of numbers.")
-ROWS = component("Rows", "Rows of numbers, all of the same width.")
+VECTOR = component("NumberList", "A list of numbers.")
+ROWS = component("NumberRows", "Rows of numbers, all of the same width.")
 NUMBERS = component("Numbers", "A number, or a list with one number per point or per row.")
-VECTOR_OR_ROWS = component("VectorOrRows", "A list of numbers, or rows of numbers.")
+VECTOR_OR_ROWS = component("NumberListOrRows", "A list of numbers, or rows of numbers.")
 RESULT = component("Result", "A number, or one number per point; null where it is not finite and the request allows that.")
 RESULTS = component("Results", "A list of numbers; null where a number is not finite.")
 RESULT_ENTRIES = component("ResultEntries", "One result per entry of a matrix.")

@@ -265,7 +265,7 @@ def test_ctrl_c_ends_the_process_at_once_while_it_only_loads(
     async def main() -> None:
         app, kernels = app_of(), Kernels()
         app.state.owns_process = True
-        async with serving(app, kernels.load, kernels.load_more):
+        async with serving(app, kernels.load, [kernels.load_more]):
             for stage in ("warm", "preload"):
                 await getattr(kernels, stage).begun.wait()
                 if stage == loading:
