@@ -29,6 +29,8 @@ EXTERNAL = 1
 MAX_DIMENSIONS = 8
 MAX_NUMBERS = 1 << 40
 """More than the numbers of any file, and few enough for NumPy to count their bytes."""
+BLOCK = 1 << 14
+"""So many numbers become Python's at a time. Those of a whole tensor would take much memory, and hold the GIL."""
 
 
 def count_numbers(tensors: Iterable[Any]) -> int:
@@ -67,8 +69,9 @@ def array_of(tensor: Any) -> npt.NDArray[np.float64]:
         numbers = np.frombuffer(tensor.raw_data, layout)
     else:
         given = getattr(tensor, field)
-        # An array of the field itself would first become a list of Python's numbers.
-        numbers = np.fromiter(given, np.int64 if field.startswith("int") else np.float64, len(given))
+        numbers = np.empty(len(given), np.int64 if field.startswith("int") else np.float64)
+        for low in range(0, len(given), BLOCK):
+            numbers[low : low + BLOCK] = given[low : low + BLOCK]
         if field == "int32_data" and tensor.data_type not in INTEGERS:  # 16 bits of each integer
             numbers = (numbers & 0xFFFF).astype("<u2").view(layout)
     if tensor.data_type == BFLOAT16:

@@ -13,6 +13,7 @@ from app.formats.errors import CannotExport, InvalidFile
 from app.formats.onnx_activations import RULES, known_compositions
 from app.formats.onnx_export import write_onnx
 from app.formats.onnx_import import LIMITS, MODEL, Imported, read_onnx
+from app.formats.onnx_tensors import BLOCK, array_of
 from app.nn import MLP
 from app.nn.errors import NetworkMismatch
 from app.nn.evaluation import gradients, predict
@@ -335,6 +336,12 @@ def test_numbers_are_announced_before_they_are_read() -> None:
     found = read_onnx(file_of([node("Tanh", "x", "y")], [], width=40), reserve=asked.append)
     assert asked == [0, 1600, 1640]
     assert np.array_equal(found.model.layers[0].weights, np.identity(40))
+
+
+@pytest.mark.parametrize("kind", [1, 11])
+def test_many_numbers_are_read_in_order(kind: int) -> None:
+    numbers = np.arange(2 * BLOCK + 3.0)
+    assert np.array_equal(array_of(tensor("V", numbers, kind)), numbers)
 
 
 def test_weights_that_are_used_often_are_counted_often() -> None:
