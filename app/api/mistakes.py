@@ -42,7 +42,7 @@ MISTAKES = {
         'names and texts stand in double quotes: {"x": 3}',
         SQUARE),
     "invalid-request": _backward('{"expression": "x**2", "inputs": {"x": "3"}}',
-        "at /inputs/x: expected a number or a list of numbers, found a string",
+        "at /inputs/x: expected a number or a list of numbers, found a string; a number stands without quotes: 3",
         SQUARE),
     "unknown-node": _backward(
         '{"expression": "radius**2", "inputs": {"radus": 3}}',
@@ -102,11 +102,11 @@ MISTAKES = {
         "there is no /v1/primitive; you may mean GET /v1/primitives; GET /docs shows all endpoints",
         "GET /v1/primitives"),
     "method-not-allowed": Mistake("GET /v1/backward",
-        "/v1/backward does not take GET; send POST /v1/backward instead; it takes POST",
+        "/v1/backward does not take GET; send POST /v1/backward instead",
         f"POST /v1/backward\n\n{SQUARE}"),
     "not-acceptable": Mistake(
         f"POST /v1/backward\nAccept: text/html\n\n{SQUARE}",
-        "the response is application/json, which the Accept header excludes",
+        "the response is application/json, which the Accept header excludes; send Accept: application/json",
         f"POST /v1/backward\nAccept: application/json\n\n{SQUARE}"),
     "unsupported-media-type": Mistake(
         f"POST /v1/backward\nContent-Type: text/plain\n\n{SQUARE}",
