@@ -83,6 +83,7 @@ def test_invalid_environment_variable_is_named(
         command.main([])
     message = f"{exit.value.code} {capsys.readouterr().err}"
     assert name in message and "Traceback" not in message
+    assert message.count("AUTODIFF_") == 1, "settings that follow from the wrong one are not named"
 
 
 def test_help_lists_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
