@@ -338,7 +338,7 @@ def _parameter_error(request: Request, entry: Any) -> str:
         return f"{where} parameter {name[:60]!r}: {entry['msg'][0].lower()}{entry['msg'][1:]}"
     operation = request.app.openapi()["paths"].get(request.scope["route"].path, {}).get("get", {})
     known = [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == where]
-    near = next((other for other in known if other in name or name in other), "")
+    near = next((other for other in known if len(name) > 2 and (other in name or name in other)), "")
     hint = f"it is called {near!r} here; " if near else ""
     return f"there is no {where} parameter {name[:60]!r}; {hint}there are {', '.join(known)}"
 

@@ -108,6 +108,7 @@ def test_dataset_can_be_sent_to_train_unchanged(client: httpx.Client, post: Post
         ("moons", {"seed": "-1"}, ["seed", "-1"]),
         ("moons", {"seed": 2**32}, ["seed", "4294967295"]),
         ("moons", {"seed": "1_0"}, ["seed", "integer|number"]),
+        ("moons", {"n": 5}, ["'n'; there are samples"]),
         ("moons", {"sample": 5}, ["'sample'", "samples"]),
         ("moons", {"Samples": 5}, ["'Samples'", "samples"]),
     ],
