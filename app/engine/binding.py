@@ -1,6 +1,6 @@
 """Binding: a graph's tape with a number, or an array of numbers, in each of its leaves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 from numbers import Real
 
@@ -68,6 +68,8 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
     Raises: UnknownNode; InvalidNode for an input that is not a leaf; ShapeMismatch for lists of different lengths;
     UnboundInput for a leaf of the tape without a number.
     """
+    if not isinstance(graph, Graph):
+        raise TypeError(f"expected a graph, which parse(text) or graph_of(value) gives, not {type(graph).__name__}")
     tape = record(graph.wiring, everything=True) if everything else graph.tape
     numbers = tape.numbers.copy() if inputs else tape.numbers
     if len(inputs) >= MANY and (leaves := _leaves_of_numbers(graph, inputs)) is not None:
@@ -112,9 +114,16 @@ def _unbound(graph: Graph, missing: Sequence[int]) -> UnboundInput:
     more = len(missing) - len(names)
     shown = [*map(quote, names), *([f"{more} other {'leaf' if more == 1 else 'leaves'}"] if more else [])]
     listed = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-    notes = dict.fromkeys(NUMBERS[name] for name in names if name in NUMBERS and graph.source == "text")
+    notes = dict.fromkeys(_note(name) for name in names if graph.source == "text" and _note(name))
     detail = f"{listed} {'has' if len(missing) == 1 else 'have'} no number{''.join(f'; {note}' for note in notes)}"
     return UnboundInput(detail, ("nodes", min(missing)))
+
+
+def _note(name: str) -> str:
+    """Return a hint where a name of a text stands for a constant elsewhere, or is a function without its parentheses."""
+    if name in WIRE:
+        return f"{name} is a function, called as {name}(...)"
+    return NUMBERS.get(name, "")
 
 
 def _parts(graph: Graph, inputs: Inputs) -> str:
@@ -161,6 +170,8 @@ def points_of(graph: Graph, inputs: Inputs) -> int | None:
             raise InvalidNode(detail, ("inputs", name))
         if isinstance(given, NUMBER):
             continue
+        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sized):
+            raise InvalidNode(f"the input {quote(name)} is a {type(given).__name__}; give a number or a list", ("inputs", name))
         if points is None:
             points, first = len(given), name
         elif len(given) != points:

@@ -808,6 +808,8 @@ def test_inputs_can_be_any_type_of_number(number: Any) -> None:
             ("inputs", "s"),
             "'s' is the operation sin; only a leaf can have an input",
         ),
+        (lambda g: evaluate(g, {"x": "1", "y": 1.0}), InvalidNode, ("inputs", "x"), "the input 'x' is a str"),  # type: ignore[dict-item]
+        (lambda g: evaluate(g, {"x": None, "y": 1.0}), InvalidNode, ("inputs", "x"), "is a NoneType; give a number"),  # type: ignore[dict-item]
         (lambda g: evaluate(g, {"x": 1.0}), UnboundInput, ("nodes", 2), "'y' has no number"),
         (lambda g: evaluate(g, {}), UnboundInput, ("nodes", 0), "'x' and 'y' have no number"),
         (
@@ -868,6 +870,15 @@ def test_an_unbound_leaf_is_named_with_its_place() -> None:
         backward(Graph(nodes, ("y",)))
     assert caught.value.place == ("nodes", 2)
     assert caught.value.detail == "'x' has no number"
+
+
+def test_a_text_is_parsed_first() -> None:
+    for transform in (evaluate, hessian, jacobian, check_gradients):
+        with pytest.raises(TypeError, match=r"parse\(text\)"):
+            transform("x**2", {"x": 1.0})  # type: ignore[arg-type]
+    for along in (jvp, hvp):
+        with pytest.raises(TypeError, match=r"parse\(text\)"):
+            along("x**2", {"x": 1.0}, {"x": 1.0})  # type: ignore[arg-type]
 
 
 def test_the_first_unbound_leaf_is_the_first_given() -> None:
