@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from keyword import kwlist
 from typing import NamedTuple
-from unicodedata import decimal
+from unicodedata import decimal, normalize
 
-from app.engine.foreign_names import FORMULAS, RENAMED
+from app.engine.foreign_names import FORMULAS, RENAMED, SPREADSHEET_NAMES
 from app.engine.primitives import ALIASES, WIRE
 
 REWRITTEN_LENGTH = 200
@@ -25,7 +25,7 @@ NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 GROUP = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 """Parentheses with at most two levels of others inside."""
 ATOM = rf"(?:{LETTERS}{GROUP}|{GROUP}|{LETTERS}|{NUMBER})"
-FUNCTION = r"\b(?P<function>" + "|".join(sorted([*WIRE, *ALIASES, *RENAMED], key=len, reverse=True)) + r")"
+FUNCTION = r"\b(?P<function>" + "|".join(sorted([*WIRE, *ALIASES, *({*RENAMED} - {"if"})], key=len, reverse=True)) + r")"
 MODULES = r"\b(?:(?:np|numpy|math|Math|torch|tf|jnp|jax|scipy|special|nn|functional|F|K|sp|sympy|cmath|mpmath|keras)\.)+"
 SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 WORDS = "derivative|integral|integrate|differentiate|gradient|slope|with respect|what is|find|solve|compute|calculate|evaluate"
@@ -229,6 +229,11 @@ def _is_product(match: re.Match[str]) -> bool:
     return not (following and following.group() in kwlist) and not after[0].isdigit()
 
 
+def _is_row(match: re.Match[str]) -> bool:
+    """Whether brackets hold several numbers that only blanks separate, as in MATLAB, where `[x -1]` has two."""
+    return bool(re.search(r"[\w)]\s+[-+]?[\w(]", match["rest"]))
+
+
 def _is_open_product(match: re.Match[str]) -> bool:
     """Whether a quotient or a power before a product leaves open how far it goes."""
     before = match.string[: match.start()]
@@ -285,6 +290,8 @@ def _latex(match: re.Match[str]) -> Replacement | None:
     text = re.sub(r"\\(?:operatorname|mathrm|text)\{(\w+)\}", r"\1", text)
     text = re.sub(r"_\{(\w+)\}", r"_\1", text)
     text = re.sub(r"\\log_(2|10)(?!\d)", r"\\log\1", text)
+    if re.search(r"\\[a-zA-Z]+_|\\frac\s*\{\s*d\b", text):  # a base, or limits; a derivative
+        return None
     text = re.sub(r"\\l[vV]ert\b\s*(.*?)\s*\\r[vV]ert\b", r"abs(\1)", text)
     text = re.sub(r"\\[dt]?frac\s*(\d)\s*(\d)", r"((\1)/(\2))", text)
     group = r"\{([^{}]*)\}"
@@ -297,15 +304,24 @@ def _latex(match: re.Match[str]) -> Replacement | None:
         text = shorter
     text = re.sub(r"\\(?:cdot|times|ast)\b\s*", "*", text)
     text = re.sub(r"\\div\b\s*", "/", text)
+    for command, sign in (("leq?", "<="), ("geq?", ">="), ("neq?", "!="), ("lt", "<"), ("gt", ">")):
+        text = re.sub(rf"\\{command}(?![a-zA-Z])", sign, text)
     if not all(name in GREEK or _here(name) or name in FORMULAS for name in re.findall(r"\\([a-zA-Z]+\d*)", text)):
         return None
+    if any(name in FORMULAS and name not in GREEK for name in re.findall(r"\\([a-zA-Z]+)\s+(?!\()", text)):
+        return None  # how far an argument goes is left to the reader
     text = re.sub(r"\\(\w+)\s*", r"\1 ", text)
-    text = re.sub(rf"{FUNCTION}\s+\(", r"\g<function>(", text)
+    text = re.sub(rf"\b({LETTERS})\s+(?=\()", lambda found: found[1] if _is_called(found[1]) else found[0], text)
     return None if re.search(r"[\\{}]", text) else _whole(match, text)
 
 
-def _semicolons(match: re.Match[str]) -> Replacement:
-    return _whole(match, match.string.replace(";", ","))
+def _is_called(name: str) -> bool:
+    return _here(name) is not None or (name in FORMULAS and name not in GREEK)
+
+
+def _semicolons(match: re.Match[str]) -> Replacement | None:
+    """The whole statement with commas, unless there are some that may be those of decimals."""
+    return None if re.search(r"\d,\d", match.string) else _whole(match, match.string.replace(";", ","))
 
 
 CHARACTERS = {
@@ -366,6 +382,10 @@ WHOLE_DERIVATIVE = "an expression is differentiated as a whole; write it alone"
 RULES: tuple[Rule, ...] = (
     # The statement as a whole
     _rule(r"^\s*[\"'“”„‘’`]+(.+?)[\"'“”„‘’`]+\s*$", "an expression has no quotes around it", r"\1", anywhere=True),
+    _rule(rf"^\s*=(?:.*[(,;=<>*/^+-])?\s*-\s*{ATOM}\s*\^",
+          "an expression begins without =, and in spreadsheets -x^2 is (-x)^2; write (-x)**2 or -(x**2)"),
+    _rule(r"^\s*=(?!=).*\b(?i:log|atan2)\(", "an expression begins without =, and what spreadsheets call LOG(x) and "
+          "ATAN2(x, y) is log10(x) and atan2(y, x)"),
     _rule(r"^\s*=(?!=)\s*", "an expression begins without =", ""),
     _rule(r"^\s*\$+([^$]+)\$+\s*$", "an expression has no dollar signs around it", r"\1", anywhere=True),
     _rule(r"\{\{\s*(\w+)\s*\}\}", "a template was not filled in, and names have no braces", r"\1"),
@@ -385,7 +405,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"\bfor\s+\w+\s+in\b|^\s*(?:for|while)\b", "there are no loops; write all terms out", anywhere=True),
     _rule(rf"^(?P<x>.+?)\s*(?:\|>|%>%)\s*(?P<name>{LETTERS})(?:\(\s*\))?\s*$", "a function is called with parentheses",
           lambda match: f"{_here(match['name']) or match['name']}({match['x']})", anywhere=True),
-    _rule(r"^\s*(?:lambda\b[\w\s,]*:|function\s*\w*\s*\([^()]*\)|@\([^()]*\)|def\s+\w+\([^()]*\)\s*:)"
+    _rule(r"^\s*(?:lambda\b[\w\s,]*:|function\s*\w*\s*\([^()]*\)|[@\\]\([^()]*\)|def\s+\w+\([^()]*\)\s*:)"
           r"\s*\{?\s*(?:return\b)?\s*(?P<body>[^{};]+?)\s*;?\s*\}?\s*$", ALONE, r"\g<body>", anywhere=True),
     _rule(rf"^\s*(?P<name>{LETTERS})\s*\(\s*{LETTERS}(?:\s*,\s*{LETTERS})*\s*\)\s*:?=(?!=)\s*(?P<body>.+)$", ALONE,
           r"\g<body>", anywhere=True, applies=lambda match: match["name"] not in WIRE),
@@ -395,9 +415,11 @@ RULES: tuple[Rule, ...] = (
           anywhere=True),
     _rule(rf"^(\s*{LETTERS}\s*):=", "a name is given to an expression with =", r"\1="),
     _rule(rf"^\s*{LETTERS}\s*(?:[-+*/%^]|\*\*)=(?!=)", "a name keeps its value; give the new value a name of its own"),
+    _rule(r"\bArcTan\[(?P<x>[^\[\],]+),(?P<y>[^\[\],]+)\]", "the angle of the point (x, y) is atan2(y, x)",
+          lambda match: f"atan2({match['y'].strip()}, {match['x'].strip()})"),
     _rule(r"(?:\+\+|--)\s*$", "nothing is changed in place; add or subtract 1 instead"),
     _rule(r"\bd\s*[²^*\d]*\s*\w?\s*/\s*d\s*[a-zA-Z]\b", WHOLE_DERIVATIVE, anywhere=True),
-    _rule(rf"(?i)\b(?:{WORDS})\s+\w|\w\s+(?:squared|cubed)\b", "write the expression alone, in symbols", anywhere=True),
+    _rule(rf"(?i)(?<!\\)\b(?:{WORDS})\s+\w|\w\s+(?:squared|cubed)\b", "write the expression alone, in symbols", anywhere=True),
     # Conditions
     _rule(r"^(?P<before>(?:\s*\w+\s*=)?)\s*if\b\s*(?P<c>[^:?]+?)\s*(?::|\bthen\b)\s*(?P<a>[^:]+?)[,;]?\s*\belse\b\s*:?"
           r"\s*(?P<b>.+)$", "write a condition as a if condition else b", r"\g<before> \g<a> if \g<c> else \g<b>",
@@ -413,9 +435,11 @@ RULES: tuple[Rule, ...] = (
     _rule(LOGIC_AND, "multiply comparisons to say 'and'", _joined(LOGIC_AND, lambda parts: "*".join(f"({p})" for p in parts))),
     _rule(r"\s*(?:\|\||\bor\b|∨)\s*", "take the max of comparisons to say 'or'",
           _joined(LOGIC_OR, lambda parts: f"max({', '.join(parts)})")),
+    _rule(r"!!", "n!! is a double factorial, the product of every second number; write it out"),
     _rule(rf"(?P<a>{ATOM})!(?!=)", "n! is exp(lgamma(n + 1))",
           lambda match: f"exp(lgamma({_bare(match['a'])} + 1))"),
     _rule(r"~=", "an inequality is written !=", "!="),
+    _rule(r"(?:!|¬|~)\s*(?P<a>[^()&|=<>!]+(?:[<>]|[=!]=))", "put parentheses around what is negated, as in 1 - (x > 0)"),
     _rule(rf"(?:\bnot\b|!(?!=)|¬|~)\s*(?P<a>{GROUP}|[^()&|]+)", "1 minus a comparison is its 'not'",
           lambda match: _bracketed(match, f"1 - ({_bare(match['a'].strip())})") if _is_comparison(match["a"]) else None),
     _rule(r"===", "an equality is written ==", "=="),
@@ -430,6 +454,7 @@ RULES: tuple[Rule, ...] = (
     _rule(r"\bNone\b", "every name needs a number; there is no None"),
     # Operators and characters
     _rule(r"\*[ \t]+\*", "a power is written ** without a space", "**"),
+    _rule(r",\s*(?:axis|base|digits|dim)\s*=(?!=)", "arguments are given by their places, without names"),
     _rule(r"(?<![<>=!])=(?!=)", "an equality is written =="),
     _rule(r"//", "there is no whole-number division, / divides, and a comment begins with #"),
     _rule(r"/\*", "a comment begins with #"),
@@ -448,6 +473,8 @@ RULES: tuple[Rule, ...] = (
           lambda match: f"exp({_bare(match['a'])})"),
     _rule(rf"(?P<sign>⁻?)(?P<digits>[{SUPERSCRIPTS}]+)(?P<more>(?=\s*[\w(]))?", "write a power with **",
           _superscript),
+    _rule(r"(?P<power>[ⁱⁿˣʸᵃᵇᶜᵈᵉᵏᵐᵗ])(?!\w)", "write a power with **", lambda match: f"**{normalize('NFKC', match['power'])}"),
+    _rule(r"[ⁱⁿˣʸᵃᵇᶜᵈᵉᵏᵐᵗ]", "write a power with **"),
     _rule(r"\.(\*\*?|/|\^)", "operators have no dot", r"\1"),
     _rule(r"\\i*int(?![a-zA-Z])", "there are no integrals", anywhere=True),
     _rule(r"\\sum(?![a-zA-Z])", "write a sum out, as in sum(a, b, c)", anywhere=True),
@@ -497,9 +524,11 @@ RULES: tuple[Rule, ...] = (
           lambda match: f"{_here(match['name'])}({match['rest']})", applies=lambda match: _here(match["name"]) is not None),
     _rule(rf"\b(?P<name>{LETTERS})\[(?P<rest>\d+)\]", "there is no indexing; give each number a name of its own",
           r"\g<name>\g<rest>"),
-    _rule(rf"\b{LETTERS}\[", "there is no indexing; give each number a name of its own"),
-    _rule(r"\(\s*\[(?P<rest>[^\[\]]*)\]\s*\)", "arguments stand in the parentheses without brackets", r"(\g<rest>)"),
-    _rule(r"[\[{](?P<rest>[^\[\]{},;:]+)[\]}]", "group with round brackets", r"(\g<rest>)"),
+    _rule(rf"\b{LETTERS}[\[{{]|(?<=\))[\[{{]\s*\d+\s*[\]}}]", "there is no indexing; give each number a name of its own"),
+    _rule(r"\(\s*\[(?P<rest>[^\[\]]*)\]\s*\)", "arguments stand in the parentheses without brackets, separated by commas",
+          lambda match: None if _is_row(match) else f"({match['rest']})"),
+    _rule(r"[\[{](?P<rest>[^\[\]{},;:]+)[\]}]", "group with round brackets", r"(\g<rest>)",
+          applies=lambda match: not _is_row(match)),
     _rule(r"[\[{]", "an expression is one number, not a list"),
     _rule(rf"(?<=\w\()\s*c(?P<arguments>{GROUP})(?=\s*\))", "arguments stand in the parentheses without c()",
           lambda match: match["arguments"][1:-1]),
@@ -508,10 +537,12 @@ RULES: tuple[Rule, ...] = (
     _rule(rf"\b(?P<name>{LETTERS})(?P<arguments>{GROUP})", "write", _formula,
           applies=lambda match: match["name"].lower() in FORMULAS and _formula(match) is not None),
     _rule(rf"\b(?P<name>{LETTERS})(?=\()", "write", lambda match: _here(match["name"]),
-          applies=lambda match: _here(match["name"]) not in (None, match["name"])),
+          applies=lambda match: _here(match["name"]) not in (None, match["name"]) and match["name"] not in SPREADSHEET_NAMES),
     _rule(r"\blog\s*\((?P<x>[^(),;]+),(?P<b>[^(),;]+)\)", "log has the base e; to the base b it is log(x)/log(b)"),
     _rule(rf"\b{LETTERS}\((?P<a>\d+),(?P<b>\d+)\)", r"decimals follow a point, as in \g<a>.\g<b>"),
     _rule(r"\batan\s*\(([^(),;]+,[^(),;]+)\)", "the function of two arguments is atan2", r"atan2(\1)"),
+    _rule(r"(?<!\w)[a-ceh-zA-CEH-Z]\(\s*\d+\s*\)",
+          "write a product with *; there is no indexing, so give each number of a list a name of its own"),
     _rule(rf"(?<!\w)(?P<name>[a-ceh-zA-CEH-Z])(?=(?P<factor>{GROUP}))", "write a product with *", r"\g<name>*",
           applies=lambda match: len(_arguments(match["factor"][1:-1])) == 1),
     _rule(r"\bc\(", "names stand for numbers; write sums and products out, or give many points"),
@@ -542,7 +573,7 @@ RULES: tuple[Rule, ...] = (
           "a function is called with parentheses", lambda match: f"{_here(match['function'])}({match['argument']})"),
     _rule(rf"{FUNCTION}[ \t]+(?=\w)", r"a function is called with parentheses around what it covers, as in \g<function>(x)",
           before=True),
-    _rule(rf"\b(?P<factor>[a-zA-Z]){FUNCTION[2:]}(?=\()", "write a product with *",
+    _rule(rf"\b(?P<factor>[xyzXYZ]){FUNCTION[2:]}(?=\()", "write a product with *",
           lambda match: f"{match['factor']}*{_here(match['function'])}", applies=lambda match: _here(match[0]) is None),
     _rule(rf"\b(?:{RESERVED})\b", r"\g<0> is a reserved word and no name; choose another"),
     _rule(r"(?<=[\w).])[ \t]*(?=[\w(])",

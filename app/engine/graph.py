@@ -327,6 +327,8 @@ def _instead(name: str, leaf: bool) -> str:
         return f" It is called {quote(foreign_names.OPERATIONS[name])}{unary}."
     if leaf and plain in foreign_names.LEAF_NAMES:
         return f" A leaf has the op {quote(LEAF)}."
+    if not leaf and name in foreign_names.SPREADSHEET_NAMES:
+        return f" {foreign_names.SPREADSHEET_NAMES[name]}"
     if plain in foreign_names.RENAMED:
         return f" It is called {quote(foreign_names.RENAMED[plain])}."
     if plain in foreign_names.FORMULAS:

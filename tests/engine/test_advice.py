@@ -27,6 +27,8 @@ def degrees(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 ORACLES: dict[str, Callable[..., Any]] = {
     "acosec": mpmath.acsc, "acosech": mpmath.acsch, "acoth": mpmath.acoth, "acsc": mpmath.acsc, "acsch": mpmath.acsch,
+    "acosd": lambda x: mpmath.degrees(mpmath.acos(x)), "asind": lambda x: mpmath.degrees(mpmath.asin(x)),
+    "atand": lambda x: mpmath.degrees(mpmath.atan(x)),
     "asec": mpmath.asec, "asech": mpmath.asech, "beta": mpmath.beta, "binom": mpmath.binomial,
     "cbrt": lambda x: mpmath.sign(x) * mpmath.cbrt(abs(x)), "choose": mpmath.binomial,
     "clamp": lambda x, low, high: sorted([x, low, high])[1], "clip": lambda x, low, high: sorted([x, low, high])[1],
