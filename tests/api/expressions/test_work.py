@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.api.expressions import work
+from app.api.expressions import derivatives, work
+from app.api.expressions.derivatives import CodeRequest, DerivativeRequest
 from app.api.expressions.drawn import drawn_graph
 from app.api.expressions.models import (
     BackwardRequest,
     CheckRequest,
-    ExpressionRequest,
     ForwardRequest,
     GraphRequest,
     HessianRequest,
@@ -30,14 +30,18 @@ from app.api.expressions.work import (
     BYTES_PER_SUM,
     SECONDS_PER_CHARACTER,
     SECONDS_PER_CHECK,
+    SECONDS_PER_ENTRY,
     SECONDS_PER_INSTRUCTION,
     SECONDS_PER_NODE,
     SECONDS_PER_NUMBER,
 )
+from app.engine.graph import Graph
 from app.engine.text import parse
+from app.formats.code import READABLE
 from app.service.bodies import parse as parse_body
 from app.service.execution import Job
 from app.service.memory import Budget, Share
+from app.service.models import RequestModel
 from app.service.problems import Problem
 from tests.service.inprocess import job_with
 
@@ -123,7 +127,7 @@ def few_walks(nodes: int, numbers: int) -> float:
     return 4 * nodes * SECONDS_PER_INSTRUCTION + numbers * SECONDS_PER_NUMBER
 
 
-Terms = dict[str, tuple[type[ExpressionRequest], dict[str, Any], float]]
+Terms = dict[str, tuple[type[RequestModel], dict[str, Any], float]]
 
 PARSING: Terms = {
     "text": (ParseRequest, {"expression": TEXT}, READ_TEXT),
@@ -238,34 +242,110 @@ CHECK: Terms = {
 }
 
 
-def seconds_of(estimate: Callable[[Any], float], model: type[ExpressionRequest], body: dict[str, Any]) -> float:
+DERIVATIVE: Terms = {
+    "text": (
+        DerivativeRequest,
+        {"expression": TEXT},
+        READ_TEXT + 6 * (derivatives.SECONDS_PER_NODE + derivatives.SECONDS_PER_FORM),
+    ),
+    "graph": (
+        DerivativeRequest,
+        {"expression": NODES},
+        READ_NODES + 3 * (derivatives.SECONDS_PER_NODE + derivatives.SECONDS_PER_FORM),
+    ),
+    "the longest text of which formulas are written": (
+        DerivativeRequest,
+        {"expression": "x".ljust(READABLE - 1)},
+        READABLE * (SECONDS_PER_CHARACTER + derivatives.SECONDS_PER_NODE + derivatives.SECONDS_PER_FORM),
+    ),
+    "one of which none are": (
+        DerivativeRequest,
+        {"expression": "x".ljust(READABLE)},
+        (READABLE + 1) * (SECONDS_PER_CHARACTER + derivatives.SECONDS_PER_NODE),
+    ),
+}
+
+
+def written(nodes: int, times: int) -> float:
+    """An expression that is made and written so many times."""
+    return nodes * times * (derivatives.SECONDS_PER_NODE + derivatives.SECONDS_PER_FORM)
+
+
+CODE: Terms = {
+    "none": (CodeRequest, {"expression": TEXT, "language": "c", "derivatives": "none"}, READ_TEXT + written(6, 1)),
+    "default": (CodeRequest, {"expression": TEXT, "language": "c"}, READ_TEXT + written(6, 2)),
+    "gradient": (CodeRequest, {"expression": TEXT, "language": "c", "derivatives": "gradient"}, READ_TEXT + written(6, 2)),
+    "hessian by what may be all nodes": (
+        CodeRequest,
+        {"expression": NODES, "language": "c", "derivatives": "hessian"},
+        READ_NODES + written(3, 1 + 3),
+    ),
+    "hessian": (
+        CodeRequest,
+        {"expression": TEXT, "language": "c", "derivatives": "hessian", "wrt": ["x", "y"]},
+        READ_TEXT + written(6, 1 + 2),
+    ),
+    "gradient by two, which are written at once": (
+        CodeRequest,
+        {"expression": TEXT, "language": "c", "derivatives": "gradient", "wrt": ["x", "y"]},
+        READ_TEXT + written(6, 2),
+    ),
+}
+
+MATHJSON: Terms = {
+    "entries": (ParseRequest, {"expression": ["Add", "x", ["Multiply", "x", "y"]]}, 6 * SECONDS_PER_ENTRY),
+    "nodes": (
+        ForwardRequest,
+        {"expression": ["Add", "x", ["Multiply", "x", "y"]]},
+        6 * SECONDS_PER_ENTRY + few_walks(2 * 6 + 1, 2 * 6 + 1),
+    ),
+}
+
+
+def seconds_of(estimate: Callable[[Any], float], model: type[RequestModel], body: dict[str, Any]) -> float:
     """The estimate for a request."""
     return estimate(parse_body(json.dumps(body).encode(), model))
 
 
 @pytest.mark.parametrize(("model", "body", "seconds"), PARSING.values(), ids=PARSING)
-def test_estimate_of_parsing(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+def test_estimate_of_parsing(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_parsing, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize(("model", "body", "seconds"), EVALUATION.values(), ids=EVALUATION)
-def test_estimate_of_an_evaluation(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+def test_estimate_of_an_evaluation(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_evaluation, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize(("model", "body", "seconds"), MATRIX.values(), ids=MATRIX)
-def test_estimate_of_a_matrix(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+def test_estimate_of_a_matrix(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_matrix, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize(("model", "body", "seconds"), DRAWING.values(), ids=DRAWING)
-def test_estimate_of_a_drawing(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+def test_estimate_of_a_drawing(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_drawing, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
 @pytest.mark.parametrize(("model", "body", "seconds"), CHECK.values(), ids=CHECK)
-def test_estimate_of_a_check(model: type[ExpressionRequest], body: dict[str, Any], seconds: float) -> None:
+def test_estimate_of_a_check(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_check, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), DERIVATIVE.values(), ids=DERIVATIVE)
+def test_estimate_of_a_derivative(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(derivatives.estimate_derivative, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), CODE.values(), ids=CODE)
+def test_estimate_of_source_code(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
+    assert seconds_of(derivatives.estimate_code, model, body) == pytest.approx(seconds, rel=1e-12)
+
+
+@pytest.mark.parametrize(("model", "body", "seconds"), MATHJSON.values(), ids=MATHJSON)
+def test_estimate_of_mathjson(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
+    estimate = work.estimate_parsing if model is ParseRequest else work.estimate_evaluation
+    assert seconds_of(estimate, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
 def test_work_that_a_request_does_not_show_takes_an_unknown_time() -> None:
@@ -281,17 +361,28 @@ def test_text_is_measured_in_bytes(letter: str) -> None:
     assert [error.pointer for error in caught.value.errors] == ["/expression"]
 
 
-@pytest.mark.parametrize("setting", ["max_nodes", "max_numbers"])
-def test_counts_at_the_limit(setting: str) -> None:
-    def count(number: int) -> None:
-        if setting == "max_nodes":
-            work.check_nodes(number, job_with(max_nodes=5), ("expression", "nodes"))
-        else:
-            work.check_numbers(job_with(max_numbers=5), number)
+COUNTS: dict[str, tuple[Callable[[int, Job], object], str, int]] = {
+    "nodes": (lambda count, job: work.check_nodes(count, job, ("expression", "nodes")), "max_nodes", 1),
+    "arguments": (lambda count, job: work.check_arguments(count, job, ("expression", "nodes")), "max_nodes", 4),
+    "entries of MathJSON": (lambda count, job: work.check_entries(count, job, ("expression",)), "max_nodes", 1),
+    "nodes of a derivative": (lambda count, job: derivatives._check(job, GRAPH, count), "max_nodes", 0),
+    "numbers": (lambda count, job: work.check_numbers(job, count), "max_numbers", 1),
+    "points of a picture": (lambda count, job: work.check_drawn(job, count, "points", ("data",)), "max_drawn_points", 1),
+    "nodes of a picture": (lambda count, job: work.check_picture(job, count), "max_drawn_nodes", 1),
+    "steps": (lambda count, job: work.check_work(job, count, 1, 1), "max_work", 1),
+    "steps at points": (lambda count, job: work.check_work(job, 1, count, 1), "max_work", 1),
+    "steps of passes": (lambda count, job: work.check_work(job, 1, 1, count), "max_work", 1),
+}
 
-    count(5)
-    with pytest.raises(Problem, match=f"the limit is 5, and AUTODIFF_{setting.upper()} raises it"):
-        count(6)
+
+@pytest.mark.parametrize(("count", "setting", "times"), COUNTS.values(), ids=COUNTS)
+def test_counts_at_the_limit(count: Callable[[int, Job], object], setting: str, times: int) -> None:
+    """Derivatives may have as many nodes as arguments, of the four nodes of `GRAPH`."""
+    job, most = job_with(**{setting: 5}), 5 * (times or 1)
+    count(most, job)
+    shown = "20" if setting == "max_nodes" and times != 1 else "5"
+    with pytest.raises(Problem, match=f"the limit is {shown}, and AUTODIFF_{setting.upper()} raises it"):
+        count(most + 1, job)
 
 
 # --- memory, term by term
@@ -338,6 +429,97 @@ def test_memory_of_a_matrix_that_fills_in() -> None:
     assert budget.used == 0
     allowance.dense(12)
     assert budget.used == 2 * 12 * np.dtype(np.float64).itemsize
+
+
+def test_memory_of_reading() -> None:
+    job, budget = with_memory()
+    work.check_text("é" * 7, job, ("expression",))
+    assert budget.used == 7 * work.BYTES_PER_CHARACTER
+    work.check_entries(70, job, ("expression",))
+    assert budget.used == 70 * work.BYTES_PER_ENTRY
+
+
+def test_memory_of_pictures_comes_on_top() -> None:
+    job, budget = with_memory()
+    job.reserve(1000)
+    work.check_picture(job, 7)
+    assert budget.used == 1000 + 7 * work.BYTES_PER_DRAWN_NODE
+    work.reserve_picture(job, 5)
+    assert budget.used == 1000 + 7 * work.BYTES_PER_DRAWN_NODE + work.BYTES_PER_PICTURE + 5 * work.BYTES_PER_DRAWN_NUMBER
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_memory_of_derivatives(times: int) -> None:
+    job, budget = with_memory()
+    derivatives._check(job, GRAPH, times)
+    assert budget.used == 4 * times * derivatives.BYTES_PER_NODE and job.facts["nodes"] == 4
+
+
+def test_memory_of_derivatives_that_are_written_comes_on_top() -> None:
+    """Each with all that it needs: the product and its leaves twice, the sum besides."""
+    job, budget = with_memory()
+    graph = Graph(parse("p = x*y; q = p + x").nodes, ("x", "p", "q"), ("x", "y", "p", "q"), "text")
+    assert derivatives._may_be_written(graph, job)
+    assert budget.used == (3 + 4) * derivatives.BYTES_PER_WRITTEN_NODE
+
+
+@pytest.mark.parametrize(
+    ("points", "columns", "per_entry", "numbers"),
+    [
+        pytest.param(1, True, BYTES_PER_NUMBER, 5, id="one point"),
+        pytest.param(1, False, BYTES_PER_NUMBER, 5, id="one point, equal everywhere"),
+        pytest.param(7, True, 7 * BYTES_PER_NUMBER, 5 * 7, id="points"),
+        pytest.param(7, False, BYTES_PER_SUM, 5, id="sums over points"),
+    ],
+)
+def test_memory_of_a_sparse_matrix(points: int, columns: bool, per_entry: int, numbers: int) -> None:
+    """Five entries with their places, and one step per point."""
+    request = HessianRequest(expression="x", inputs={"x": np.zeros(points)} if points > 1 else {})
+
+    def plan(**limits: int) -> int:
+        job, budget = with_memory(**limits)
+        job.reserve(1000)
+        work.sparse_allowance(request, job, GRAPH, 3, 2, columns).plan(9, 5)
+        return budget.used
+
+    assert plan(max_numbers=3 + numbers, max_work=9 * points) == 1000 + 5 * (work.BYTES_PER_PLACE + per_entry)
+    with pytest.raises(Problem, match="AUTODIFF_MAX_NUMBERS"):
+        plan(max_numbers=3 + numbers - 1)
+    with pytest.raises(Problem, match="AUTODIFF_MAX_WORK"):
+        plan(max_work=9 * points - 1)
+
+
+def test_steps_of_edge_pushing_are_at_least_one_and_two_per_number() -> None:
+    request = HessianRequest(expression="x")
+    assert work.sparse_allowance(request, job_with(max_numbers=7), GRAPH, 0, 1, True).most_steps == 14
+
+
+def test_work_of_a_matrix_that_fills_in() -> None:
+    """Four nodes, seven points and two passes."""
+    request = HessianRequest(expression="x", inputs={"x": np.zeros(7)})
+    work.sparse_allowance(request, job_with(max_work=56), GRAPH, 0, 2, True).dense(1)
+    with pytest.raises(Problem, match="4 nodes, 7 points and 2 passes are 56 steps of work; the limit is 55"):
+        work.sparse_allowance(request, job_with(max_work=55), GRAPH, 0, 2, True).dense(1)
+
+
+@pytest.mark.parametrize(
+    ("reduce", "inputs", "wrt", "sums"),
+    [
+        ("none", {}, None, 0),
+        ("sum", {}, None, 3),
+        ("mean", {}, None, 3),
+        ("sum", {"x": [1.0, 2.0]}, ["x"], 3),
+        ("sum", {"x": [1.0, 2.0]}, ["x", "y"], 3 * 2),
+        ("sum", {"x": 1.0}, ["x", "y"], 3 * 3),
+        ("sum", {}, ["p", "x"], 3 * 2),
+        ("sum", {}, [], 3),
+    ],
+)
+def test_numbers_that_are_sums(reduce: Any, inputs: dict[str, Any], wrt: list[str] | None, sums: int) -> None:
+    """Values are, and derivatives by leaves that are one number; by a list there is one per point, as by an operation."""
+    given = {name: np.array(value) if isinstance(value, list) else value for name, value in inputs.items()}
+    request = JacobianRequest.model_construct(expression="x", inputs=given, reduce=reduce)
+    assert work.count_sums(request, parse("p = x*y; p + x"), 3, wrt) == sums
 
 
 @pytest.mark.parametrize("text", ["x", "x*2", "sum(1, 2, 3, 4)", "where(x, 1, x)*x"])

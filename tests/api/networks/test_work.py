@@ -2,16 +2,39 @@
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.api.expressions.work import SECONDS_PER_CHARACTER, SECONDS_PER_INSTRUCTION, SECONDS_PER_NODE
 from app.api.networks import work
-from app.api.networks.models import NetworkBackwardRequest, NetworkSpec, PredictRequest, TrainRequest
-from app.api.networks.work import SECONDS_PER_LAYER, SECONDS_PER_PRODUCT, SECONDS_PER_WEIGHT
+from app.api.networks.datasets import SECONDS_PER_ROW, estimate_rows
+from app.api.networks.models import (
+    DatasetQuery,
+    NetworkBackwardRequest,
+    NetworkExportRequest,
+    NetworkSpec,
+    PredictRequest,
+    TrainRequest,
+)
+from app.api.networks.work import (
+    BYTES_OF_FIELDS,
+    BYTES_PER_BYTE,
+    BYTES_PER_EXPORTED,
+    BYTES_PER_HISTORY_ROW,
+    BYTES_PER_STORED,
+    BYTES_PER_WRITTEN,
+    SECONDS_PER_LAYER,
+    SECONDS_PER_PRODUCT,
+    SECONDS_PER_WEIGHT,
+    SECONDS_PER_WRITTEN,
+)
 from app.nn import MLP, losses
+from app.nn.datasets import MAX_SAMPLES
 from app.service.bodies import parse
+from app.service.execution import Job
+from app.service.memory import Budget, Share
 from app.service.problems import Problem
 from tests.service.inprocess import job_with
 
@@ -219,3 +242,77 @@ def test_parameters_of_a_new_model(inputs: int, layers: list[int], size: int) ->
     work.check_spec(job_with(max_numbers=size), spec)
     with pytest.raises(Problem, match="AUTODIFF_MAX_NUMBERS"):
         work.check_spec(job_with(max_numbers=size - 1), spec)
+
+
+EXPORTS: dict[str, tuple[dict[str, Any], float]] = {
+    "one layer": ({"model": LINE, "format": "c"}, new(2, 1) + 2 * SECONDS_PER_WRITTEN),
+    "two layers": ({"model": TWO_LAYERS, "format": "c"}, new(12, 2) + 12 * SECONDS_PER_WRITTEN),
+    "new model": ({"model": SPEC, "format": "javascript"}, new(12, 2) + 12 * SECONDS_PER_WRITTEN),
+    "ONNX": ({"model": LINE, "format": "onnx"}, math.inf),
+    "safetensors": ({"model": LINE, "format": "safetensors"}, math.inf),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), EXPORTS.values(), ids=EXPORTS)
+def test_estimate_of_a_file(body: dict[str, Any], expected: float) -> None:
+    assert work.estimate_export(parse(json.dumps(body).encode(), NetworkExportRequest)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("samples", "rows"), [(None, 0), (70, 70), (MAX_SAMPLES, MAX_SAMPLES), (10**9, MAX_SAMPLES)])
+def test_estimate_of_the_rows_of_a_dataset(samples: int | None, rows: int) -> None:
+    """More rows than there can be are refused."""
+    assert estimate_rows(DatasetQuery(samples=samples)) == pytest.approx(rows * SECONDS_PER_ROW, rel=1e-12)
+
+
+# --- memory of files and histories
+
+
+def held(hold: Callable[[Job], object]) -> int:
+    """The bytes that a job holds."""
+    job, budget = job_with(), Budget(1 << 40)
+    job.share = Share(budget)
+    hold(job)
+    return budget.used
+
+
+@pytest.mark.parametrize(
+    ("file_format", "bytes_per_number"),
+    [
+        ("c", BYTES_PER_WRITTEN),
+        ("javascript", BYTES_PER_WRITTEN),
+        ("onnx", BYTES_PER_EXPORTED),
+        ("safetensors", BYTES_PER_EXPORTED),
+    ],
+)
+def test_memory_of_a_file_grows_with_weights_and_biases(file_format: str, bytes_per_number: int) -> None:
+    assert held(lambda job: work.check_export(job, MLP(2, [3, 2]), file_format)) == (12 + 5) * bytes_per_number
+
+
+@pytest.mark.parametrize(
+    ("size", "numbers", "fields"),
+    [
+        (0, 7, 0),
+        (1000, 7, 50_000),
+        (2_000_000, 7, BYTES_OF_FIELDS),
+        (2_000_001, 7, BYTES_OF_FIELDS),
+        (10**7, 0, BYTES_OF_FIELDS),
+    ],
+)
+def test_memory_of_a_file_that_is_read(size: int, numbers: int, fields: int) -> None:
+    """Fifty bytes per byte for the objects of its fields, as far as there may be any; its bytes; its numbers."""
+    expected = BYTES_PER_BYTE * size + fields + BYTES_PER_STORED * numbers
+    assert held(lambda job: work.check_import(job, size, numbers)) == expected
+
+
+def test_numbers_of_a_file_have_a_limit() -> None:
+    work.check_import(job_with(max_numbers=7), 1, 7)
+    with pytest.raises(Problem, match="the limit is 7, and AUTODIFF_MAX_NUMBERS raises it"):
+        work.check_import(job_with(max_numbers=7), 1, 8)
+
+
+def test_memory_of_a_history_comes_on_top() -> None:
+    def hold(job: Job) -> None:
+        job.reserve(1000)
+        work.reserve_history(job, 7)
+
+    assert held(hold) == 1000 + 7 * BYTES_PER_HISTORY_ROW
