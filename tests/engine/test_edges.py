@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
+from app.engine import sparse
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate, hessian, hvp, jacobian, jvp
 
@@ -92,6 +93,31 @@ def test_an_infinite_adjoint_meets_a_zero_behind_it(points: int | None) -> None:
     assert all(math.isnan(g) or g == 0.0 for g in found.values())  # 0, or refused: never anything else
     reverse = first(backward(parse("square(x)*1e200*1e200"), spread({"x": 0.0}, points), ["x"]).gradients["x"])
     assert math.isnan(reverse)
+
+
+@SIZES
+@pytest.mark.parametrize("choice", ["where(z > 0, z, x)", "where(z < 0, x, z)", "max(x, z)"])
+def test_an_infinite_adjoint_passes_nothing_on_to_what_was_not_selected(choice: str, points: int | None) -> None:
+    """All partials are finite, and so is the value; the adjoint of the choice is not, and x does not count."""
+    found = gradients_in_every_way(f"1e200*(1e200*{choice})", {"x": -1.0, "z": 1e-300}, points)
+    assert set(found.values()) == {0.0}, found
+
+
+@SIZES
+@pytest.mark.parametrize("text", ["where(z > 0, x, y)**1.5", "where(z < 0, y, x)**1.5", "max(y, x)**1.5", "max(x, y)**1.5"])
+def test_an_infinite_second_derivative_is_not_passed_on_to_what_was_not_selected(text: str, points: int | None) -> None:
+    """x is selected, and there the second derivative is infinite; y is not, so that all of its derivatives are 0."""
+    graph, inputs = parse(text), spread({"x": 0.0, "y": -1.0, "z": 1.0}, points)
+    inputs = {name: given for name, given in inputs.items() if name in graph.leaves}
+    matrix = hessian(graph, inputs, ["x", "y"]).hessian
+    entries = sparse.hessian(graph, inputs, ["x", "y"])
+    found = {
+        (entries.names[row], entries.names[column]): first(entry)
+        for row, column, entry in zip(entries.pattern.rows, entries.pattern.columns, np.asarray(entries.entries), strict=True)
+    }
+    assert first(matrix["x"]["x"]) == found["x", "x"] == math.inf
+    assert [first(matrix[a][b]) for a, b in ("xy", "yx", "yy")] == [0.0] * 3
+    assert {entry for pair, entry in found.items() if pair != ("x", "x")} == {0.0}
 
 
 @SIZES

@@ -148,3 +148,12 @@ def test_pieces_that_nobody_asks_for_are_not_decoded() -> None:
     value = decode(b"[%s]" % b",".join([b"{}"] * 1_000_000), (), lambda: next(left))
     assert isinstance(value, LargeList) and value.first(3) == [{}, {}, {}]
     assert len(list(left)) > 95
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 7, 99, 100, 101])
+@pytest.mark.usefixtures("tiny")
+def test_first_entries_are_no_more_than_asked_for(count: int) -> None:
+    """A piece may hold more."""
+    value = decode(json.dumps(list(range(100))).encode(), (), never)
+    assert isinstance(value, LargeList)
+    assert value.first(count) == list(range(100))[:count]

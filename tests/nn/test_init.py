@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.nn import MLP
+from app.nn.errors import InvalidNetwork
 from app.nn.init import DRAWN_AT_ONCE, INITIALIZERS
 
 VARIANCES: dict[str, Callable[[int, int], float]] = {
@@ -88,3 +89,22 @@ def test_checkpoint_stops_the_drawing_of_weights(init: str) -> None:
     with pytest.raises(Stopped):
         MLP(DRAWN_AT_ONCE, [1000], init=init, checkpoint=checkpoint)
     assert calls == 3
+
+
+@pytest.mark.parametrize(
+    ("inputs", "layers", "seed", "place"),
+    [
+        (0, [1], 0, ("inputs",)),
+        (-1, [1], 0, ("inputs",)),
+        (1, [], 0, ("layers",)),
+        (1, [0], 0, ("layers", 0)),
+        (1, [2, 0, 1], 0, ("layers", 1)),
+        (1, [2, -1], 0, ("layers", 1)),
+        (1, [1], -1, ("seed",)),
+    ],
+)
+def test_widths_and_seeds_below_the_least(inputs: int, layers: list[int], seed: int, place: tuple[str | int, ...]) -> None:
+    assert MLP(1, [1], seed=0).size == 2
+    with pytest.raises(InvalidNetwork) as caught:
+        MLP(inputs, layers, seed=seed)
+    assert caught.value.place == place
