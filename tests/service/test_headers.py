@@ -268,6 +268,19 @@ def test_page(path: str, root_path: str) -> None:
     assert {name: response.values(name) for name in SECURITY_HEADERS} == {k: [v] for k, v in SECURITY_HEADERS.items()}
 
 
+@pytest.mark.parametrize("path", ["/", "/web/main.js", "/web/style.css"])
+def test_page_that_the_client_has(path: str) -> None:
+    """RFC 9110, 15.4.5: a 304 has the headers that a 200 would have about caching, and no body."""
+    first = ask(app_with(), "GET", path)
+    response = ask(app_with(), "GET", path, [REQUEST_ID, ("If-None-Match", first.headers["etag"])])
+    assert response.status == 304 and response.body == b"" and response.values("x-request-id") == [REQUEST_ID[1]]
+    assert {name: response.values(name) for name in SECURITY_HEADERS} == {k: [v] for k, v in SECURITY_HEADERS.items()}
+    assert policy(response) == PAGE_POLICY
+    for name in ("etag", "cache-control", "vary"):
+        assert response.values(name) == first.values(name)
+    assert [name for name in (*OPTIONAL_HEADERS, *DISCLOSING_HEADERS) if name in response.headers] == []
+
+
 @pytest.mark.parametrize(
     "path", [*(operation.path for operation in GETS), *DOCS_PAGES, "/openapi.json", "/", "/web/main.js", "/nope"]
 )

@@ -6,9 +6,17 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+
+from app.service import middleware
 from app.service.logs import BufferedLines
 from tests.conftest import ROOT
+from tests.service.inprocess import send, service
 
 PROGRAM = """
 import logging, warnings
@@ -46,6 +54,19 @@ def test_line_of_a_request_below_the_level_is_not_written() -> None:
     program = REQUEST.format(level="warning")
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == ""
+
+
+def test_bytes_of_a_response_are_those_of_all_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(middleware, "access_log", SimpleNamespace(info=lambda event, **facts: lines.append(facts)))
+    router = APIRouter()
+
+    @router.get("/parts")
+    async def parts() -> StreamingResponse:
+        return StreamingResponse(iter([b"x" * 1000, b"", b"y" * 234]))
+
+    assert len(send(service(router), "GET", "/parts").content) == 1234
+    assert [(line["bytes_out"], line["status"], line["route"]) for line in lines] == [(1234, 200, "/parts")]
 
 
 class File(io.BytesIO):

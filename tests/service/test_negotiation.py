@@ -162,7 +162,16 @@ def test_json_in_another_type_is_no_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("coding", "is_gzip"), [("identity", False), ("gzip", True), ("GZIP", True), (" gzip ", True), ("", False)]
+    ("coding", "is_gzip"),
+    [
+        ("identity", False),
+        ("gzip", True),
+        ("GZIP", True),
+        (" gzip ", True),
+        ("x-gzip", True),  # RFC 9110, 8.4.1.3: the same as gzip
+        ("X-Gzip", True),
+        ("", False),
+    ],
 )
 def test_content_codings_that_are_read(coding: str, is_gzip: bool) -> None:
     headers = (("Content-Type", JSON), ("Content-Encoding", coding))

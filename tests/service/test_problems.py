@@ -10,13 +10,16 @@ import pytest
 from fastapi import APIRouter, HTTPException, Request
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 from starlette.requests import ClientDisconnect
 
 from app.api.problem_pages import page
+from app.main import create_app
 from app.service import problems
 from app.service.models import RequestModel
 from app.service.problems import KINDS, FieldError, Problem, pointer, problem_at, response, too_large
 from app.service.routing import ComputationRoute
+from app.settings import Settings
 from tests.service.inprocess import running, send, service
 
 
@@ -224,6 +227,39 @@ def test_unknown_path_and_method() -> None:
     wrong = send(app, "DELETE", "/fail")
     assert wrong.status_code == 405 and wrong.json()["type"] == "/problems/method-not-allowed"
     assert "DELETE" in wrong.json()["detail"] and wrong.headers["allow"] in wrong.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/api/livez", "GET /livez"),
+        ("/API/livez/", "GET /livez"),
+        ("/v1/livez", "GET /livez"),
+        ("/v23/livez", "GET /livez"),
+        ("/api/v2/forward", "POST /v1/forward"),
+        ("/v1/api/forward", "POST /v1/forward"),
+    ],
+)
+def test_prefixes_that_people_add_to_paths(path: str, meant: str) -> None:
+    """`api` and a version, in any order."""
+    assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
+
+
+@pytest.mark.parametrize("path", ["/apiary/livez", "/myapi/livez", "/v1beta/livez", "/v/livez"])
+def test_what_only_begins_like_a_prefix_is_another_path(path: str) -> None:
+    assert problems.meant_path(path, create_app(Settings()).state.paths) != "GET /livez"
+
+
+@pytest.mark.parametrize(
+    ("name", "status"), [("invalid-json", 400), ("not-found", 404), ("non-finite", 422), ("overloaded", 503)]
+)
+def test_rejected_requests_are_counted_by_their_problem(name: str, status: int) -> None:
+    def counted(label: str) -> float:
+        return REGISTRY.get_sample_value("autodiff_rejected_total", {"problem": label}) or 0.0
+
+    before = counted(name)
+    assert send(service(failing(Problem(name, "a detail"))), "GET", "/fail").status_code == status
+    assert counted(name) == before + 1 and counted("200") == 0.0
 
 
 def test_invalid_query_parameter_is_named() -> None:

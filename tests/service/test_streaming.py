@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,7 @@ from app.service.routing import ComputationRoute, computation
 from app.service.streaming import pushed
 from app.settings import Settings
 from tests.service.fake_time import PATIENCE, Clock, Connection, idle, in_pool, run_on, settle, thread_end
-from tests.service.inprocess import running, send, service
+from tests.service.inprocess import job_with, running, send, service
 
 
 class Steps(RequestModel):
@@ -517,6 +518,20 @@ def test_streams_of_a_shutdown_end_with_what_they_have(clock: Clock) -> None:
         await stream.finish()
 
     run_on(clock, main())
+
+
+def test_nothing_is_written_for_a_client_that_has_left() -> None:
+    """The step that was under way is the last one, and its result is not made into text."""
+    job, sent = job_with(), list[Any]()
+
+    def events() -> Events:
+        yield "result", Step(step=1)
+        job.cancelled = True
+        yield "result", Step(step=2)
+        raise AssertionError("another step")
+
+    streaming._produce(events, job, sent.append, "list")
+    assert sent == [b"", b'event: result\ndata: {"step":1}\n\n', None]
 
 
 # --- work that pushes
