@@ -1,6 +1,8 @@
 """What the machine or the container has, for the defaults of settings."""
 
+import contextlib
 import ctypes
+import mmap
 import os
 from pathlib import Path
 
@@ -48,6 +50,23 @@ def trim_memory() -> None:
     """Give memory that is free back to the system, where the C library is glibc; it keeps hundreds of megabytes otherwise."""
     if _c_library is not None and hasattr(_c_library, "malloc_trim"):
         _c_library.malloc_trim(0)
+
+
+LARGE_PAGE_BYTES = 1 << 21
+
+
+def large_buffer(size: int) -> memoryview:
+    """New memory for `size` bytes, in large pages where the system has them.
+
+    Ordinary pages are asked for one by one when they are written first, which takes several times as long as writing them.
+    """
+    if size < LARGE_PAGE_BYTES or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return memoryview(bytearray(size))
+    whole_pages = -(-size // LARGE_PAGE_BYTES) * LARGE_PAGE_BYTES  # Linux aligns a mapping only of such a size
+    mapping = mmap.mmap(-1, whole_pages, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # a kernel without them
+        mapping.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(mapping)[:size]
 
 
 def open_files() -> int:

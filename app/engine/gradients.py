@@ -1,5 +1,6 @@
 """Gradient tables, which `backward` returns instead of writing into values."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -52,6 +53,24 @@ class Gradients(Mapping[Key, Entry], Generic[Key, Entry]):
         if len(self._index) == len(entries):
             return dict(zip(self._index, entries, strict=True))
         return {key: entries[k] for key, k in self._index.items()}
+
+    def parts(self, size: int) -> Iterator[dict[Key, Entry]]:
+        """Return a table of numbers as dicts of up to `size` entries each, without one of all of them."""
+        entries: Any = self._entries
+        if len(self._index) != len(entries):
+            entries = entries[list(self._index.values())]
+        keys = iter(self._index)
+        for low in range(0, len(entries), size):
+            yield dict(zip(itertools.islice(keys, size), entries[low : low + size].tolist(), strict=True))
+
+    @property
+    def are_numbers(self) -> bool:
+        """Return whether every entry is one number, and all of them are in one array."""
+        return isinstance(self._entries, np.ndarray) and self._entries.ndim == 1
+
+    def is_finite(self) -> bool:
+        """Return whether all entries are in one array, and all its numbers are finite."""
+        return isinstance(self._entries, np.ndarray) and bool(np.isfinite(self._entries).all())
 
     def __getitem__(self, key: Key) -> Entry:
         k = self._index.get(key)

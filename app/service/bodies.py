@@ -27,6 +27,7 @@ from app.engine.gradients import Gradients
 from app.engine.interruption import Checkpoint, never
 from app.engine.large_json import TOKEN, LargeList, LargeObject, LargeString, decode
 from app.engine.scanner import BrokenList, NumberList, NumberRows, NumberText
+from app.machine import large_buffer
 from app.service.json_mistakes import json_advice
 from app.service.metrics import DECODE
 from app.service.models import Arrays, FileRequest
@@ -51,9 +52,9 @@ EXPLAINED_BYTES = 1 << 20
 HELD_BYTES = 8192
 """Bodies up to this size are so few that their memory is not counted."""
 
-LONG_BYTES = 1 << 22
-"""Bodies that declare their length and are longer are put together in an array: NumPy asks the system for large pages, and
-memory that grows page by page costs as much time as all the rest of receiving. A body that does not come takes no array."""
+LONG_BYTES = 1 << 20
+"""A body that declares its length is put together in a buffer of that length once so much of it has come: growing page by page
+would take as much time as all the rest of receiving."""
 
 SCANNED_BYTES = 4096
 """Bodies from this size on are scanned for bulk. Below, decoding them as a whole is faster."""
@@ -105,7 +106,7 @@ async def read(request: Request, declared: int | None, limit: int, hold: Callabl
             held = min(2 * size, declared or limit, limit)
             hold(held)
         if room is None and declared is not None and LONG_BYTES < size <= declared:
-            room = np.empty(declared, np.uint8).data
+            room = large_buffer(declared)
             room[: len(content)] = content
             content = b""
         if room is not None:

@@ -32,7 +32,9 @@ INLINE_SECONDS = 0.001
 """Bodies up to this size run on the event loop if their estimated run time is not longer than this."""
 
 TRIMMED_BYTES = 1 << 25
-"""After a job that has held more, what the process has kept is given back to the system: some milliseconds in a thread."""
+TRIM_SECONDS = 1.0
+"""So long after a job that has held more, what the process has kept is given back to the system. Done at once after each of
+many such jobs, it would make the next one slower, which then has to get the same memory again."""
 
 SHORT_BYTES = 1 << 18
 SHORT_SECONDS = 0.05
@@ -128,6 +130,7 @@ class Execution:
         self.last_deadline = math.inf  # what a shutdown leaves to jobs, as a time of `time.perf_counter`
         self.requests_in_flight = 0
         self.closed = False
+        self.trimming: asyncio.TimerHandle | None = None
 
     def receive(self, job: Job, request: Request, size: int) -> None:
         """Hold memory for a body of `size` bytes. Raises Problem: too-many-requests, overloaded, too-large."""
@@ -269,8 +272,12 @@ class Execution:
         if job.share is None:
             return
         job.share.release()
-        if job.facts.get("memory", 0) > TRIMMED_BYTES and not self.closed:
-            self.pool.submit(trim_memory)
+        if job.facts.get("memory", 0) > TRIMMED_BYTES and self.trimming is None and not self.closed:
+            self.trimming = asyncio.get_running_loop().call_later(TRIM_SECONDS, self._trim)
+
+    def _trim(self) -> None:
+        self.trimming = None
+        self.pool.submit(trim_memory)
 
     def _count(self) -> None:
         RUNNING.set(len(self.places.running))
@@ -291,6 +298,8 @@ class Execution:
     def close(self) -> None:
         """Cancel what runs, and wait for its threads to end."""
         self.closed = True
+        if self.trimming is not None:
+            self.trimming.cancel()
         for job in self.admitted:
             job.cancelled = True
         self.pool.shutdown()

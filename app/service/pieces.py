@@ -14,6 +14,7 @@ import orjson
 from pydantic import BaseModel
 
 from app.engine.base64_doubles import Part
+from app.engine.gradients import Gradients
 from app.service.bodies import COMPRESSION_LEVEL, GZIP_FORMAT, HasJSONForm, JSONRows, encode, in_base64, plain, written
 from app.service.models import Arrays
 
@@ -81,6 +82,9 @@ def _pieces(answer: object, writing: Writing) -> Iterator[Piece]:
 
 def _pieces_of_dict(table: Mapping[str, Any], writing: Writing) -> Iterator[Iterable[Piece]]:
     """The items of a mapping: small ones together, each of the others by itself."""
+    if isinstance(table, Gradients) and table.are_numbers:
+        yield from ((_inner(part, writing),) for part in table.parts(PIECE_ENTRIES))
+        return
     for group in _groups(table.items(), lambda item: _entries(item[1])):
         if len(group) == 1 and _entries(group[0][1]) > PIECE_ENTRIES:
             key, value = group[0]

@@ -62,6 +62,23 @@ def test_a_copy_has_the_entries_that_the_index_points_at() -> None:
     assert gradients.copy() == dict(gradients) == {"x": 1.0, "z": 3.0}
 
 
+@pytest.mark.parametrize("index", [{"x": 0, "y": 1, "z": 2}, {"z": 2, "x": 0}], ids=["all", "some"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_parts_are_the_table(index: dict[str, int], size: int) -> None:
+    gradients: Gradients[str, float] = Gradients.of(index, np.array([1.0, 2.0, 3.0]))
+    parts = list(gradients.parts(size))
+    assert all(0 < len(part) <= size for part in parts)
+    assert [item for part in parts for item in part.items()] == [(key, k + 1.0) for key, k in index.items()]
+    assert all(type(number) is float for part in parts for number in part.values())
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_a_table_is_finite_if_all_of_its_numbers_are(number: float) -> None:
+    assert Gradients.of({"x": 0, "y": 1}, np.ones(2)).is_finite()
+    assert not Gradients.of({"x": 0, "y": 1}, np.array([1.0, number])).is_finite()
+    assert not Gradients({"x": 1.0}).is_finite()  # is not in an array
+
+
 def test_entries_of_many_points_are_read_only() -> None:
     entries = np.ones((2, 3))
     gradients: Gradients[str, Any] = Gradients.of({"x": 0, "y": 1}, entries)

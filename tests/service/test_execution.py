@@ -22,7 +22,7 @@ from app.main import create_app
 from app.nn import MLP, losses, optimizers, training
 from app.service import bodies
 from app.service import execution as execution_module
-from app.service.execution import INLINE_BYTES, INLINE_SECONDS, Execution, Job
+from app.service.execution import INLINE_BYTES, INLINE_SECONDS, TRIM_SECONDS, TRIMMED_BYTES, Execution, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
@@ -707,28 +707,62 @@ def test_short_shutdown_ends_work_at_its_next_check(clock: Clock, seconds: float
     run_with_execution(clock, Settings(max_concurrency=1, shutdown_s=seconds), test)
 
 
-@pytest.mark.parametrize("is_closed", [False, True])
-def test_job_that_ends_after_the_pool_is_closed_gives_its_memory_back(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, is_closed: bool
-) -> None:
-    """A large one also has the process give memory back to the system, in a thread of the pool while there is one."""
-    trims: list[str] = []
-    monkeypatch.setattr(execution_module, "trim_memory", lambda: trims.append(threading.current_thread().name))
+@pytest.fixture
+def trims(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the threads in which memory is given back to the system."""
+    names: list[str] = []
+    monkeypatch.setattr(execution_module, "trim_memory", lambda: names.append(threading.current_thread().name))
+    return names
 
-    async def main() -> None:
-        execution = Execution(Settings(memory_bytes=1 << 30))
-        job = job_of(clock, execution)
-        await execution.admit(job, Client().request())
-        job.reserve(1 << 28)
-        execution.release(job)
-        if is_closed:
-            execution.close()
-        execution.finish(job)
-        assert execution.budget.used == 0 and not execution.in_flight
+
+async def use_memory(clock: Clock, execution: Execution, size: int, *, close: bool = False) -> None:
+    """Let a job hold so much memory, and end, perhaps after the pool."""
+    job = job_of(clock, execution)
+    await execution.admit(job, Client().request())
+    job.reserve(size)
+    execution.release(job)
+    if close:
         execution.close()
-        assert [name.startswith("compute") for name in trims] == ([] if is_closed else [True])
+    execution.finish(job)
+    assert execution.budget.used == 0 and not execution.in_flight
 
-    run_on(clock, main())
+
+def test_memory_goes_back_to_the_system_once_for_the_large_jobs_of_a_second(clock: Clock, trims: list[str]) -> None:
+    async def test(execution: Execution) -> None:
+        for count in (1, 2):
+            for _ in range(3):
+                await use_memory(clock, execution, 1 << 28)
+            await clock.advance(TRIM_SECONDS - 0.01)
+            assert len(trims) == count - 1
+            await clock.advance(0.02)
+            execution.pool.submit(int).result()
+            assert len(trims) == count and trims[-1].startswith("compute")
+
+    run_with_execution(clock, Settings(memory_bytes=1 << 30, max_concurrency=1), test)
+
+
+@pytest.mark.parametrize(("size", "count"), [(TRIMMED_BYTES - 1000, 0), (TRIMMED_BYTES + 1000, 1)], ids=["small", "large"])
+def test_memory_of_large_jobs_alone_goes_back_to_the_system(clock: Clock, trims: list[str], size: int, count: int) -> None:
+    async def test(execution: Execution) -> None:
+        await use_memory(clock, execution, size)
+        await clock.advance(TRIM_SECONDS + 0.01)
+        execution.close()
+        assert len(trims) == count
+
+    run_with_execution(clock, Settings(memory_bytes=1 << 30), test)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["before", "after"])
+def test_closed_pool_gives_nothing_back_to_the_system(clock: Clock, trims: list[str], is_late: bool) -> None:
+    """Whether the job ended before it was closed or ends after it."""
+
+    async def test(execution: Execution) -> None:
+        await use_memory(clock, execution, 1 << 28, close=is_late)
+        execution.close()
+        await clock.advance(TRIM_SECONDS + 0.01)
+        assert not trims
+
+    run_with_execution(clock, Settings(memory_bytes=1 << 30), test)
 
 
 def test_close_cancels_what_runs_and_waits_for_its_threads(clock: Clock) -> None:

@@ -1,5 +1,6 @@
 """What the machine or the container has."""
 
+import mmap
 import os
 import platform
 import subprocess
@@ -83,6 +84,28 @@ def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(resource, "getrlimit", lambda what: (allowed, -1))
     monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
     assert machine.open_files() == found
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, machine.LARGE_PAGE_BYTES - 1, machine.LARGE_PAGE_BYTES, 2 * machine.LARGE_PAGE_BYTES + 1]
+)
+@pytest.mark.parametrize("refusal", [None, OSError(22, "Invalid argument")], ids=["given", "refused"])
+def test_buffer_has_its_size_and_keeps_what_is_written(
+    monkeypatch: pytest.MonkeyPatch, size: int, refusal: OSError | None
+) -> None:
+    """Also where the kernel has no large pages."""
+
+    class Mapping(mmap.mmap):
+        def madvise(self, *advice: int) -> None:
+            if refusal is not None:
+                raise refusal
+            super().madvise(*advice)
+
+    monkeypatch.setattr(mmap, "mmap", Mapping)
+    buffer = machine.large_buffer(size)
+    content = bytes(k % 251 for k in range(size))
+    buffer[:] = content
+    assert len(buffer) == size and buffer == content
 
 
 def test_memory_is_given_back_where_the_c_library_can() -> None:

@@ -67,7 +67,12 @@ def table_of(rows: int, columns: int, points: tuple[int, ...]) -> Tables[str, An
 
 
 tables = st.builds(table_of, st.integers(0, 9), st.integers(0, 9), st.sampled_from([(), (3,)]))
-leaves = leaves | tables | st.lists(floats, max_size=50).map(Rows) | st.integers(0, 50).map(Squares)
+tables_of_numbers: st.SearchStrategy[Any] = st.builds(
+    lambda size, more: Gradients.of({f"x{k}": k * (1 + more) for k in range(size)}, np.arange(size * (1.0 + more))),
+    st.integers(0, 50),
+    st.integers(0, 1),
+)
+leaves = leaves | tables | tables_of_numbers | st.lists(floats, max_size=50).map(Rows) | st.integers(0, 50).map(Squares)
 values = st.recursive(
     leaves,
     lambda inner: (

@@ -104,7 +104,7 @@ def draw_graph(request: GraphRequest, job: Job) -> bytes:
 
 def drawn_nodes(numbers: ResponseNumbers, rows: list[NodeRow], edges: list[EdgeRow], with_gradients: bool) -> DrawnNodes:
     """The nodes of a drawing. Raises NonFinite as `ResponseNumbers` does."""
-    data = numbers.table(Quantity.VALUE, {row.id: row.data for row in checked(rows, numbers.checkpoint)})
+    data = dict(numbers.table(Quantity.VALUE, {row.id: row.data for row in checked(rows, numbers.checkpoint)}))
     return DrawnNodes(rows, data, _gradients(numbers, rows, edges) if with_gradients else None)
 
 
@@ -117,7 +117,7 @@ def drawn_edges(numbers: ResponseNumbers, rows: list[EdgeRow], with_gradients: b
 def _gradients(numbers: ResponseNumbers, node_rows: list[NodeRow], edge_rows: list[EdgeRow]) -> dict[str, Written]:
     """The gradients of all nodes, and of the numbers among their arguments, which are no nodes of the graph."""
     nodes = numbers.graph.index
-    grads = numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows if row.id in nodes})
+    grads = dict(numbers.table(Quantity.GRADIENT, {row.id: row.grad for row in node_rows if row.id in nodes}))
     users = {row.origin: row.to for row in edge_rows if row.origin not in nodes}
     for row in checked(node_rows, numbers.checkpoint):
         if row.id not in nodes:

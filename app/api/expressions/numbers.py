@@ -22,6 +22,9 @@ from app.service.models import nan_for_null
 MAX_LISTED = 20
 """How many null numbers a response lists."""
 
+MAX_DICT_ENTRIES = 1000
+"""A table with more is written in parts."""
+
 Written = Any
 """A number as the response has it: a float or None, or an array with one per point, in which NaN stands for null."""
 
@@ -49,8 +52,13 @@ class ResponseNumbers:
         *,
         seeds: Mapping[str, Seed] | None = None,
         output: str | None = None,
-    ) -> dict[str, Written]:
-        """A table of numbers by node. `seeds` and `output` are as in `engine.faults.explain`."""
+    ) -> Mapping[str, Written]:
+        """A table of numbers by node; a large one stays an array until it is written.
+
+        `seeds` and `output` are as in `engine.faults.explain`.
+        """
+        if len(columns) > MAX_DICT_ENTRIES and isinstance(columns, Gradients) and columns.is_finite():
+            return columns
         plain: Any = columns.copy() if isinstance(columns, Gradients) else dict(columns)
         if set(map(type, plain.values())) <= {float}:
             if math.isfinite(sum(plain.values())):  # a sum is finite only if all its terms are

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from app.api.expressions.models import ForwardRequest
-from app.api.expressions.numbers import MAX_LISTED, ResponseNumbers
+from app.api.expressions.numbers import MAX_DICT_ENTRIES, MAX_LISTED, ResponseNumbers
 from app.engine.errors import NonFinite
 from app.engine.faults import Quantity
+from app.engine.gradients import Gradients
 from app.engine.text import parse
 from app.service import bodies
 
@@ -38,6 +39,18 @@ def test_finite_numbers_stay_as_they_are() -> None:
     assert table["x"] == 1.5 and table["y"] is column
     assert numbers.one(Quantity.VALUE, 2.25) == 2.25
     assert numbers.fields == {}
+
+
+@pytest.mark.parametrize("size", [MAX_DICT_ENTRIES, MAX_DICT_ENTRIES + 1])
+@pytest.mark.parametrize("number", [0.5, math.nan])
+def test_large_table_has_all_its_numbers_and_nulls(size: int, number: float) -> None:
+    numbers = numbers_of("y = x*x", {"x": 1.5}, allow_null=True)
+    column = np.arange(size, dtype=float)
+    column[-1] = number
+    table = numbers.table(Quantity.GRADIENT, Gradients.of({f"x{k}": k for k in range(size)}, column))
+    last = None if math.isnan(number) else number
+    assert written(table) == {f"x{k}": float(k) for k in range(size - 1)} | {f"x{size - 1}": last}
+    assert [row.node for row in numbers.nulls] == ([f"x{size - 1}"] if last is None else [])
 
 
 def test_list_of_nulls_is_there_if_the_request_allows_null() -> None:
