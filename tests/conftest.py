@@ -25,8 +25,15 @@ from tests.forks import Fork
 ROOT = Path(__file__).parents[1]
 
 # Every run tries the same examples, so that a change is never blamed for an example that somebody else's run did not try.
-hypothesis.settings.register_profile("autodiff", deadline=None, derandomize=True, database=None, max_examples=100)
+# `--hypothesis-profile thorough` tries more of them.
+hypothesis.settings.register_profile("autodiff", deadline=None, derandomize=True, database=None, max_examples=40)
+hypothesis.settings.register_profile("thorough", hypothesis.settings.get_profile("autodiff"), max_examples=200)
 hypothesis.settings.load_profile("autodiff")
+
+
+def times(factor: float) -> hypothesis.settings:
+    """Settings of a test with more examples, or fewer, than others have."""
+    return hypothesis.settings(max_examples=round(factor * hypothesis.settings().max_examples))
 
 
 def pytest_configure() -> None:

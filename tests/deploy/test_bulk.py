@@ -214,6 +214,7 @@ def test_reduced_run_goes_on_too(tmp_path: Path) -> None:
     assert run(source, output, "--reduce", "sum").equals(first)
 
 
+@pytest.mark.slow
 def test_killed_run_leaves_no_process_and_goes_on(tmp_path: Path) -> None:
     source, output = write(tmp_path / "points.parquet", rows=20_000, group=100), tmp_path / "out"
     flags = ("--input", str(source), "--output", str(output), "--workers", "2")

@@ -1,19 +1,15 @@
-"""Random expressions for the engine's tests, the profile that repeats them on every run, and names of test cases."""
+"""Random expressions for the engine's tests, and names of test cases."""
 
 import math
 from collections.abc import Sequence
 from typing import Any
 
-import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 
 from app.engine.binding import Seed
 from app.engine.graph import Graph, Node
 from app.engine.primitives import WIRE, Primitive
-
-hypothesis.settings.register_profile("engine", deadline=None, derandomize=True, database=None, max_examples=60)
-hypothesis.settings.load_profile("engine")
 
 ROUGH = {"sign", "abs", "relu", "leaky_relu", "elu", "min", "max", "where", "lt", "le", "gt", "ge", "eq", "ne"}
 """Operations with kinks, on which a random argument might fall, or within the step of a difference quotient of it."""

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.errors import DuplicateNode, EngineError, GraphCycle, InvalidNode, UnknownNode, UnknownPrimitive, WrongArity
 from app.engine.graph import ID_LIMIT, Graph, Node
 from app.engine.transforms import backward, evaluate
+from tests.conftest import times
 from tests.engine.conftest import graphs
 
 X = Node("x", "value", data=2.0)
@@ -348,7 +349,7 @@ NODES = st.builds(
 
 
 @given(st.lists(NODES, max_size=5), st.lists(IDS, max_size=2))
-@settings(max_examples=500)
+@times(5)
 def test_any_nodes_are_a_graph_or_an_engine_error(nodes: list[Node], outputs: list[str]) -> None:
     """The error's place leads to something that exists."""
     try:

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine import large_json
@@ -38,7 +38,6 @@ LAYOUTS = st.sampled_from(
 )
 
 
-@settings(max_examples=100)
 @given(VALUES, LAYOUTS, st.builds(Sizes, *[st.integers(1, 40)] * 5))
 def test_pieces_hold_what_orjson_reads(value: Any, layout: Any, sizes: Sizes) -> None:
     text = layout(value).encode("utf-8", "surrogatepass")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.engine import node_reader
@@ -15,6 +15,7 @@ from app.engine.errors import EngineError
 from app.engine.graph import ID_LIMIT, Graph, Node, NodeTable, tabulate
 from app.engine.node_table import MAX_TEXT_LOOKUPS, Nodes, read_nodes
 from app.engine.transforms import backward
+from tests.conftest import times
 from tests.engine.conftest import graphs
 
 FIELDS = {"id", "op", "args", "data", "label"}
@@ -79,7 +80,7 @@ def as_dicts(nodes: tuple[Node, ...]) -> list[dict[str, Any]]:
     return [{key: value for key, value in node._asdict().items() if value not in (None, ())} for node in nodes]
 
 
-@settings(max_examples=150)
+@times(1.5)
 @given(
     graphs(),
     st.sampled_from([None, 1, "\t"]),
@@ -108,7 +109,7 @@ FULL = (
 ).encode()
 
 
-@settings(max_examples=300)
+@times(3)
 @given(st.lists(st.tuples(st.integers(0, len(FULL) - 1), st.integers(0, 255)), min_size=1, max_size=3), st.booleans())
 @example([(0, 0x5B)], False)
 def test_a_changed_text_is_refused_or_read_as_json_reads_it(changes: list[tuple[int, int]], cut: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.engine import scanner
@@ -327,7 +327,6 @@ def accepts(text: bytes) -> bool:
     return True
 
 
-@settings(max_examples=100)
 @given(TEXTS)
 def test_bulk_put_back_into_the_skeleton_is_what_json_reads(text: str) -> None:
     if accepts(text.encode()):
@@ -355,7 +354,6 @@ def changed_texts(draw: st.DrawFn) -> bytes:
     return bytes(raw)
 
 
-@settings(max_examples=100)
 @given(changed_texts())
 @example(b'"\\ud83d\\ude00"')
 @example(b'"\\ud83d"')
@@ -374,7 +372,6 @@ def test_a_changed_text_is_refused_or_read_as_json_reads_it(changed: bytes) -> N
 # --- in parts
 
 
-@settings(max_examples=100)
 @given(TEXTS.map(str.encode) | changed_texts(), st.integers(1, 20))
 def test_pauses_change_nothing(text: bytes, size: int) -> None:
     """However often the scan pauses, within lists, rows, strings and keys."""
@@ -388,7 +385,6 @@ def test_pauses_change_nothing(text: bytes, size: int) -> None:
         assert same(substituted(orjson.loads(paused.skeleton), paused), substituted(orjson.loads(whole.skeleton), whole))
 
 
-@settings(max_examples=100)
 @given(changed_texts(), st.integers(1, 20))
 @example(b'{"a": [1, 2, 3], "b" 1}', 3)
 @example(b'{"a": 1} x', 3)
@@ -472,7 +468,6 @@ def test_invalid_utf8_in_a_string_of_a_node_is_refused(text: bytes) -> None:
     assert scan(b'{"nodes": [%s]}' % text, TOKEN) is None
 
 
-@settings(max_examples=100)
 @given(st.binary(max_size=6))
 @example(b"\xf0\x90\x80\x80")
 @example(b"\xf4\x8f\xbf\xbf")

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from app.engine.errors import DuplicateNode, EngineError, ExpressionSyntaxError, UnknownNode, UnknownPrimitive, WrongArity
 from app.engine.graph import CONSTANTS, Graph, Node, tabulate
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate
+from tests.conftest import times
 
 NAMES = {"x": 0.75, "y": -1.5, "z": 2.0, "long_name_1": 3.25}
 
@@ -85,7 +86,7 @@ def evaluated_by_python(text: str, functions: dict[str, Any] | None = None) -> f
 @example("- - -x")
 @example("2.0*-3.0")
 @example("x-+-y")
-@settings(max_examples=300)
+@times(3)
 def test_precedence_and_associativity_are_pythons(text: str) -> None:
     """The same number as from Python's eval, to the last bit: every operation is rounded alike."""
     want = evaluated_by_python(text)
@@ -96,7 +97,6 @@ def test_precedence_and_associativity_are_pythons(text: str) -> None:
 
 
 @given(expressions(depth=2, atoms=st.sampled_from(["x", "y"])))
-@settings(max_examples=100)
 def test_arithmetic_that_raises_in_python_follows_ieee(text: str) -> None:
     """No arithmetic raises: 1/0 is infinite and (-1)**0.5 is NaN, and there is still a gradient."""
     graph = parse(text)
@@ -105,7 +105,6 @@ def test_arithmetic_that_raises_in_python_follows_ieee(text: str) -> None:
 
 
 @given(st.data())
-@settings(max_examples=100)
 def test_calls_within_arithmetic(data: st.DataObject) -> None:
     """Calls nest in operands and operands in calls. In Python `neg`, `max` and `where` are written with operators."""
     call = st.builds("{}({})".format, st.sampled_from(["neg", "abs", "square"]), expressions(depth=2))
@@ -499,7 +498,7 @@ FRAGMENTS = [
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join)))
-@settings(max_examples=1000)
+@times(10)
 def test_any_text_is_a_graph_or_an_engine_error(text: str) -> None:
     try:
         graph = parse(text)

@@ -8,7 +8,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from app.engine import text as expression_text
@@ -18,6 +18,7 @@ from app.engine.graph import ID_LIMIT, Graph
 from app.engine.interruption import never
 from app.engine.text import LONG_TEXT, parse
 from app.engine.transforms import backward, evaluate
+from tests.conftest import times
 from tests.engine.test_text import FRAGMENTS, NAMES, SYNTAX, evaluated_by_python, expressions, mutilated
 
 
@@ -60,7 +61,7 @@ def assert_same(found: Graph, expected: Graph) -> None:
 @example("1.0 if 0.0 else 2.0 if 0.0 else 3.0")
 @example("1.0 + 2.0 if x < y else 3.0 + 4.0")
 @example("max(x, y,) if 1.0 else sum(x,\n y, z)")
-@settings(max_examples=200)
+@times(2)
 def test_precedence_and_associativity_are_pythons(text: str) -> None:
     text = text.replace("1_0.0", "10.0").replace("0.1_5", "0.15").replace("1e0_1", "1e1")
     graph = text_reader.read(text)
@@ -78,7 +79,7 @@ PARTS = st.sampled_from(
 
 @pytest.mark.usefixtures("pauses")
 @given(st.lists(PARTS, max_size=25).map("".join))
-@settings(max_examples=500)
+@times(5)
 @example("x = 3\ny = -x\nx")
 @example("x\n")
 @example("pi = pi; pi")

@@ -38,6 +38,7 @@ from app.engine.transforms import (
     jvp,
 )
 from app.engine.walk import PointWalk
+from tests.conftest import times
 from tests.engine.conftest import graphs, leaf_values
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "gradient_cases.json").read_text("utf-8"))
@@ -249,7 +250,7 @@ def test_a_jacobian_takes_one_walk_for_each_of_the_fewer(monkeypatch: pytest.Mon
 
 
 @given(graphs(outputs=2), SEEDS)
-@settings(max_examples=30)
+@times(0.3)
 def test_many_points_are_the_same_as_one_at_a_time(graph: Graph, seed: int) -> None:
     """To the last bit if few points are walked one by one, and up to rounding if NumPy takes them together."""
     inputs = leaf_values(graph, 64, seed)
@@ -263,7 +264,7 @@ def test_many_points_are_the_same_as_one_at_a_time(graph: Graph, seed: int) -> N
 
 
 @given(graphs(outputs=2), SEEDS, st.sampled_from([None, 3, 100]))
-@settings(max_examples=20)
+@times(0.2)
 def test_inputs_and_graph_are_left_unchanged(graph: Graph, seed: int, points: int | None) -> None:
     inputs = {n: np.array(x) if points else x for n, x in leaf_values(graph, points, seed).items()}
     kept = {name: np.copy(x) for name, x in inputs.items()}
@@ -295,7 +296,7 @@ def test_the_gradient_by_an_operation_is_that_by_a_leaf_in_its_place(graph: Grap
 
 
 @given(graphs(), SEEDS, st.sampled_from([None, 3, 70]))
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+@settings(times(0.3), suppress_health_check=[HealthCheck.too_slow])
 def test_check_gradients_agrees_on_smooth_graphs(graph: Graph, seed: int, points: int | None) -> None:
     checks = check_gradients(graph, leaf_values(graph, points, seed), graph.names)
     for name, check in checks.items():

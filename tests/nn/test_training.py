@@ -18,6 +18,7 @@ from app.nn import MLP, Layer, Model, evaluation, losses, optimizers, training
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.optimizers import OPTIMIZERS, Optimizer
 from app.nn.training import HistoryRow, TrainingOptions, TrainingResult, TrainingState, batch_rows
+from tests.conftest import times
 
 draw = random.Random(12)
 INPUTS = np.array([[draw.uniform(-1, 1) for _ in range(2)] for _ in range(23)])
@@ -26,7 +27,7 @@ MODEL = MLP(2, [4, 1], activation="tanh", seed=3)
 ADAM = optimizers.make("adam", 0.02, {"amsgrad": True})
 CONTROLS = ("checkpoint", "out_of_time", "max_history_rows")
 
-quick = hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=40)
+quick = times(0.4)
 
 
 def options_of(**changes: Any) -> TrainingOptions:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.drawing import rows
@@ -13,6 +13,7 @@ from app.engine.graph import Graph, Node
 from app.engine.interruption import Checkpoint, never
 from app.engine.text import parse
 from app.pictures.graph import graph_svg
+from tests.conftest import times
 from tests.engine.conftest import graphs, leaf_values
 from tests.pictures.svg import HOSTILE, NAMESPACE, constants_of, elements, read, texts
 
@@ -49,7 +50,7 @@ def test_every_number_of_micrograds_example_is_shown() -> None:
     assert {"+", "×", "÷", "**", "relu"} <= set(shown)
 
 
-@settings(max_examples=25)
+@times(0.25)
 @given(graphs(), st.integers(0, 2**32 - 1), st.sampled_from([None, 3]))
 def test_any_graph_is_drawn_with_one_element_per_row(graph: Graph, seed: int, points: int | None) -> None:
     inputs = leaf_values(graph, points, seed)

@@ -4,10 +4,11 @@ import time
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.pictures.layout import Edge, Layout, layout
+from tests.conftest import times
 
 Graphs = tuple[list[tuple[float, float]], list[Edge]]
 
@@ -29,7 +30,7 @@ def boxes(sizes: list[tuple[float, float]], found: Layout) -> list[tuple[float, 
     ]
 
 
-@settings(max_examples=40)
+@times(0.4)
 @given(graphs())
 def test_nodes_do_not_overlap_and_edges_lead_to_the_right(graph: Graphs) -> None:
     sizes, edges = graph
@@ -48,7 +49,7 @@ def test_nodes_do_not_overlap_and_edges_lead_to_the_right(graph: Graphs) -> None
         assert -1e-6 <= box[0] < box[1] <= found.width + 1e-6 and -1e-6 <= box[2] < box[3] <= found.height + 1e-6
 
 
-@settings(max_examples=40)
+@times(0.4)
 @given(graphs())
 def test_the_same_graph_has_the_same_layout(graph: Graphs) -> None:
     assert layout(*graph) == layout(*graph)

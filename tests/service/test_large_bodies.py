@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
@@ -26,6 +26,7 @@ from app.service import bodies, models
 from app.service.models import RequestModel
 from app.service.problems import Problem
 from app.service.validation import invalid_request
+from tests.conftest import times
 
 Outcome = tuple[Any, ...]
 
@@ -148,7 +149,7 @@ SIZES = st.builds(Sizes, st.integers(1, 60), st.integers(1, 60), st.integers(60,
 
 
 @pytest.mark.parametrize("model", REQUESTS)
-@settings(max_examples=60, deadline=None)
+@times(0.6)
 @given(st.data(), LAYOUTS, SIZES)
 def test_pieces_change_nothing(model: type[RequestModel], data: st.DataObject, layout: dict[str, Any], sizes: Sizes) -> None:
     body = json.dumps(data.draw(REQUESTS[model]), **layout).encode()

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.expressions.expression import AnyExpression, graph_object, graph_of, with_outputs
@@ -12,6 +12,7 @@ from app.api.expressions.models import BackwardRequest, ExpressionRequest, Jacob
 from app.engine.graph import Node
 from app.service.bodies import EXPLAINED_BYTES, encode, parse
 from app.service.problems import Problem
+from tests.conftest import times
 from tests.service.inprocess import job_with
 
 X = {"id": "x", "op": "value"}
@@ -235,7 +236,7 @@ json_values = st.recursive(
 FIELDS = ["expression", "inputs", "wrt", "cotangent", "values", "nonfinite", "other"]
 
 
-@settings(max_examples=200)
+@times(2)
 @given(st.dictionaries(st.sampled_from(FIELDS), json_values), st.sampled_from([0, 600]))
 def test_any_json_is_read_or_refused(body: dict[str, Any], padding: int) -> None:
     """Whatever the body holds, the outcome is a request or a problem, and each pointer leads into the body."""

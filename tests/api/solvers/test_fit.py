@@ -56,7 +56,7 @@ def bodies(draw: st.DrawFn) -> dict[str, Any]:
     return body | draw(st.fixed_dictionaries({}, optional=optional))
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(bodies())
 def test_no_request_makes_the_service_fail(body: dict[str, Any]) -> None:
     """A response has finite numbers or null; everything else is a problem of the request."""

@@ -18,6 +18,7 @@ from app.api.solvers.minimize import MinimizeRequest
 from app.api.solvers.routes import router
 from app.service.problems import Problem
 from app.settings import Settings
+from tests.conftest import times
 from tests.service.inprocess import job_with, running, send, service
 
 APP = service(router, settings=Settings(compute_timeout_s=5.0))
@@ -95,7 +96,7 @@ def numbers(value: Any) -> Iterator[float]:
         yield float(value)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(times(1.5), suppress_health_check=[HealthCheck.too_slow])
 @given(BODIES)
 def test_no_request_makes_the_service_fail(body: dict[str, Any]) -> None:
     """An answer has finite numbers only, and a point within the bounds; everything else is a problem of the request."""

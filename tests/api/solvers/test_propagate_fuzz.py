@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import times
 from tests.service.limits import post
 
 EXPRESSIONS = (
@@ -64,7 +65,7 @@ def refuse(token: str) -> None:
 statuses: set[str] = set()
 
 
-@settings(max_examples=600)
+@times(6)
 @given(requests)
 def test_random_request_is_never_a_5xx(body: dict[str, Any]) -> None:
     response = post("propagate", body)

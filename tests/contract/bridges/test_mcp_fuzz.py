@@ -5,9 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conftest import times
 from tests.contract.wire import strict
 
 pytest.importorskip("mcp", reason="the SDK of MCP is not installed: pip install '.[mcp]'")
@@ -82,7 +83,7 @@ def assert_answered(response: httpx.Response, content: bytes) -> None:
         assert not result["isError"] or "internal" not in result["content"][0]["text"].partition("\n")[0], (result, content)
 
 
-@settings(max_examples=400)
+@times(4)
 @given(message=MESSAGES, headers=HEADERS)
 def test_random_message_is_answered(connection: httpx.Client, message: Any, headers: dict[str, str]) -> None:
     content = json.dumps(message).encode()

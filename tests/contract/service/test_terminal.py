@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from app.service.logs import banner, readable
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Server
 from tests.contract.wire import LOCAL
 
 pty = pytest.importorskip("pty", reason="there are no terminals on this system")
@@ -110,12 +110,7 @@ def test_the_banner_has_an_address_that_a_browser_can_open(host: str) -> None:
 
 
 def test_elsewhere_every_line_is_json(tmp_path: Path) -> None:
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "app", "--port", "0"], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-    end = time.monotonic() + 120
-    while "running on" not in (tmp_path / "log").read_text() and time.monotonic() < end:
-        time.sleep(0.05)
-    process.terminate()
-    process.wait(60)
-    lines = (tmp_path / "log").read_text().splitlines()
+    server = Server(tmp_path / "log", fork=True)
+    server.stop()
+    lines = server.log.read_text().splitlines()
     assert lines and all(isinstance(json.loads(line), dict) for line in lines)
