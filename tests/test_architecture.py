@@ -3,7 +3,7 @@
 import ast
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,8 +101,6 @@ def module_of(file: Path) -> str:
 
 MODULES = {module_of(file): ast.parse(file.read_text("utf-8")) for file in FILES}
 
-every_module = pytest.mark.parametrize("module", MODULES)
-
 
 def room_of(module: str) -> str:
     """The room of a module: the longest name in `ROOMS` that it begins with."""
@@ -175,42 +173,44 @@ def test_rooms_import_only_rooms_above_them() -> None:
     assert not any(below.values()), below
 
 
-@every_module
-def test_module_imports_only_what_its_room_may(module: str) -> None:
-    row = ROOMS[room_of(module)]
-    for name, _ in imported(module):
-        top = name.partition(".")[0]
-        if top == "app":
-            assert room_of(name) in {*row.rooms, room_of(module)}, f"{module} imports {name}"
-        elif top not in sys.stdlib_module_names:
-            assert top in row.libraries, f"{module} imports {name}"
+def may_import(module: str, name: str) -> bool:
+    """Whether the room of a module may import another module or a library."""
+    row, top = ROOMS[room_of(module)], name.partition(".")[0]
+    if top == "app":
+        return room_of(name) in {*row.rooms, room_of(module)}
+    return top in sys.stdlib_module_names or top in row.libraries
+
+
+def test_modules_import_only_what_their_rooms_may() -> None:
+    assert not [
+        f"{module} imports {name}" for module in MODULES for name, _ in imported(module) if not may_import(module, name)
+    ]
 
 
 LIBRARIES = ("app.engine", "app.nn", "app.solvers", "app.formats", "app.pictures", "app.warm")
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in LIBRARIES])
-def test_library_knows_no_http(module: str) -> None:
-    assert not {name.partition(".")[0] for name, _ in imported(module)} & (NO_HTTP | FRAMEWORKS | {"httpx"})
+def test_library_knows_no_http() -> None:
+    http = NO_HTTP | FRAMEWORKS | {"httpx"}
+    modules = [module for module in MODULES if room_of(module) in LIBRARIES]
+    assert not [(module, name) for module in modules for name, _ in imported(module) if name.partition(".")[0] in http]
 
 
-@every_module
-def test_no_import_is_relative(module: str) -> None:
-    assert not [place(module, n) for n in ast.walk(MODULES[module]) if isinstance(n, ast.ImportFrom) and n.level]
+def test_no_import_is_relative() -> None:
+    nodes = [(module, node) for module, tree in MODULES.items() for node in ast.walk(tree)]
+    assert not [place(module, node) for module, node in nodes if isinstance(node, ast.ImportFrom) and node.level]
 
 
-@every_module
-def test_no_private_name_of_a_framework_is_imported(module: str) -> None:
-    for name, member in imported(module):
-        parts = [*name.split("."), *([] if member is None else [member])]
-        assert parts[0] not in FRAMEWORKS or not any(part.startswith("_") for part in parts), f"{module}: {name}.{member}"
+def is_private(name: str, member: str | None) -> bool:
+    """Whether a name that is imported is private. Of ours, only names of modules are looked at, not folders."""
+    parts = [member or ""] if name.startswith("app") else [*name.split("."), member or ""]
+    return any(part.startswith("_") and part != "__version__" for part in parts)
 
 
-@every_module
-def test_no_private_name_of_another_module_is_imported(module: str) -> None:
-    for name, member in imported(module):
-        if name.startswith("app"):
-            assert member is None or not member.startswith("_") or member == "__version__", f"{module}: {name}.{member}"
+@pytest.mark.parametrize("packages", [FRAMEWORKS, {"app"}], ids=["frameworks", "ours"])
+def test_no_private_name_is_imported(packages: set[str]) -> None:
+    names = [(module, *pair) for module in MODULES for pair in imported(module) if pair[0].partition(".")[0] in packages]
+    assert not [found for found in names if is_private(*found[1:])]
 
 
 def test_msgspec_is_used_in_one_place() -> None:
@@ -228,26 +228,26 @@ def test_no_import_is_a_cycle() -> None:
         graph = {module: names for module, names in graph.items() if module not in leaves}
 
 
-@every_module
-def test_functions_are_short(module: str) -> None:
-    """Longer ones are kernels only."""
-    for function, _ in functions(module):
-        lines = (function.end_lineno or 0) - function.lineno + 1
-        assert lines <= MAX_LINES or is_kernel(function), f"{place(module, function)}: {lines} lines"
+def lines_of(function: Function) -> int:
+    """How many lines a function has."""
+    return (function.end_lineno or 0) - function.lineno + 1
 
 
-@every_module
-def test_functions_have_few_parameters(module: str) -> None:
-    """Longer lists are kernels' only."""
-    for function, _ in functions(module):
-        row = function.args
-        count = len([*row.posonlyargs, *row.args, *row.kwonlyargs, *filter(None, (row.vararg, row.kwarg))])
-        assert count <= MAX_PARAMETERS or is_kernel(function), f"{place(module, function)}: {count} parameters"
+def parameters_of(function: Function) -> int:
+    """How many parameters a function has."""
+    row = function.args
+    return len([*row.posonlyargs, *row.args, *row.kwonlyargs, *filter(None, (row.vararg, row.kwarg))])
 
 
-@every_module
-def test_functions_are_nested_at_most_three_deep(module: str) -> None:
-    assert not [place(module, function) for function, depth in functions(module) if depth > MAX_DEPTH]
+@pytest.mark.parametrize(("measure", "most"), [(lines_of, MAX_LINES), (parameters_of, MAX_PARAMETERS)])
+def test_functions_are_short_and_have_few_parameters(measure: Callable[[Function], int], most: int) -> None:
+    """But for kernels."""
+    found = [(place(module, f), measure(f)) for module in MODULES for f, _ in functions(module) if not is_kernel(f)]
+    assert found and not [(where, count) for where, count in found if count > most]
+
+
+def test_functions_are_nested_at_most_three_deep() -> None:
+    assert not [place(module, f) for module in MODULES for f, depth in functions(module) if depth > MAX_DEPTH]
 
 
 def test_exempt_functions_are_compiled() -> None:
@@ -262,10 +262,8 @@ def test_exempt_functions_are_compiled() -> None:
             assert module == "app.engine.jit" or origins[name] == "app.engine.jit", f"{module}: {name}"
 
 
-@every_module
-def test_every_module_says_what_it_is_for(module: str) -> None:
-    docstring = ast.get_docstring(MODULES[module])
-    assert docstring and len(docstring) > 20
+def test_every_module_says_what_it_is_for() -> None:
+    assert not [module for module, tree in MODULES.items() if len(ast.get_docstring(tree) or "") <= 20]
 
 
 def test_public_names_of_the_engine() -> None:

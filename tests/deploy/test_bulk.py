@@ -277,6 +277,7 @@ def test_bad_row_is_an_error_with_its_place(
     assert found.startswith(f"error: {source}, {message}")
 
 
+@pytest.mark.slow
 def test_bad_row_in_another_process_is_an_error(tmp_path: Path) -> None:
     source = spoiled(tmp_path / "points.parquet")
     with pytest.raises(SystemExit, match="row 250"):

@@ -52,6 +52,7 @@ def test_recorded_values_agree() -> None:
     assert_agree(random_cases(RECORDED["seed"], len(RECORDED["values"])), RECORDED["values"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(MODULES is None, reason="AUTODIFF_TEST_COMPUTE_ENGINE does not name the folder of Compute Engine")
 def test_fresh_values_agree() -> None:
     assert MODULES is not None

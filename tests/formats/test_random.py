@@ -242,6 +242,7 @@ def test_each_primitive_in_each_language(language: str, tmp_path: Path) -> None:
                 assert got == pytest.approx(wanted, rel=1e-12, abs=1e-300), at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", PROGRAMS)
 def test_random_expressions_in_each_language(language: str, tmp_path: Path) -> None:
     """Value and gradient are within 4 units in the last place times the condition number, plus 4.

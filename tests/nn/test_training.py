@@ -438,6 +438,7 @@ def test_wrong_options_are_refused_before_the_first_step(
 # --- compiled code
 
 
+@pytest.mark.slow
 def test_kernels_are_loaded_from_disk_in_a_new_process() -> None:
     """Records as arguments must not keep numba from finding the machine code that another process compiled."""
     program = """if True:

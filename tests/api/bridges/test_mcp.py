@@ -349,6 +349,7 @@ def test_service_without_the_sdk_says_what_to_install(monkeypatch: pytest.Monkey
     assert "pip install 'autodiff-http[mcp]'" in response.json()["detail"]
 
 
+@pytest.mark.slow
 def test_sdk_is_loaded_by_the_first_request_only() -> None:
     program = "import sys; import app.main; app.main.create_app(); print({'mcp', 'mcp_types'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -2,8 +2,6 @@
 
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from tests.conftest import ROOT, Server
 from tests.contract import client as http
 from tests.contract.service.processes import wait_until
 from tests.contract.wire import LOCAL
+from tests.forks import Fork
 
 pytestmark = pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
 
@@ -60,8 +59,7 @@ def test_port_and_log_level_come_from_the_environment(tmp_path: Path) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "AUTODIFF_PORT": str(port), "AUTODIFF_LOG_LEVEL": "warning"}
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "app"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    process = Fork(tmp_path / "log", ROOT, (), environment)
     try:
         wait_until(lambda: is_alive(f"http://127.0.0.1:{port}"), 120)
     finally:
