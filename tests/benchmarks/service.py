@@ -42,6 +42,7 @@ SEVEN = {
     }
 }  # fmt: skip
 TEXT = {"expression": "h = tanh(w*x + b); (h - y)**2", "inputs": {"w": 0.5, "x": 2, "b": -1, "y": 1}}
+FRESH = {**TEXT, "expression": f"{TEXT['expression']} + NEW"}
 BARE = """
 from fastapi import FastAPI
 app = FastAPI()
@@ -61,11 +62,15 @@ DEMO = {
 
 
 def wrk(url: str, body: Any, folder: Path) -> float:
-    """Requests per second, sent by another process over 16 connections."""
+    """Requests per second, sent by another process over 16 connections. In each, NEW becomes another number."""
     script = folder / "post.lua"
-    script.write_text(
-        f"wrk.method = 'POST'\nwrk.headers['content-type'] = 'application/json'\nwrk.body = [==[{json.dumps(body)}]==]"
-    )
+    text = json.dumps(body)
+    before, new, after = text.partition("NEW")
+    lines = ["wrk.method = 'POST'", "wrk.headers['content-type'] = 'application/json'", f"wrk.body = [==[{text}]==]"]
+    if new:
+        made = f"return wrk.format(nil, nil, nil, [==[{before}]==] .. count .. [==[{after}]==])"
+        lines += ["count = 0", f"request = function() count = count + 1; {made} end"]
+    script.write_text("\n".join(lines))
     ran = subprocess.run(["wrk", "-t1", "-c16", "-d2", "-s", str(script), url], capture_output=True, text=True, check=True)
     assert "Non-2xx" not in ran.stdout, ran.stdout
     return float(ran.stdout.split("Requests/sec:")[1].split()[0])
@@ -91,19 +96,42 @@ def requests(server: Server, folder: Path) -> Iterator[Row]:
                 break
             except httpx.TransportError:
                 time.sleep(0.05)
-        rates: dict[str, list[float]] = {"graph": [], "text": [], "bare": []}
+        rates: dict[str, list[float]] = {"graph": [], "text": [], "fresh": [], "bare": []}
         for _ in range(5):
             rates["graph"].append(wrk(f"{server.url}/v1/backward", SEVEN, folder))
             rates["text"].append(wrk(f"{server.url}/v1/backward", TEXT, folder))
+            rates["fresh"].append(wrk(f"{server.url}/v1/backward", FRESH, folder))
             rates["bare"].append(wrk(f"http://127.0.0.1:{port}/constant", SEVEN, folder))
     finally:
         bare.terminate()
         bare.wait(10)
     rate = {name: statistics.median(found) for name, found in rates.items()}
-    for what, name in (("graph of 7 nodes", "graph"), ("text", "text")):
+    rows = (("graph of 7 nodes", "graph", 0.55), ("text that repeats", "text", 0.55), ("text that is new", "fresh", 0.5))
+    for what, name, least in rows:
         seconds = {OURS: 1 / rate[name], "bare FastAPI route": 1 / rate["bare"]}
-        note = f"{rate[name]:.0f} and {rate['bare']:.0f} requests per second"
-        yield Row(f"POST /v1/backward, {what}, 16 connections", seconds, {"bare FastAPI route": 1 / 0.5}, note=note)
+        note = f"{rate[name]:.0f} and {rate['bare']:.0f} requests per second, {rate[name] / rate['bare']:.2f} of the rate"
+        yield Row(f"POST /v1/backward, {what}, 16 connections", seconds, {"bare FastAPI route": 1 / least}, note=note)
+
+
+def workers(folder: Path) -> Iterator[Row]:
+    """Small requests that repeat, one worker beside two on this machine, where wrk runs too."""
+    if shutil.which("wrk") is None:
+        return
+    servers = [Server(folder / f"workers{count}", "--workers", str(count), environment=dict(os.environ)) for count in (1, 2)]
+    try:
+        for server in servers:
+            server.wait_until_ready()
+        time.sleep(4.0)  # for what is loaded behind readiness
+        rates: list[list[float]] = [[], []]
+        for _ in range(5):
+            for server, found in zip(servers, rates, strict=True):
+                found.append(wrk(f"{server.url}/v1/backward", TEXT, folder))
+    finally:
+        for server in servers:
+            server.stop()
+    one, two = map(statistics.median, rates)
+    note = f"{two:.0f} and {one:.0f} requests per second, {two / one:.2f} times the rate"
+    yield Row("POST /v1/backward, text that repeats, two workers", {OURS: 1 / two, "one": 1 / one}, {"one": 1 / 1.5}, note=note)
 
 
 def round_trips(server: Server, size: int) -> Iterator[Row]:
@@ -241,4 +269,5 @@ def service(size: int) -> Iterator[Row]:
             yield from round_trips(server, size)
         finally:
             server.stop()
+        yield from workers(folder)
         yield from starts(folder)
