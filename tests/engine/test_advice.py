@@ -170,6 +170,43 @@ def test_advice_takes_little_time(piece: str) -> None:
         assert time.perf_counter() - began < 2.0
 
 
+@pytest.mark.parametrize(
+    ("text", "proposal"),
+    [
+        (r"\sin x + \alpha", ": sin(x) + alpha"),
+        (r"\alpha\beta", ": alpha*beta"),
+        (r"\frac{x}{2}", ": ((x)/(2))"),
+        (r"\sin\left(x\right)", ": sin(x)"),
+        (r"\foo x + 1", ""),
+        (r"\sin x \foo y", ""),
+        (r"\alpha + \mathbb x", ""),
+    ],
+)
+def test_latex_is_rewritten_if_all_its_commands_are_known(text: str, proposal: str) -> None:
+    """An unknown command that is dropped, or taken for a name, would make another formula."""
+    with pytest.raises(EngineError) as caught:
+        parse(text)
+    assert caught.value.detail.endswith(f"write it without LaTeX's commands{proposal}")
+
+
+@pytest.mark.parametrize(("faults", "is_rewritten"), [(40, True), (41, False)])
+@pytest.mark.parametrize("piece", ["a b", "1a"])
+def test_at_most_forty_faults_are_mended(piece: str, faults: int, is_rewritten: bool) -> None:
+    with pytest.raises(EngineError) as caught:
+        parse("+".join([piece] * faults))
+    proposal = ": " + "+".join([f"{piece[0]}*{piece[-1]}"] * faults)
+    assert caught.value.detail.endswith("write a product with *" + (proposal if is_rewritten else ""))
+
+
+@pytest.mark.parametrize(("depth", "is_rewritten"), [(40, True), (41, False)])
+def test_at_most_forty_levels_of_latex_are_rewritten(depth: int, is_rewritten: bool) -> None:
+    """Python's own powers are what they must become."""
+    with pytest.raises(EngineError) as caught:
+        parse(r"\pi" + "^{x" * depth + "}" * depth)
+    words, _, proposal = caught.value.detail.partition("LaTeX's commands")
+    assert words and proposal.replace(" ", "") == (":pi" + "**(x" * depth + ")" * depth if is_rewritten else "")
+
+
 def test_rules_say_something_and_patterns_can_match_nothing_only_before_a_token() -> None:
     for rule in RULES:
         assert rule.words

@@ -58,6 +58,11 @@ def test_a_quoted_name_is_cut_beyond_sixty_characters(length: int, shown: str) -
         ("sigmoidxy", ["sigmoid"], " Did you mean 'sigmoid'?"),
         ("sigmoixy", ["sigmoi"], ""),
         ("zzz", ["beta", "alpha"], ""),
+        ("weight1", ["weight2"], ""),  # numbers are not mistyped
+        ("node12x", ["node13x"], ""),
+        ("voltage33", ["voltage3"], ""),
+        ("weght1", ["weight1"], " Did you mean 'weight1'?"),
+        ("volage3", ["voltage3"], " Did you mean 'voltage3'?"),
         ("zzz", [], ""),
         ("", ["x"], ""),
         ("n" * 200, ["n" * 59], " Did you mean '" + "n" * 59 + "'?"),

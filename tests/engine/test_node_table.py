@@ -327,3 +327,20 @@ def test_looking_up_one_node_decodes_neither_ids_nor_nodes() -> None:
     nodes = Nodes(text, len(table.ids))
     assert backward(Graph(nodes, ("y",), table=table), {"n5": 2.0}, ["n5"]).gradients == {"n5": 1.0}
     assert nodes._decoded is None and table.ids._decoded is None  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("code", [0x00, 0x1F, 0x22, 0x5C, 0x7F, 0x80, 0x9F])
+def test_escape_stays(code: int) -> None:
+    """Those of control characters, which no name has, and, in their short form, those of what JSON must escape."""
+    text = b'"a\\u%04xb"' % code
+    short = {0x22: b'"a\\"b"', 0x5C: b'"a\\\\b"'}
+    found = node_reader.unescape(np.frombuffer(text, np.uint8)).tobytes()
+    assert found == short.get(code, text) and json.loads(found) == json.loads(text)
+
+
+@pytest.mark.parametrize("code", [0x20, 0x21, 0x7E, 0xA0, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF])
+def test_escape_becomes_a_character(code: int) -> None:
+    """Of one to four bytes in UTF-8."""
+    text = json.dumps(chr(code)).encode() if code > 0x7F else b'"\\u%04x"' % code
+    assert b"\\u" in text
+    assert node_reader.unescape(np.frombuffer(text, np.uint8)).tobytes() == f'"{chr(code)}"'.encode()
