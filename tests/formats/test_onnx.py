@@ -359,6 +359,18 @@ def test_long_attribute_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         read(file_of([scaler], []))
 
 
+@pytest.mark.parametrize("count", [32, 33])
+def test_at_most_32_operators_after_the_scores_are_left_out(count: int) -> None:
+    copies = [node("Identity", f"p{k}", f"p{k + 1}") for k in range(count - 2)]
+    data = file_of([GEMM, node("Softmax", "h", "p0"), *copies, node("Identity", f"p{count - 2}", "y")], [W, B])
+    if count == 32:
+        found = read(data)
+        assert found.removed == ("Softmax", "Identity") and predict(found.model, ROWS).shape == (2, 3)
+    else:
+        with pytest.raises(InvalidFile, match="Softmax"):
+            read(data)
+
+
 def test_functions_and_sparse_weights_are_refused() -> None:
     file = onnx.load_from_string(file_of([GEMM, node("Relu", "h", "y")], [W, B]))
     file.functions.add(name="f", domain="d")

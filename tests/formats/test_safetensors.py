@@ -105,6 +105,20 @@ def test_header_is_compared_with_the_data() -> None:
         read(len(deep).to_bytes(8, "little") + deep)
 
 
+@pytest.mark.parametrize("size", [8_388_608, 8_388_609])
+def test_header_has_at_most_8_mebibytes(size: int) -> None:
+    """Spaces at its end are allowed."""
+    model = random_network(0, ("tanh",))
+    data = b"".join(write_safetensors(model))
+    end = 8 + int.from_bytes(data[:8], "little")
+    padded = size.to_bytes(8, "little") + data[8:end].ljust(size) + data[end:]
+    if size == 8_388_608:
+        assert_same(read(padded).model, model)
+    else:
+        with pytest.raises(InvalidFile, match="more than 8,388,608 bytes"):
+            read(padded)
+
+
 @pytest.mark.parametrize(
     "entry",
     [

@@ -354,6 +354,17 @@ def test_blocks_are_bounded_in_memory_and_in_time(shape: tuple[int, ...]) -> Non
         assert rows == 1 or (rows > 1 and rows * model.size <= 2**29 and 32 * rows * model.neurons <= 128 << 20)
 
 
+@pytest.mark.parametrize(
+    ("neurons", "inputs", "rows"),
+    [(65_536, 1, 64), (65_537, 1, 63), (2, 4_194_303, 64), (3, 2_796_202, 63)],
+    ids=["128 MB", "a neuron more", "2**29 products", "a weight more"],
+)
+def test_block_is_as_large_as_its_bounds_allow(neurons: int, inputs: int, rows: int) -> None:
+    """A row keeps four numbers per neuron; a neuron has a bias besides a weight per input."""
+    model = Model((Layer(np.broadcast_to(0.5, (neurons, inputs)), np.zeros(neurons)),))
+    assert evaluation.block_rows(model) == rows
+
+
 @pytest.mark.parametrize("name", [*LOSSES, "cross_entropy"])
 def test_a_step_of_training_works_on_the_same_blocks(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(evaluation, "BLOCK_NUMBERS", 1)

@@ -56,6 +56,13 @@ def test_nodes_are_read(label: str | None) -> None:
     assert graph.output == "y"
 
 
+@pytest.mark.parametrize("count", [1000, 1001])
+def test_output_is_proposed_for_at_most_a_thousand_nodes(count: int) -> None:
+    nodes = [X, *({"id": f"n{k}", "op": "neg", "args": [f"n{k - 1}" if k else "x"]} for k in range(count - 1))]
+    proposal = f': add "output": "n{count - 2}"' if count == 1000 else ""
+    assert refusal(graph_body(*nodes)).detail.endswith('a graph needs "output", which names a node' + proposal)
+
+
 FAULTS: dict[str, tuple[Any, str, str]] = {
     "no object": (3, "", "expected an object, found a number"),
     "no id": ({"op": "neg"}, "/id", "the field 'id' is required"),
