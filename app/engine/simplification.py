@@ -318,9 +318,10 @@ class _Forms:
                         base = self._scaled(form, 1 / content)
                     if base not in powers and (opposite := self._scaled(self.all[base], MINUS_ONE)) in powers:
                         base, number = opposite, -number if exponent.numerator % 2 else number
+                exponent += powers.get(base, Fraction(0))
                 if abs(exponent) >= MAX_EXPONENT:
                     raise _TooManyDigitsError
-                powers[base] = _checked(powers.get(base, Fraction(0)) + exponent)
+                powers[base] = _checked(exponent)
         return number, {base: exponent for base, exponent in powers.items() if exponent}
 
     def _content(self, form: Form) -> Fraction:

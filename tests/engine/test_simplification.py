@@ -3,13 +3,14 @@
 import cProfile
 import pstats
 from collections.abc import Callable
+from fractions import Fraction
 
 import pytest
 
 from app.engine import simplification
 from app.engine.derivative import free_name, gradient
-from app.engine.graph import ID_LIMIT
-from app.engine.simplification import simplified
+from app.engine.graph import ID_LIMIT, Graph
+from app.engine.simplification import _Forms, simplified
 from app.engine.text import parse
 from app.engine.transforms import evaluate
 
@@ -74,3 +75,70 @@ def test_half_at_a_tie_is_on_the_right_side(condition: str) -> None:
         inputs = {"x": x, "y": 3.0} | ({"z": 0.0} if "z" in condition else {})
         want = 0.5 if x == 0.0 else float(eval(condition, {}, {"x": x, "z": 0.0}))  # the conditions above
         assert evaluate(found, inputs)[found.outputs[1]] == want
+
+
+# --- limits: what is simplified up to a length stays as it is, one beyond
+
+
+def shown(text: str) -> Graph:
+    """An expression after simplification."""
+    graph = parse(text)
+    leaves = [node for node in graph.nodes if node.op == "value"]
+    rest = [node for node in graph.nodes if node.op != "value"]
+    return simplified(Graph([*leaves, *rest], graph.outputs), len(leaves))
+
+
+def uses(graph: Graph, name: str) -> bool:
+    return any(name in node.args for node in graph.nodes)
+
+
+def has(graph: Graph, op: str) -> bool:
+    return any(node.op == op for node in graph.nodes)
+
+
+@pytest.mark.parametrize(("count", "is_short"), [(12, True), (13, False)])
+@pytest.mark.parametrize(("join", "rest"), [(" + ", "- a0"), ("*", "/a0")], ids=["sum", "product"])
+def test_sum_or_product_of_twelve_loses_what_cancels(join: str, rest: str, count: int, is_short: bool) -> None:
+    whole = join.join(f"a{k}" for k in range(count))
+    assert uses(shown(f"({whole}){rest}"), "a0") is not is_short
+
+
+@pytest.mark.parametrize(("count", "is_short"), [(12, True), (13, False)])
+def test_sum_of_twelve_knows_that_squares_of_sine_and_cosine_are_one(count: int, is_short: bool) -> None:
+    graph = shown(f"sum(sin(x)**2, cos(x)**2, {', '.join(f'a{k}' for k in range(count - 2))})")
+    assert has(graph, "sin") is has(graph, "cos") is not is_short
+
+
+@pytest.mark.parametrize(("parts", "is_short"), [(50, True), (51, False)])
+def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_short: bool) -> None:
+    """The product, its two factors, the arguments of the inner choice, those of its comparison, and these of logsumexp."""
+    names = ", ".join(f"y{k}" for k in range(parts - 8))
+    graph = shown(f"where(x > 1, where(x > 1, x, 2)*logsumexp({names}), 0)")
+    assert sum(node.op == "where" for node in graph.nodes) == (1 if is_short else 2)
+
+
+@pytest.mark.parametrize("text", ["x**{}*1", "x**-{}*1", "x**2*x**({} - 2)"])
+def test_exponent_is_below_two_to_the_53(text: str) -> None:
+    """From there on doubles are not all integers, and nothing is simplified: an odd power could become an even one."""
+    assert not has(shown(text.format(2**53 - 1)), "mul")
+    assert has(shown(text.format(2**53)), "mul")
+
+
+def test_odd_power_stays_odd() -> None:
+    graph = parse("x**2*x**9007199254740991")
+    found = simplified(gradient(graph), len(graph.nodes))
+    assert evaluate(found, {"x": -1.0})[found.outputs[0]] == -1.0
+    assert evaluate(shown("x**2*x**9007199254740991"), {"x": -1.0}) == {"output": -1.0}
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+@pytest.mark.parametrize("is_flipped", [False, True], ids=["numerator", "denominator"])
+def test_fraction_of_301_digits_is_rounded(is_flipped: bool, excess: int) -> None:
+    """Up to 10**300 it is exact; beyond, it is the double that is nearest."""
+    fraction = Fraction(10**300 + excess, 10**100 + 1 + 2 * excess)
+    assert fraction.numerator == 10**300 + excess
+    fraction = 1 / fraction if is_flipped else fraction
+    forms = _Forms()
+    found = forms.all[forms.number(fraction)].number
+    assert (found == fraction) is not bool(excess)
+    assert float(found) == float(fraction)
