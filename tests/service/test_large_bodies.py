@@ -22,11 +22,14 @@ from app.engine.errors import EngineError
 from app.engine.large_json import Sizes
 from app.formats import mathjson
 from app.formats.mathjson import MathJSON
-from app.service import bodies, models
+from app.main import create_app
+from app.service import bodies, models, routing
 from app.service.models import RequestModel
 from app.service.problems import Problem
 from app.service.validation import invalid_request
+from app.settings import Settings
 from tests.conftest import times
+from tests.service.inprocess import send
 
 Outcome = tuple[Any, ...]
 
@@ -295,6 +298,15 @@ def test_a_request_is_taken_apart_piece_by_piece(monkeypatch: pytest.MonkeyPatch
     request = Outer.model_construct(rows=rows, inner=Inner.model_construct(names=names), number=1.0)
     models.take_apart(request)
     assert rows == [] and names == {} and sorted(freed) == list(range(12))
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
+def test_request_of_more_than_a_mebibyte_is_taken_apart(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    taken: list[BaseModel] = []
+    monkeypatch.setattr(routing, "take_apart", taken.append)
+    body = b'{"expression": "x", "inputs": {"x": 1}}'.ljust(size)
+    response = send(create_app(Settings()), "POST", "/v1/forward", content=body)
+    assert response.status_code == 200 and len(taken) == (size > 1 << 20)
 
 
 def test_entries_before_a_fault_are_freed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -810,6 +810,17 @@ def test_folders_of_metrics_do_not_pile_up(monkeypatch: pytest.MonkeyPatch, tmp_
     assert at_exit == [(shutil.rmtree, made)]
 
 
+def test_folder_that_cannot_be_removed_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The workers count together all the same. A file cannot be removed as a folder is, whoever runs the test."""
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(atexit, "register", lambda *call, **options: None)
+    left = tmp_path / f"autodiff-metrics-{dead_process()}-x"
+    left.touch()
+    processes.prepare_metrics(2)
+    assert left.exists() and Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).is_dir()
+
+
 def test_worker_that_was_killed_runs_nothing(tmp_path: Path) -> None:
     """What it has counted stays."""
     dead, names = dead_process(), ("gauge_livesum_{}.db", "counter_{}.db", "histogram_{}.db")

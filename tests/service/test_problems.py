@@ -245,6 +245,23 @@ def test_prefixes_that_people_add_to_paths(path: str, meant: str) -> None:
     assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/livez.json", "GET /livez"),
+        ("/v1/backward.py", "POST /v1/backward"),
+        ("/v1/backward/x/y", "POST /v1/backward"),
+        ("/hessian.v2/x", "POST /v1/hessian"),
+        ("/gradient/x", "POST /v1/backward"),
+        ("/networks/train/stream/all", "POST /v1/networks/train/stream"),
+        ("/nowhere/else.json", None),
+    ],
+)
+def test_what_follows_a_path_is_passed_over(path: str, meant: str | None) -> None:
+    """An extension, or more steps; the longest beginning that is known counts."""
+    assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
+
+
 @pytest.mark.parametrize("path", ["/apiary/livez", "/myapi/livez", "/v1beta/livez", "/v/livez"])
 def test_what_only_begins_like_a_prefix_is_another_path(path: str) -> None:
     assert problems.meant_path(path, create_app(Settings()).state.paths) != "GET /livez"
