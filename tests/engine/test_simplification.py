@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import pytest
 
-from app.engine import simplification
+from app.engine import normal_forms
 from app.engine.derivative import free_name, gradient
 from app.engine.graph import ID_LIMIT, Graph
-from app.engine.simplification import _Forms, simplified
+from app.engine.normal_forms import Forms
+from app.engine.simplification import simplified
 from app.engine.text import parse
 from app.engine.transforms import evaluate
 
@@ -42,7 +43,7 @@ def calls(text: str) -> int:
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_twice_as_long_takes_about_twice_as_much(monkeypatch: pytest.MonkeyPatch, family: Callable[[int], str]) -> None:
     """With a twentieth of the trials of shorter forms, which all end in the longer text of some families."""
-    monkeypatch.setattr(simplification, "MAX_STEPS", simplification.MAX_STEPS // 20)
+    monkeypatch.setattr(normal_forms, "MAX_STEPS", normal_forms.MAX_STEPS // 20)
     assert calls(family(40)) < 2.6 * calls(family(20)) + 10_000
 
 
@@ -138,7 +139,7 @@ def test_fraction_of_301_digits_is_rounded(is_flipped: bool, excess: int) -> Non
     fraction = Fraction(10**300 + excess, 10**100 + 1 + 2 * excess)
     assert fraction.numerator == 10**300 + excess
     fraction = 1 / fraction if is_flipped else fraction
-    forms = _Forms()
+    forms = Forms()
     found = forms.all[forms.number(fraction)].number
     assert (found == fraction) is not bool(excess)
     assert float(found) == float(fraction)
