@@ -44,6 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=docs.DESCRIPTION,
         openapi_tags=docs.TAGS,
         license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_url=None,  # FastAPI's own route makes the document on the event loop, and all other requests wait for a second
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

@@ -5,13 +5,14 @@ the licence and the hashes.
 """
 
 import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.api.mistakes import MISTAKES
@@ -167,6 +168,12 @@ FORMATS = {"number": "double", "integer": "int64"}
 """Without a format, code generators take numbers for single precision and integers for 32 bits."""
 
 
+@router.get("/openapi.json")
+def document(request: Request) -> JSONResponse:
+    """The OpenAPI document. In a thread, since making it takes a second."""
+    return JSONResponse(request.app.openapi())
+
+
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
     """The page with Swagger UI."""
@@ -199,10 +206,13 @@ def extend_openapi(app: FastAPI, keys: Keys, root_path: str) -> None:
 
 
 def _document_of(app: FastAPI, keys: Keys, root_path: str) -> Callable[[], dict[str, Any]]:
+    lock = threading.Lock()
+
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _document(app, keys, root_path)
-        return app.openapi_schema
+        with lock:  # several first requests come at once
+            if app.openapi_schema is None:
+                app.openapi_schema = _document(app, keys, root_path)
+            return app.openapi_schema
 
     return openapi
 

@@ -300,7 +300,6 @@ def describe_paths(app: FastAPI, routers: Iterable[APIRouter], others: Mapping[s
     """
     routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
     methods = {route.path: "GET" if "GET" in (route.methods or ()) else "POST" for route in routes}
-    methods |= {app.openapi_url: "GET"} if app.openapi_url else {}
     app.state.paths = Paths(routes, methods, others)
 
 

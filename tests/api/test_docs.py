@@ -1,7 +1,9 @@
 """The OpenAPI document of an application in process: the same however it is asked for, in a form for generators."""
 
+import asyncio
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,7 +14,7 @@ from pydantic import SecretStr
 from app.api import docs
 from app.main import create_app
 from app.settings import Settings
-from tests.service.inprocess import send
+from tests.service.inprocess import running, send
 
 SETTINGS = {
     "defaults": Settings(),
@@ -65,6 +67,32 @@ def test_document_is_the_same_in_any_order_of_calls(order: tuple[str, ...]) -> N
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_two_applications_have_one_document(settings: Settings) -> None:
     assert create_app(settings).openapi() == create_app(settings).openapi()
+
+
+def test_other_requests_are_answered_while_the_document_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made once, however many ask for it at once."""
+    begun, may_end = threading.Event(), threading.Event()
+    made = 0
+
+    def make(**options: Any) -> Document:
+        nonlocal made
+        made += 1
+        begun.set()
+        assert may_end.wait(10)
+        return {"paths": {}, "components": {"schemas": {}}}
+
+    monkeypatch.setattr(docs, "get_openapi", make)
+
+    async def ask() -> None:
+        async with running(create_app(Settings())) as client:
+            asked = [asyncio.create_task(client.get("/openapi.json")) for _ in range(3)]
+            assert await asyncio.to_thread(begun.wait, 60)
+            assert (await client.get("/livez")).status_code == 200
+            assert not any(task.done() for task in asked)
+            may_end.set()
+            assert {(await task).status_code for task in asked} == {200} and made == 1
+
+    asyncio.run(ask())
 
 
 def test_keys_and_root_path_are_all_that_settings_change(document: Document) -> None:
