@@ -95,11 +95,20 @@ async def call(request: Request, path: str, arguments: Mapping[str, Any], limit:
         known = request.scope["state"]["facts"]
         known |= {name: facts[name] for name in ("memory", "problem") if name in facts}
     if response.status_code != 200:
-        # A client that has left gets no body, and nobody reads this.
-        content = response.body or Problem("internal", "the client has left").details.to_json()
-        raise CallFailed(orjson.loads(content), response.headers.get("retry-after"))
+        raise _failed(response)
     answer: dict[str, Any] = orjson.loads(response.body)
     return answer
+
+
+async def failure_of(request: Request, error: Exception) -> CallFailed:
+    """What a call fails with where an error was raised outside of any endpoint: a defect, which is logged."""
+    return _failed(await problems.answer(request, error))
+
+
+def _failed(response: Response) -> CallFailed:
+    # A client that has left gets no body, and nobody reads this.
+    content = response.body or Problem("internal", "the client has left").details.to_json()
+    return CallFailed(orjson.loads(content), response.headers.get("retry-after"))
 
 
 def _scope(request: Request, path: str, length: int, facts: dict[str, Any]) -> Scope:

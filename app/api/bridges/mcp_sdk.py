@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request
 from starlette.types import ASGIApp
 
 from app import __version__
-from app.api.bridges.mcp_calls import CallFailed, call, described
+from app.api.bridges.mcp_calls import CallFailed, call, described, failure_of
 from app.api.bridges.mcp_checks import Fields, checked_answer
 from app.api.bridges.mcp_tools import INSTRUCTIONS, TOOLS, Tool, input_schema, output_schema
 from app.engine.errors import nearest
@@ -150,7 +150,8 @@ async def _call_tool(context: "ServerRequestContext", params: "types.CallToolReq
     request.scope["state"]["facts"]["tool"] = tool.name
     try:
         answer = await _answer(tool, params.arguments or {}, request)
-    except CallFailed as failed:
+    except Exception as error:
+        failed = error if isinstance(error, CallFailed) else await failure_of(request, error)
         return types.CallToolResult(content=[types.TextContent(text=explained(failed))], is_error=True)
     text = orjson.dumps(answer).decode()
     return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=answer)

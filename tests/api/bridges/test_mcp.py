@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from threading import Event
 from typing import Any
 
@@ -331,6 +332,19 @@ def test_defect_is_an_error_of_the_tool_with_the_request_id(
     text = error_text(asyncio.run(call()))
     assert text.startswith("internal") and "abc123" in text and "secret" not in text and "Zero" not in text
     assert "ZeroDivisionError" in caplog.text and "abc123" in caplog.text
+
+
+def test_defect_of_a_check_is_an_error_of_the_tool_with_the_request_id(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(arguments: Any, answer: Any, post: Any) -> Any:
+        raise KeyError("secret")
+
+    monkeypatch.setitem(TOOLS, "gradient", replace(TOOLS["gradient"], check=fail))
+    message = call_of("gradient", SQUARE | {"check": True})
+    text = error_text(asked(message, {"X-Request-ID": "abc123"}))
+    assert text.startswith("internal") and "abc123" in text and "secret" not in text
+    assert "KeyError" in caplog.text and "abc123" in caplog.text
 
 
 # --- the life of the SDK

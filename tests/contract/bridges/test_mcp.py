@@ -128,6 +128,15 @@ def test_check_gives_the_difference_quotients(base_url: str) -> None:
     assert hessian["difference_quotients"]["x"] == pytest.approx({"x": 0.19966683329365628, "y": 5.970024991668155})
 
 
+@pytest.mark.parametrize("arguments", [{"expression": "3"}, WAVE | {"wrt": []}], ids=["constant", "by nothing"])
+@pytest.mark.parametrize("tool", ["gradient", "hessian"])
+def test_check_of_no_derivative_is_ok(base_url: str, tool: str, arguments: dict[str, Any]) -> None:
+    result = called(base_url, "2026-07-28", tool, arguments | {"check": True})
+    assert not result.is_error
+    assert result.structured_content["check"]["ok"] is True
+    assert not any(result.structured_content["check"]["relative_errors"].values())
+
+
 @pytest.mark.parametrize(
     ("tool", "arguments"),
     [
