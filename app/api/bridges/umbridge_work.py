@@ -1,6 +1,7 @@
 """The operations of UM-Bridge by the functions of `/v1`, their limits and estimated run times."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,7 +126,8 @@ def gradient(request: UMBridgeGradient, job: Job) -> list[float]:
             reduce="none",
             nonfinite="error",
         )
-        rows.append(expressions.backward(asked, job).gradients)
+        gradients: Any = expressions.backward(asked, job).gradients
+        rows.append([float(gradients[name]) for name in function.inputs])
     return _sums(rows, function)
 
 
@@ -140,8 +142,7 @@ def apply_jacobian(request: UMBridgeApplyJacobian, job: Job) -> list[float]:
     if len(outputs) > 1:
         work.check(job, function.graph, 3 * len(outputs), len(outputs))
     found = []
-    for name in outputs:
-        graph = function.graph if len(outputs) == 1 else replace(function.graph, outputs=(name,))
+    for graph in _alone(function.graph, outputs, job):
         asked = request_of(JvpRequest, graph, inputs=inputs, tangents=tangents)
         found.append(_number(expressions.jvp(asked, job).tangent))
     return found
@@ -163,30 +164,41 @@ def apply_hessian(request: UMBridgeApplyHessian, job: Job) -> list[float]:
             wrt=list(function.inputs),
             tangents=tangents,
         )
-        product = expressions.hvp(asked, job).hvp
-        rows.append({name: factor * _number(product[name]) for name in function.inputs})
+        product: Any = expressions.hvp(asked, job).hvp
+        rows.append([_number(factor * product[name]) for name in function.inputs])
     return _sums(rows, function)
 
 
-def _weighted(function: VectorFunction, sens: Floats, job: Job, passes: int) -> list[tuple[Graph, float]]:
+def _weighted(function: VectorFunction, sens: Floats, job: Job, passes: int) -> Iterator[tuple[Graph, float]]:
     """The function's outputs one by one with their factors, without those whose factor is 0 if there are several."""
-    outputs = function.graph.outputs
+    graph, factors = function.graph, sens.tolist()
+    outputs = graph.outputs
     _check_length("sens", sens, len(outputs), outputs)
-    if len(outputs) == 1:
-        return [(function.graph, float(sens[0]))]
-    work.check(job, function.graph, passes * len(outputs), len(outputs) * len(function.inputs))
-    factors = zip(outputs, sens.tolist(), strict=True)
-    return [(replace(function.graph, outputs=(name,)), factor) for name, factor in factors if factor != 0.0]
+    if len(outputs) > 1:
+        work.check(job, graph, passes * len(outputs), len(outputs) * len(function.inputs))
+        outputs = tuple(name for name, factor in zip(outputs, factors, strict=True) if factor != 0.0)
+        factors = [factor for factor in factors if factor != 0.0]
+    return zip(_alone(graph, outputs, job), factors, strict=True)
 
 
-def _sums(rows: list[Any], function: VectorFunction) -> list[float]:
+def _alone(graph: Graph, outputs: tuple[str, ...], job: Job) -> Iterator[Graph]:
+    """For each of these outputs the graph of it alone, made when it is needed: together they would take much memory."""
+    if outputs == graph.outputs and len(outputs) == 1:
+        yield graph
+        return
+    for name in outputs:
+        job.check()
+        yield replace(graph, outputs=(name,))
+
+
+def _sums(rows: list[list[float]], function: VectorFunction) -> list[float]:
     """The sum over the rows for each input, rounded once."""
     if len(rows) == 1:
-        return [_number(rows[0][name]) for name in function.inputs]
+        return rows[0]
     found = []
-    for name in function.inputs:
+    for k in range(len(function.inputs)):
         try:
-            total = math.fsum(row[name] for row in rows)
+            total = math.fsum(row[k] for row in rows)
         except OverflowError:
             total = math.inf
         found.append(_number(total))

@@ -2,15 +2,24 @@
 
 import json
 import math
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
 
 from app.api.bridges import tesseract_work, umbridge_work
 from app.api.bridges.tesseract_models import TesseractAbstract, TesseractApply, TesseractJacobian, TesseractVJP
 from app.api.bridges.tesseract_work import function_of
-from app.api.bridges.umbridge_models import UMBridgeEvaluate, UMBridgeSizes
+from app.api.bridges.umbridge_models import (
+    UMBridgeApplyHessian,
+    UMBridgeApplyJacobian,
+    UMBridgeEvaluate,
+    UMBridgeGradient,
+    UMBridgeSizes,
+)
+from app.api.expressions import routes as expressions
 from app.api.expressions.work import (
     BYTES_PER_CHARACTER,
     BYTES_PER_NODE,
@@ -20,6 +29,7 @@ from app.api.expressions.work import (
 )
 from app.api.networks.work import SECONDS_PER_LAYER, SECONDS_PER_PRODUCT, SECONDS_PER_WEIGHT
 from app.service.bodies import parse
+from app.service.execution import Job
 from app.service.memory import Budget, Share
 from app.service.problems import Problem
 from tests.service.inprocess import job_with
@@ -66,6 +76,50 @@ def test_estimate_of_a_network() -> None:
     assert umbridge_work.estimate_derivative(request) == math.inf
     sizes = json.dumps({"name": "network", "config": {"model": NETWORK}}).encode()
     assert umbridge_work.estimate_sizes(parse(sizes, UMBridgeSizes)) == pytest.approx(MADE, rel=1e-12)
+
+
+SEVERAL: dict[str, dict[str, Any]] = {
+    "Gradient": {"outWrt": 0, "inWrt": 0, "sens": [1.0, 2.0, 3.0]},
+    "ApplyJacobian": {"outWrt": 0, "inWrt": 0, "vec": [1.0, 1.0]},
+    "ApplyHessian": {"outWrt": 0, "inWrt1": 0, "inWrt2": 0, "sens": [1.0, 2.0, 3.0], "vec": [1.0, 1.0]},
+}
+WORK: dict[str, tuple[type[BaseModel], Any, str]] = {
+    "Gradient": (UMBridgeGradient, umbridge_work.gradient, "backward"),
+    "ApplyJacobian": (UMBridgeApplyJacobian, umbridge_work.apply_jacobian, "jvp"),
+    "ApplyHessian": (UMBridgeApplyHessian, umbridge_work.apply_hessian, "hvp"),
+}
+
+
+def several_outputs(operation: str) -> Any:
+    """A request for three outputs."""
+    config = {"expression": TEXT, "outputs": ["p", "q", "r"]}
+    body = {"name": "expression", "config": config, "input": [[3.0, 4.0]], **SEVERAL[operation]}
+    return parse(json.dumps(body).encode(), WORK[operation][0])
+
+
+@pytest.mark.parametrize("operation", SEVERAL)
+def test_deadline_is_looked_at_before_each_output(operation: str) -> None:
+    job = job_with()
+    job.deadline = 0.0
+    with pytest.raises(Problem) as caught:
+        WORK[operation][1](several_outputs(operation), job)
+    assert caught.value.kind.name == "deadline-exceeded"
+
+
+@pytest.mark.parametrize("operation", SEVERAL)
+def test_graphs_of_single_outputs_are_not_all_there_at_once(operation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 10,000 outputs of as many nodes they would take gigabytes."""
+    endpoint = WORK[operation][2]
+    compute, made = getattr(expressions, endpoint), []
+
+    def counted(request: Any, job: Job) -> Any:
+        made.append(weakref.ref(request.expression))
+        assert sum(graph() is not None for graph in made) <= 2  # this one, and the one before until the next is made
+        return compute(request, job)
+
+    monkeypatch.setattr(expressions, endpoint, counted)
+    WORK[operation][1](several_outputs(operation), job_with())
+    assert len(made) == 3
 
 
 # --- Tesseract
