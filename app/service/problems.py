@@ -309,8 +309,11 @@ def meant_path(path: str, paths: Paths) -> str | None:
     while steps and re.fullmatch(r"api|v\d+", steps[0]):
         del steps[0]
     shorter = path.rstrip("/")
-    if any(shorter and route.path_regex.match(shorter) for route in paths.routes if "{" in route.path):
-        return f"GET {shorter}"
+    with_parameters = [
+        route.path for route in paths.routes if "{" in route.path and shorter and route.path_regex.match(shorter)
+    ]
+    if with_parameters:
+        return f"{paths.methods.get(with_parameters[0], 'GET')} {shorter}"
     known = {VERSION.sub("", found): found for found in paths.methods if "{" not in found}
     plain = "/".join(steps)
     found = known.get(plain) or paths.others.get(plain) or known.get(nearest_name(plain, known) or plain)

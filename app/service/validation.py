@@ -59,7 +59,7 @@ def _message(entry: Any, model: type[BaseModel]) -> str:
         expected = entry["ctx"]["expected"].replace(chr(39), chr(34))
         same = json.dumps(found.lower().replace("_", "-")) if isinstance(found, str) else "no text"
         return f"expected {expected}{f'; write {same}' if same in expected else ''}"
-    message = str(entry["msg"])
+    message = str(entry["msg"]).replace(" after validation", "")
     return message if message[1:2].isupper() else message[0].lower() + message[1:]
 
 

@@ -262,6 +262,14 @@ def test_what_follows_a_path_is_passed_over(path: str, meant: str | None) -> Non
     assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [("/tesseract/x/apply/", "POST /tesseract/x/apply"), ("/tesseract/x/health/", "GET /tesseract/x/health")],
+)
+def test_slash_after_a_path_with_a_parameter(path: str, meant: str) -> None:
+    assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
+
+
 @pytest.mark.parametrize("path", ["/apiary/livez", "/myapi/livez", "/v1beta/livez", "/v/livez"])
 def test_what_only_begins_like_a_prefix_is_another_path(path: str) -> None:
     assert problems.meant_path(path, create_app(Settings()).state.paths) != "GET /livez"

@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Any, str, str]] = {
     "model within a list": ({"number": 1, "inners": [{}, 3]}, "/inners/1", "expected an object, found a number"),
     "choice": ({"number": 1, "choice": "nul"}, "/choice", 'expected "error" or "null"'),
     "limit": ({"number": 1, "positive": 0}, "/positive", "input should be greater than 0"),
-    "length": ({"number": 1, "pair": [1]}, "/pair", "list should have at least 2 items after validation, not 1"),
+    "length": ({"number": 1, "pair": [1]}, "/pair", "list should have at least 2 items, not 1"),
     "unknown": (
         {"number": 1, "x": 1},
         "/x",
