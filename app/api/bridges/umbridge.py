@@ -65,7 +65,11 @@ class UMBridgeRoute(BridgeRoute):
     def translate(self, details: ProblemDetails) -> tuple[int, Any]:
         """A problem as `{"error": {"type", "message"}}`."""
         status = 400 if details.status in USER_ERRORS else details.status
-        return status, {"error": {"type": error_type(details), "message": details.detail}}
+        place = details.errors[0].pointer if details.errors else ""
+        # Of all places, only those in the configuration are named by nothing else in the message.
+        is_named = details.detail.startswith("at ") or not place.startswith("/config/")
+        message = details.detail if is_named else f"at {place}: {details.detail}"
+        return status, {"error": {"type": error_type(details), "message": message}}
 
     async def _answer_error(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, ModelNotFound):

@@ -278,3 +278,17 @@ def test_long_vector_is_read_to_the_last_bit(client: httpx.Client) -> None:
 )
 def test_error_points_at_its_place(client: httpx.Client, vectors: Any, place: str) -> None:
     assert f"at {place}:" in error(post(client, "Evaluate", request("Evaluate", input=vectors)))
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        pytest.param({"expression": "x +"}, "/config/expression: line 1", id="syntax"),
+        pytest.param({"expression": "x*y", "inputs": ["x", "x"]}, "/config/inputs/1: ", id="name twice"),
+        pytest.param({"expression": "x*y", "outputs": ["x", "q"]}, "/config/outputs/1: ", id="unknown output"),
+        pytest.param({"expression": "x*y", "outputs": []}, "/config/outputs: ", id="no output"),
+    ],
+)
+def test_error_of_the_config_names_its_place(client: httpx.Client, config: dict[str, Any], place: str) -> None:
+    response = client.post("/umbridge/InputSizes", json={"name": "expression", "config": config})
+    assert error(response).startswith(f"at {place}")
