@@ -63,7 +63,7 @@ def _pieces(answer: object, writing: Writing) -> Iterator[Piece]:
             writing.check()
             yield piece
     elif isinstance(answer, np.ndarray):
-        rows = PIECE_ENTRIES * len(answer) // answer.size
+        rows = PIECE_ENTRIES * len(answer) // _entries(answer)
         if rows:
             parts = (answer[low : low + rows] for low in range(0, len(answer), rows))
             yield from _joined(b"[", ((_inner(part, writing),) for part in parts), b"]")
@@ -146,8 +146,8 @@ def _entries(value: Any) -> int:
     """How many entries a value has, counted no further than a little above PIECE_ENTRIES."""
     if type(value) in SCALARS:
         return 1
-    if isinstance(value, np.ndarray):
-        return value.size
+    if isinstance(value, np.ndarray):  # orjson makes an object for each list of an array of more dimensions
+        return value.size if value.ndim <= 2 else value.size * value.ndim
     if isinstance(value, str):
         return 1 + len(value) // CHARACTERS_PER_ENTRY
     if isinstance(value, dict):

@@ -46,6 +46,9 @@ from app.service.negotiation import FILE, JSON, Negotiated, negotiate
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
+Rendering = Callable[[Any], bytes] | Callable[[Any], Iterator[bytes]]
+"""What writes a response in a media type."""
+
 NO_HEADERS = Headers()
 NO_PARAMETERS = QueryParams()
 
@@ -86,7 +89,7 @@ class Computation:
 
     Attributes:
         estimate_seconds: the estimated run time of a request in seconds. Parameters in the path are passed by name.
-        renderings: further media types of the answer, and what writes them.
+        renderings: further media types of the answer, and what writes them, as a whole or in pieces.
         file: the function responds with a file, which `file_response` makes, and not with JSON.
         streams: the function returns an iterator of (event name, model), sent as server-sent events.
         ends_early: the function ends by itself in time for the deadline, so that what it returns is written even after it.
@@ -96,7 +99,7 @@ class Computation:
     """
 
     estimate_seconds: Callable[..., float] = little_work
-    renderings: Mapping[str, Callable[[Any], bytes]] = field(default_factory=dict)
+    renderings: Mapping[str, Rendering] = field(default_factory=dict)
     file: bool = False
     streams: bool = False
     ends_early: bool = False
@@ -115,7 +118,7 @@ class Computation:
 def computation(
     *,
     estimate_seconds: Callable[..., float] = little_work,
-    renderings: Mapping[str, Callable[[Any], bytes]] | None = None,
+    renderings: Mapping[str, Rendering] | None = None,
     file: bool = False,
     streams: bool = False,
     ends_early: bool = False,
@@ -377,11 +380,16 @@ class ComputationRoute(APIRoute):
                 return self._file(answer, request)
             if not isinstance(answer, BaseModel):
                 return answer
+            check = request.job.check_client if self.computation.ends_early else request.job.check
             if media_type == JSON and request.job.admitted:
                 COMPUTE.observe(computed - began)
-                return self._in_pieces(answer, request, arrays)
+                return self._in_pieces(pieces.unwritten(answer, check, arrays), request)
             render = self.computation.renderings.get(media_type)
-            content = bodies.encode(answer, arrays) if render is None else render(answer)
+            written = bodies.encode(answer, arrays) if render is None else render(answer)
+            if not isinstance(written, bytes) and request.job.admitted:
+                COMPUTE.observe(computed - began)
+                return self._in_pieces(_checked(written, check), request)
+            content = written if isinstance(written, bytes) else b"".join(written)
         COMPUTE.observe(computed - began)
         headers = {"Vary": self.vary}
         if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES and media_type != PNG:
@@ -390,11 +398,10 @@ class ComputationRoute(APIRoute):
         ENCODE.observe(time.perf_counter() - computed)
         return Response(content, headers=headers, media_type=media_type)
 
-    def _in_pieces(self, answer: BaseModel, request: ParsedRequest, arrays: Arrays) -> Response:
+    def _in_pieces(self, content: Iterator[pieces.Piece], request: ParsedRequest) -> Response:
         """The answer of work in the pool, which may be large."""
         began, job, headers = time.perf_counter(), request.job, {"Vary": self.vary}
         check = job.check_client if self.computation.ends_early else job.check
-        content = pieces.unwritten(answer, check, arrays)
         head = list(itertools.islice(content, 2))
         content = itertools.chain(head, content)
         if request.negotiated.compress and (len(head) > 1 or len(head[0]) >= MIN_COMPRESSED_BYTES):
@@ -405,7 +412,7 @@ class ComputationRoute(APIRoute):
         job.keep(size)
         headers["Content-Length"] = str(size)
         ENCODE.observe(time.perf_counter() - began)
-        return StreamingResponse(pieces.released(body), headers=headers, media_type=JSON)
+        return StreamingResponse(pieces.released(body), headers=headers, media_type=request.negotiated.media_type)
 
     def _file(self, answer: FileResponse, request: ParsedRequest) -> Response:
         """The file, compressed if the client accepts gzip."""
@@ -431,6 +438,13 @@ class ComputationRoute(APIRoute):
         content = await streaming.start(execution, job, events, request, _arrays(arguments[self.model_name]))
         # Ask proxies that buffer responses not to.
         return StreamingResponse(content, media_type=streaming.MEDIA_TYPE, headers={"X-Accel-Buffering": "no"})
+
+
+def _checked(content: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    """The same pieces, with `check` called before each."""
+    for piece in content:
+        check()
+        yield piece
 
 
 def _arrays(model: RequestModel) -> Arrays:

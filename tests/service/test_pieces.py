@@ -224,3 +224,11 @@ def test_short_pieces_of_a_file_are_put_together(sizes: list[int]) -> None:
     assert b"".join(found) == b"".join(content)
     assert all(len(piece) < max([2 * LEAST_BYTES, *(size + 1 for size in sizes)]) for piece in found)
     assert all(len(a) + len(b) >= LEAST_BYTES for a, b in zip(found, found[1:], strict=False)) and all(found)
+
+
+def test_array_of_many_dimensions_is_written_in_smaller_pieces() -> None:
+    """orjson takes as long for one of its numbers as for as many others as there are dimensions."""
+    deep = np.arange(4096.0).reshape(4096, *(1,) * 31)
+    written = list(pieces(Answer(value=deep), go_on))
+    assert b"".join(written) == encode(Answer(value=deep))
+    assert max(piece.count(b".") for piece in map(bytes, written)) <= module.PIECE_ENTRIES // 32
