@@ -291,7 +291,7 @@ def is_number(value: object) -> bool:
     return type(value) is float or type(value) is int
 
 
-def _broken(broken: BrokenList, *row: int) -> PydanticCustomError:
+def broken_list_error(broken: BrokenList, *row: int) -> PydanticCustomError:
     """The error for a long list that holds something else than numbers or rows. Its location is extended by `place`."""
     place = (*row, *broken.place)
     if broken.found == "number out of range":
@@ -331,7 +331,7 @@ def _number_list(value: Any, handler: Handler) -> Floats:
     if isinstance(value, NumberList):
         return value.values
     if isinstance(value, BrokenList):
-        raise _broken(value)
+        raise broken_list_error(value)
     return np.array((LONG_HANDLER if _is_long(value) else handler)(value), np.float64)
 
 
@@ -367,7 +367,7 @@ def _rows(value: Any, handler: Handler) -> Floats:
         detail = "expected a list, found a number; rows are written [[1, 2], [3, 4]], and a single one [[1, 2]]"
         raise PydanticCustomError("row", detail, {"place": (0,)})
     if isinstance(value, BrokenList):
-        raise _broken(value)
+        raise broken_list_error(value)
     if isinstance(value, NumberRows):
         _check_widths(value.starts)
         return value.values.reshape(len(value.starts) - 1, -1)
@@ -382,7 +382,7 @@ def _scanned_rows(value: Any) -> Any:
         return value
     broken = next((row for row, item in enumerate(value) if isinstance(item, BrokenList)), None)
     if broken is not None:
-        raise _broken(value[broken], broken)
+        raise broken_list_error(value[broken], broken)
     return [item.values.tolist() if isinstance(item, NumberList) else beginning(item) for item in value]
 
 

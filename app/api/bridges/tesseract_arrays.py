@@ -3,7 +3,7 @@
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,10 +11,23 @@ import orjson
 from pydantic import BeforeValidator, Field, GetPydanticSchema, RootModel, SkipValidation
 from pydantic_core import PydanticCustomError, core_schema
 
+from app.engine import base64_doubles
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.large_json import LargeList, LargeObject, LargeString
 from app.engine.large_json import whole as whole_json
 from app.engine.scanner import BrokenList, NumberList, NumberRows
-from app.service.models import Floats, Handler, RequestModel, ResponseModel, component, found_text, is_number, whole
+from app.service import pieces
+from app.service.models import (
+    Floats,
+    Handler,
+    RequestModel,
+    ResponseModel,
+    broken_list_error,
+    component,
+    found_text,
+    is_number,
+    whole,
+)
 
 Shape = tuple[int, ...]
 
@@ -53,16 +66,17 @@ def _array(value: Any, handler: Handler) -> Floats:
     if isinstance(value, np.ndarray):  # from our own code
         return value
     if is_number(value):
-        return _finite(np.array(float(value)))
+        return _shaped(np.array(float(value)), ())
     if isinstance(value, JSON_LISTS):
-        return _nested(value, None)
+        array = _nested(value)
+        return _shaped(array, array.shape)
     if not isinstance(value, dict | LargeObject):
         raise PydanticCustomError("array", "expected an array or a number, found {found}", {"found": found_text(value)})
     encoded: EncodedArray = handler(value)
     shape = tuple(encoded.shape)
     if encoded.data.encoding == "base64":
         return _from_base64(encoded.data.buffer, shape, np.dtype(encoded.dtype))
-    return _nested(encoded.data.buffer, shape)
+    return _from_json(encoded.data.buffer, shape, np.dtype(encoded.dtype))
 
 
 def _from_base64(buffer: Any, shape: Shape, dtype: "np.dtype[Any]") -> Floats:
@@ -77,21 +91,32 @@ def _from_base64(buffer: Any, shape: Shape, dtype: "np.dtype[Any]") -> Floats:
     if len(content) != needed:
         detail = "the buffer has {found} bytes, and an array of this shape and dtype has {needed}"
         raise PydanticCustomError("array_shape", detail, {"found": len(content), "needed": needed})
-    return _finite(np.frombuffer(content, dtype.newbyteorder("<")).astype(np.float64).reshape(shape))
+    return _shaped(np.frombuffer(content, dtype.newbyteorder("<")).astype(np.float64), shape)
 
 
-def _nested(value: Any, shape: Shape | None) -> Floats:
+def _from_json(buffer: Any, shape: Shape, dtype: "np.dtype[Any]") -> Floats:
     """An array from nested lists, or from a flat list with a shape."""
-    array = _rectangle(whole_json(value) if isinstance(value, LargeList) else value)
-    if shape is None or array.shape == shape:
-        return _finite(array)
-    if array.ndim != 1 or array.size != math.prod(shape):
+    array = _nested(buffer)
+    if array.shape != shape and (array.ndim != 1 or array.size != math.prod(shape)):
         detail = "the buffer has the shape {found}, and the array {shape}"
         raise PydanticCustomError("array_shape", detail, {"found": list(array.shape), "shape": list(shape)})
-    return _finite(array.reshape(shape))
+    if dtype.kind != "f":
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        wrong = array[(array != np.floor(array)) | (array < low) | (array > high)]
+        if wrong.size:
+            detail = "the buffer holds {number}, which is no {dtype}"
+            raise PydanticCustomError("array_data", detail, {"number": float(wrong[0]), "dtype": dtype.name})
+    return _shaped(array, shape)
 
 
-def _rectangle(value: Any) -> Floats:
+def _nested(value: Any) -> Floats:
+    """An array from nested lists. What is left of the time is looked at if they are long."""
+    if isinstance(value, LargeList):
+        return _rectangle(whole_json(value), value.check)
+    return _rectangle(value)
+
+
+def _rectangle(value: Any, check: Checkpoint = never) -> Floats:
     """Nested lists, all of one length in each dimension, as an array."""
     shape: list[int] = []
     items: Sequence[Any] = [value]
@@ -102,24 +127,26 @@ def _rectangle(value: Any) -> Floats:
                 raise _ragged()
             return np.stack(items).reshape(*shape, *items[0].shape)
         length = len(items[0]) if isinstance(items[0], list) else 0
-        if not all(isinstance(item, list) and len(item) == length for item in items):
+        if not all(isinstance(item, list) and len(item) == length for item in checked(items, check)):
             raise _ragged()
         if len(shape) == MAX_DIMENSIONS:
             raise PydanticCustomError("array_shape", "an array has at most {limit} dimensions", {"limit": MAX_DIMENSIONS})
         shape.append(length)
-        items = [inner for item in items for inner in item]
-    for item in items:
+        items = [inner for item in checked(items, check) for inner in item]
+    for item in checked(items, check):
         if not is_number(item):
             if isinstance(item, JSON_LISTS):
                 raise _ragged()
             raise PydanticCustomError("array_data", "expected a number, found {found}", {"found": found_text(item)})
-    return np.array([float(item) for item in items]).reshape(shape)
+    return np.array([float(item) for item in checked(items, check)]).reshape(shape)
 
 
 def _rows(item: Any) -> Floats:
     """A scanned list or rows as an array of one or two dimensions."""
     if isinstance(item, BrokenList):
-        raise PydanticCustomError("array_data", "expected a number, found {found}", {"found": item.found})
+        raise PydanticCustomError(
+            "array_data", broken_list_error(item).message()
+        )  # without its place, which is within the item
     if isinstance(item, NumberList):
         return item.values
     if isinstance(item, NumberRows):
@@ -135,10 +162,13 @@ def _ragged() -> PydanticCustomError:
     return PydanticCustomError("array_shape", "the lists of an array have different lengths or depths")
 
 
-def _finite(array: Floats) -> Floats:
+def _shaped(array: Floats, shape: Shape) -> Floats:
+    """The array in a shape of as many numbers. Raises PydanticCustomError if it has none, or one that is not finite."""
+    if not array.size:  # the other lengths of its shape may be too large for NumPy
+        raise PydanticCustomError("shape-mismatch", "an array has no numbers; give at least one")
     if not np.isfinite(array).all():
         raise PydanticCustomError("finite_number", "expected finite numbers, found NaN or infinity")
-    return array
+    return array.reshape(shape)
 
 
 ARRAY_DESCRIPTION = "An array of any shape; a number or nested lists of numbers are read too"
@@ -204,16 +234,26 @@ def encoded(array: Floats) -> Any:
     }
 
 
-def to_base64(answer: RootModel[Any]) -> bytes:
-    """Arrays as JSON with their numbers in base64."""
-    return orjson.dumps(_in_base64(answer.root))
+def to_base64(answer: RootModel[Any]) -> Iterator[bytes]:
+    """Arrays as JSON with their numbers in base64, in pieces, since orjson would hold the GIL for the whole of a long text."""
+    return map(bytes, pieces.grouped(_in_base64(answer.root)))
 
 
-def _in_base64(value: Any) -> Any:
-    if "object_type" not in value or not isinstance(value["object_type"], str):
-        return {name: _in_base64(inner) for name, inner in value.items()}
-    numbers = np.ascontiguousarray(value["data"]["buffer"], "<f8")
-    return {**value, "data": {"buffer": base64.b64encode(numbers.tobytes()).decode(), "encoding": "base64"}}
+def _in_base64(value: dict[str, Any]) -> Iterator[bytes | memoryview]:
+    """An array, or a table of arrays or of tables of them."""
+    if isinstance(value.get("object_type"), str):
+        numbers = np.ascontiguousarray(value["data"]["buffer"], np.float64).reshape(-1)
+        described = {name: inner for name, inner in value.items() if name != "data"}
+        yield orjson.dumps(described)[:-1] + b',"data":{"buffer":"'
+        yield from base64_doubles.write(numbers)
+        yield b'","encoding":"base64"}}'
+        return
+    before = b"{"
+    for name, inner in value.items():
+        yield before + orjson.dumps(name) + b":"
+        yield from _in_base64(inner)
+        before = b","
+    yield b"}"
 
 
 # --- shapes

@@ -135,8 +135,6 @@ def points_of(function: Function, request: TesseractApply, job: Job) -> Points:
     count = math.prod(shape)
     if count > job.settings.max_points:
         raise too_large(f"the arrays have {count:,} points", job.settings.max_points, "max_points", ("inputs",))
-    if not count:
-        raise problem_at("shape-mismatch", ("inputs",), "an array has no numbers; give at least one")
     if job.share is not None:
         job.reserve_more(8 * count * len(shapes))
     inputs = {name: _at_points(request.inputs[name], shape) for name in function.inputs}
@@ -145,8 +143,9 @@ def points_of(function: Function, request: TesseractApply, job: Job) -> Points:
 
 def common_shape(function: Function, shapes: Mapping[str, Shape]) -> Shape:
     """The shape of the points. Raises Problem for missing and unknown inputs, and for shapes that do not fit together."""
+    known = set(function.inputs)
     for name in shapes:
-        if name not in function.inputs:
+        if name not in known:
             hint = nearest(name, function.inputs)
             raise problem_at("unknown-node", ("inputs", name), f"the expression has no input {quote(name)}.{hint}")
     for name in function.inputs:
@@ -274,8 +273,9 @@ def _summed(column: Any, shape: Shape, into: Shape, job: Job) -> Floats:
 
 
 def _check_inputs(function: Function, names: list[str], field: str) -> None:
+    known = set(function.inputs)
     for k, name in enumerate(names):
-        if name not in function.inputs:
+        if name not in known:
             hint = nearest(name, function.inputs)
             raise problem_at("unknown-node", (field, k), f"the expression has no input {quote(name)}.{hint}")
 

@@ -183,6 +183,26 @@ def test_jacobian_in_base64(client: httpx.Client) -> None:
     assert in_base64["data"]["encoding"] == "base64" and decoded(in_base64).tolist() == decoded(in_json).tolist()
 
 
+@pytest.mark.parametrize("points", [2, 300])
+def test_base64_is_the_bytes_of_the_numbers(client: httpx.Client, points: int) -> None:
+    """The larger of the two Jacobians is computed in the pool, and written in pieces."""
+    x = np.linspace(0.0, 1.0, points)
+    body = {"inputs": {"x": encoded(x), "y": 1.1}, "jac_inputs": ["x", "y"], "jac_outputs": ["output"]}
+    response = post(client, "jacobian", body, text="x*y", Accept="application/json+base64")
+    found = strict(response.content)["output"]
+    assert response.headers["content-type"] == "application/json+base64"
+    for name, expected in (("x", 1.1 * np.eye(points)), ("y", x)):
+        array = found[name]
+        assert list(array) == ["object_type", "shape", "dtype", "data"] and array["shape"] == list(expected.shape)
+        assert array["data"] == {"encoding": "base64", "buffer": base64.b64encode(expected.tobytes()).decode()}
+
+
+def test_shape_without_numbers_is_explained(client: httpx.Client) -> None:
+    array = {"shape": [2**62, 0], "dtype": "float64", "data": {"buffer": [], "encoding": "json"}}
+    found = faults(post(client, "apply", {"inputs": {"x": array}}, text="x"), "body", "inputs", "x")
+    assert found[0]["msg"] == "an array has no numbers; give at least one" and found[0]["type"] == "shape-mismatch"
+
+
 def test_encoding_that_there_is_not_is_refused(client: httpx.Client) -> None:
     response = post(client, "apply", {"inputs": {"x": X, "y": Y}}, Accept="application/json+binref")
     problem(response, "not-acceptable", 406)
@@ -288,7 +308,8 @@ every_endpoint = pytest.mark.parametrize("endpoint", REQUESTS)
         pytest.param({"x": [1.0, "2"], "y": 1.0}, ("inputs", "x"), id="string in a list"),
         pytest.param({"x": [[1.0], [1.0, 2.0]], "y": 1.0}, ("inputs", "x"), id="ragged"),
         pytest.param({"x": [1.0, [2.0]], "y": 1.0}, ("inputs", "x"), id="mixed depth"),
-        pytest.param({"x": [], "y": 1.0}, ("inputs",), id="empty"),
+        pytest.param({"x": [], "y": 1.0}, ("inputs", "x"), id="empty"),
+        pytest.param({"x": [1.0] * 2000 + ["2"], "y": 1.0}, ("inputs", "x"), id="string in a long list"),
         pytest.param([1.0], ("inputs",), id="list"),
         pytest.param(None, ("inputs",), id="nothing"),
     ],
@@ -326,6 +347,11 @@ def changed(**fields: Any) -> dict[str, Any]:
         pytest.param(changed(data_buffer=[1.0, 2.0]), id="list in base64"),
         pytest.param(changed(data_encoding="json"), id="string in json"),
         pytest.param(changed(data_encoding="json", data_buffer=[1.0]), id="too few numbers"),
+        pytest.param(changed(dtype="int64", data_encoding="json", data_buffer=[1.0, 2.5]), id="fraction among integers"),
+        pytest.param(changed(dtype="uint8", data_encoding="json", data_buffer=[1, 256]), id="integer out of range"),
+        pytest.param(changed(dtype="int8", data_encoding="json", data_buffer=[-129, 0]), id="negative integer out of range"),
+        pytest.param(changed(dtype="bool", data_encoding="json", data_buffer=[1, 2]), id="2 for a boolean"),
+        pytest.param(changed(shape=[2**62, 0], data_buffer=""), id="enormous shape without numbers"),
         pytest.param(changed(more=1), id="unknown field"),
         pytest.param(encoded([1.0, float("nan")]), id="NaN"),
         pytest.param(encoded([1.0, float("inf")]), id="infinity"),
