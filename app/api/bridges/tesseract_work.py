@@ -108,8 +108,8 @@ def estimate_apply(request: TesseractApply, expression: str) -> float:
 
 def estimate_jacobian(request: TesseractJacobian, expression: str) -> float:
     """Estimated run time in seconds of a Jacobian, which has a row for each point."""
-    points = _count(request)
-    entries = points * sum(array.size for name, array in request.inputs.items() if name in request.jac_inputs)
+    points, names = _count(request), set(request.jac_inputs)
+    entries = points * sum(array.size for name, array in request.inputs.items() if name in names)
     return estimate_apply(request, expression) + work.SECONDS_PER_NUMBER * entries
 
 
