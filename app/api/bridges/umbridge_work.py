@@ -1,7 +1,7 @@
 """The operations of UM-Bridge by the functions of `/v1`, their limits and estimated run times."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -169,16 +169,16 @@ def apply_hessian(request: UMBridgeApplyHessian, job: Job) -> list[float]:
     return _sums(rows, function)
 
 
-def _weighted(function: VectorFunction, sens: Floats, job: Job, passes: int) -> Iterator[tuple[Graph, float]]:
+def _weighted(function: VectorFunction, sens: Floats, job: Job, passes: int) -> Iterable[tuple[Graph, float]]:
     """The function's outputs one by one with their factors, without those whose factor is 0 if there are several."""
-    graph, factors = function.graph, sens.tolist()
+    graph = function.graph
     outputs = graph.outputs
     _check_length("sens", sens, len(outputs), outputs)
-    if len(outputs) > 1:
-        work.check(job, graph, passes * len(outputs), len(outputs) * len(function.inputs))
-        outputs = tuple(name for name, factor in zip(outputs, factors, strict=True) if factor != 0.0)
-        factors = [factor for factor in factors if factor != 0.0]
-    return zip(_alone(graph, outputs, job), factors, strict=True)
+    if len(outputs) == 1:
+        return [(graph, float(sens[0]))]
+    work.check(job, graph, passes * len(outputs), len(outputs) * len(function.inputs))
+    factors = [(name, factor) for name, factor in zip(outputs, sens.tolist(), strict=True) if factor != 0.0]
+    return zip(_alone(graph, tuple(name for name, _ in factors), job), (factor for _, factor in factors), strict=True)
 
 
 def _alone(graph: Graph, outputs: tuple[str, ...], job: Job) -> Iterator[Graph]:
