@@ -227,6 +227,25 @@ def test_fault_of_a_large_body_is_described_as_orjson_does(monkeypatch: pytest.M
     assert caught.value.detail == f"the body is not JSON, or holds a number that is not finite: {whole.value}"
 
 
+@pytest.mark.parametrize("is_large", [False, True], ids=["a mebibyte", "more"])
+def test_large_body_with_a_mistake_is_not_decoded_whole(monkeypatch: pytest.MonkeyPatch, is_large: bool) -> None:
+    """That would take many times its memory, and no other thread would run meanwhile. The mistake is found all the same."""
+    start = b'{"expression": "x", "nope": 1, "inputs": {"x": [0'
+    body = start + b",0" * ((bodies.EXPLAINED_BYTES - len(start) - 3) // 2) + b"]}}"
+    body = body.ljust(bodies.EXPLAINED_BYTES + is_large)
+    decoded: list[int] = []
+    loads = orjson.loads
+
+    def noted(text: bytes) -> Any:
+        decoded.append(len(text))
+        return loads(text)
+
+    monkeypatch.setattr(orjson, "loads", noted)
+    with pytest.raises(Problem, match="'nope'"):
+        bodies.parse(body, BackwardRequest)
+    assert (len(body) in decoded) is not is_large
+
+
 def test_nesting_that_is_too_deep_is_described_as_orjson_does() -> None:
     with pytest.raises(Problem) as caught:
         bodies.parse(b"[" * (bodies.EXPLAINED_BYTES + 1), BackwardRequest)
