@@ -177,6 +177,7 @@ def test_advice_takes_little_time(piece: str) -> None:
         (r"\alpha\beta", ": alpha*beta"),
         (r"\frac{x}{2}", ": ((x)/(2))"),
         (r"\sin\left(x\right)", ": sin(x)"),
+        (r"y=\frac{x}{2}", ": y=((x)/(2))"),  # and nothing about the sign before it
         (r"\foo x + 1", ""),
         (r"\sin x \foo y", ""),
         (r"\alpha + \mathbb x", ""),
@@ -187,6 +188,23 @@ def test_latex_is_rewritten_if_all_its_commands_are_known(text: str, proposal: s
     with pytest.raises(EngineError) as caught:
         parse(text)
     assert caught.value.detail.endswith(f"write it without LaTeX's commands{proposal}")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (r"\frac{1}{2}\int x dx", "there are no integrals"),
+        (r"2\pi + \int_0^1 x dx", "there are no integrals"),
+        (r"\alpha*\sum_{i=1}^n x", "write a sum out, as in sum(a, b, c)"),
+        (r"\alpha*\prod_{i=1}^n x", "write a product out, as in prod(a, b, c)"),
+        (r"\alpha*\infty", "numbers are finite; there is no infinity"),
+    ],
+)
+def test_what_latex_has_and_expressions_have_not_is_named_wherever_it_stands(text: str, words: str) -> None:
+    """Without the command that comes first the text would still be no expression."""
+    with pytest.raises(EngineError) as caught:
+        parse(text)
+    assert caught.value.detail.endswith(f"; {words}")
 
 
 @pytest.mark.parametrize(("faults", "is_rewritten"), [(40, True), (41, False)])

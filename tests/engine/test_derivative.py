@@ -241,6 +241,22 @@ def test_slope_of_tanh_keeps_its_digits_far_out(x: float) -> None:
         assert slopes(parse("tanh(x)"), {"x": x}) == [pytest.approx(float(mpmath.sech(x) ** 2), rel=1e-13)]
 
 
+@pytest.mark.parametrize(("count", "has_all_digits"), [(2, True), (4, True), (5, False)])
+def test_slopes_of_a_short_logsumexp_keep_their_digits(count: int, has_all_digits: bool) -> None:
+    """Those of up to four arguments do so however large the value is; those of five are as short as a person writes them."""
+    names = [f"x{k}" for k in range(count)]
+    graph = parse(f"logsumexp({', '.join(names)})")
+    draw = random.Random(count)
+    for _ in range(20 if has_all_digits else 0):
+        at = {name: 1e6 + draw.random() for name in names}
+        with mpmath.workdps(40):
+            total = mpmath.fsum(mpmath.exp(x) for x in at.values())
+            want = [mpmath.exp(x) / total for x in at.values()]
+        assert_close(slopes(graph, at), want, 2e-15, at)
+    found = gradient(graph, ["x0"])
+    assert ([node.op for node in found.nodes[len(graph.nodes) :]] == ["sub", "exp"]) is not has_all_digits
+
+
 def test_zero_among_the_arguments_keeps_its_sign() -> None:
     """1/b is infinite at 0, and -infinite at -0 (IEEE 754, 7.3)."""
     for zero, slope in ((0.0, math.inf), (-0.0, -math.inf)):
