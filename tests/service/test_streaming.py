@@ -442,6 +442,33 @@ def test_client_that_leaves_before_the_first_event_stops_the_stream(clock: Clock
     run_on(clock, main())
 
 
+def test_handler_that_is_cancelled_before_the_stream_begins_stops_it(clock: Clock) -> None:
+    """While the request is still checked."""
+
+    async def main() -> None:
+        gate = Gate()
+
+        def steps() -> Events:
+            yield "progress", Step(step=0)
+            raise AssertionError("the work goes on, though nobody waits for it")
+
+        def events(job: Job) -> Events:
+            gate.wait()
+            return steps()
+
+        stream = Stream(events)
+        connection = stream.open()
+        await gate.reached.wait()
+        connection.task.cancel()
+        await asyncio.wait((connection.task,))
+        await settle()
+        assert stream.jobs[0].cancelled
+        gate.may_go_on.set()
+        await stream.finish()
+
+    run_on(clock, main())
+
+
 def test_handler_of_a_stream_that_is_cancelled_stops_it(clock: Clock) -> None:
     """As by a server whose time to shut down has run out."""
 
