@@ -236,6 +236,35 @@ def test_number_that_is_not_finite_is_an_error(client: httpx.Client, operation: 
     assert "nonfinite" not in message and ("NaN" in message or "nfinity" in message)
 
 
+@pytest.mark.parametrize("change", [-1, 1], ids=["too few", "too many"])
+@pytest.mark.parametrize("name", ["expression", "network"])
+@pytest.mark.parametrize(
+    ("operation", "field"),
+    [
+        ("Evaluate", "input"),
+        ("Gradient", "input"),
+        ("Gradient", "sens"),
+        ("ApplyJacobian", "vec"),
+        ("ApplyHessian", "sens"),
+        ("ApplyHessian", "vec"),
+    ],
+)
+def test_vector_of_another_length_is_an_error(client: httpx.Client, operation: str, field: str, name: str, change: int) -> None:
+    """As long as the inputs, or in `sens` the outputs; more numbers are not passed over."""
+    config = POLAR if name == "expression" else {"model": NETWORK}
+    body = request(operation, name, outputs=2, config=config) | {"input": [[3.0, 4.0]]}
+    wrong = [1.0] * (2 + change)
+    message = error(post(client, operation, body | {field: [wrong] if field == "input" else wrong}))
+    assert message.startswith(f"{field} has {2 + change} numbers, and the model takes 2")
+
+
+@pytest.mark.parametrize("sens", [[], [1.0, 1.0]], ids=["none", "two"])
+@pytest.mark.parametrize("operation", ["Gradient", "ApplyHessian"])
+def test_one_output_has_one_sensitivity(client: httpx.Client, operation: str, sens: list[float]) -> None:
+    message = error(post(client, operation, request(operation, sens=sens)))
+    assert f"sens has {len(sens)} numbers, and the model takes 1" in message
+
+
 def test_product_that_overflows_is_an_error(client: httpx.Client) -> None:
     body = request("ApplyHessian", inputs=1, sens=[1e308], vec=[1e10], config={"expression": "1e5*x**2"})
     assert "1.8e308" in error(post(client, "ApplyHessian", body))
