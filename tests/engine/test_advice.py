@@ -207,6 +207,21 @@ def test_what_latex_has_and_expressions_have_not_is_named_wherever_it_stands(tex
     assert caught.value.detail.endswith(f"; {words}")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("(x,y!", "expected ')', found ','; an expression has one value; give each of several a name, as in a = x; b = y"),
+        ("and?x", "found 'and'; multiply comparisons to say 'and'"),
+        ("y=|x", "found '|'; take the max of comparisons to say 'or'"),
+    ],
+    ids=["factorial behind", "question mark behind", "equals sign before"],
+)
+def test_advice_is_about_the_fault_and_not_about_its_neighbour(text: str, words: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        parse(text)
+    assert caught.value.detail.endswith(words)
+
+
 @pytest.mark.parametrize(("faults", "is_rewritten"), [(40, True), (41, False)])
 @pytest.mark.parametrize("piece", ["a b", "1a"])
 def test_at_most_forty_faults_are_mended(piece: str, faults: int, is_rewritten: bool) -> None:
