@@ -367,6 +367,14 @@ def _regularize(l2: float, theta: Floats, gradient: Floats) -> float:
     return squares * l2
 
 
+@inline_without_refcounts
+def _copy_rows(of: Matrix, rows: Ints, into: Matrix) -> None:
+    """Copy these rows, number by number: an assignment to a row takes two seconds to compile, for the text of its errors."""
+    for i in range(len(rows)):
+        for j in range(of.shape[1]):
+            into[i, j] = of[rows[i], j]
+
+
 @partial(jit, refcounts=False)
 def add_block(network: Network, objective: Objective, data: Data, low: int, gx: Matrix, found: Floats) -> None:
     """Work on one block of `data`, from row `low` on. Blocks are worked on in order, from row 0 to the last.
@@ -421,9 +429,8 @@ def train(
         x, t = data.inputs, data.targets
         if len(batches.rows):
             low, high = batches.bounds[k], batches.bounds[k + 1]
-            for i in range(low, high):
-                batches.inputs[i - low] = data.inputs[batches.rows[i]]
-                batches.targets[i - low] = data.targets[batches.rows[i]]
+            _copy_rows(data.inputs, batches.rows[low:high], batches.inputs)
+            _copy_rows(data.targets, batches.rows[low:high], batches.targets)
             x, t = batches.inputs[: high - low], batches.targets[: high - low]
         for start in range(done if k == 0 else 0, len(x), network.block):
             add_block(network, objective, Data(x, t), start, no_inputs, found)
