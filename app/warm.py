@@ -13,7 +13,7 @@ from importlib import import_module
 
 import numpy as np
 
-from app.engine import base64_doubles, jit, large_json, node_reader, node_table, points, scanner, sparse, transforms
+from app.engine import base64_doubles, jit, kernels, large_json, node_reader, node_table, points, scanner, sparse, transforms
 from app.engine.elimination import Allowance
 from app.engine.faults import Fault, Quantity, explain
 from app.engine.graph import Graph
@@ -35,19 +35,21 @@ INPUTS, AT_ZERO = {"x": 0.5, "y": 2.0}, {"x": 0.0, "y": 2.0}
 def warm(gradients_are_ready: Callable[[], None] = lambda: None) -> None:
     """Load every kernel from disk, or compile and save it there. Of several processes one compiles, and the others wait.
 
-    `gradients_are_ready` is called as soon as those for gradients are there. While kernels are compiled, a second process
-    compiles a part of them, which this one then loads from disk.
+    `gradients_are_ready` is called as soon as those for gradients at one point are there. While kernels are compiled, a second
+    process compiles a part of them, which this one then loads from disk.
     """
     began = time.perf_counter()
     if jit.FOLDER is None:
         log.warning("no cache folder is writable, so kernels are compiled at every start")
     elif not jit.IS_COMPLETE:
-        log.info("compiling kernels, about 20 s, once")
+        log.info("compiling kernels, about 30 s, once")
     with jit.alone():
         with _second_process():
             _gradients()
             gradients_are_ready()
+            _other_gradients()
             _values_and_networks()
+            _long_texts()
         _readers()
         _other_derivatives()
         if not jit.IS_COMPLETE:
@@ -82,14 +84,22 @@ def compile_beside() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_the_first, daemon=True).start()
+    parse(EXPRESSION)  # the first process needs these kernels as soon as it has compiled `linearize`
     _readers()
     _other_derivatives()  # these need some kernels for gradients, which the first process has saved by now
 
 
 def _gradients() -> None:
     """Run the kernels that gradients of an expression need, once each, with the argument types of requests."""
+    code = np.zeros((1, 4), np.int32)
+    code.flags.writeable = False
+    kernels.linearize(code, np.zeros(2), np.empty((1, 3)))  # takes longest, and the second process compiles others meanwhile
+    transforms.backward(parse(EXPRESSION), INPUTS)
+
+
+def _other_gradients() -> None:
+    """Run the kernels for gradients that are not finite, and for many points."""
     graph = parse(EXPRESSION)
-    transforms.backward(graph, INPUTS)
     transforms.backward(graph, AT_ZERO)  # the careful loops, because log'(0) is infinite
     transforms.evaluate(graph, {"x": [0.5] * points.MIN_BLOCK_POINTS, "y": 2.0}, reduce="sum")
     explain(graph, INPUTS, Fault(Quantity.GRADIENT, "x", float("nan")), {})
@@ -117,6 +127,10 @@ def _readers() -> None:
     nodes = b'{"id": "\\u0078", "op": "value"}, {"id": "y", "op": "neg", "args": ["x"]}'
     table = node_table.read_nodes(b"[%s%s]" % (nodes, b" " * node_reader.BYTES_PER_CHECK))
     assert table is not None and table.ids[0] == "x"
+
+
+def _long_texts() -> None:
+    """Run the kernels that parse long texts."""
     parse("x".ljust(LONG_TEXT))
 
 

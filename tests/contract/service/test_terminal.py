@@ -89,7 +89,7 @@ def test_a_terminal_gets_a_banner_and_lines_for_people(terminal: Callable[..., T
 def test_ctrl_c_ends_the_compilation_at_once(terminal: Callable[..., Terminal], tmp_path: Path) -> None:
     server = terminal(tmp_path)
     shown = server.read(lambda shown: "compiling" in shown and "/docs" in shown)
-    assert "compiling kernels, about 20 s, once" in shown
+    assert "compiling kernels, about 30 s, once" in shown
     assert server.interrupt() == 130
     assert "Traceback" not in server.shown and "compiled kernels" not in server.shown
 
