@@ -154,16 +154,11 @@ def batch_rows(rows: int, size: int, seed: int, first: int, steps: int) -> tuple
     k // ceil(rows/size), whose order is a permutation by PCG64 from (seed, epoch), so it depends only on seed and k.
     """
     per_epoch = -(-rows // size)
-    parts = []
-    epoch, order = -1, np.empty(0, np.int64)
-    for k in range(first, first + steps):
-        if k // per_epoch != epoch:
-            epoch = k // per_epoch
-            order = np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows)
-        at = k % per_epoch * size
-        parts.append(order[at : at + size])
-    bounds = np.cumsum([0, *map(len, parts)])
-    return np.concatenate(parts), bounds
+    epochs = range(first // per_epoch, (first + steps - 1) // per_epoch + 1)
+    orders = [np.random.Generator(np.random.PCG64([seed, epoch])).permutation(rows) for epoch in epochs]
+    starts = np.arange(first, first + steps) % per_epoch * size
+    bounds = np.concatenate(([0], np.cumsum(np.minimum(size, rows - starts))))
+    return np.concatenate(orders)[starts[0] : starts[0] + bounds[-1]], bounds
 
 
 class _Snapshot(NamedTuple):
