@@ -27,6 +27,9 @@ MAX_BLOCK_NUMBERS = 2**24
 MAX_BLOCK_PRODUCTS = 2**29
 """A block never has more weights times rows: a tenth of a second, in which the caller cannot stop the work."""
 
+MAX_TRANSPOSED = 2**12
+"""The weights of a layer with at most so many are transposed before a product: 32 KB, which the fastest cache holds."""
+
 ACCURACY: dict[Accuracy, int] = {
     "none": kernels.NO_ACCURACY,
     "sign": kernels.SIGN,
@@ -63,7 +66,7 @@ def predict(model: Model, inputs: Floats, *, checkpoint: Checkpoint = never) -> 
     check_inputs(model, inputs)
     block = min(block_rows(model), len(inputs))
     cells, no_gradient = np.empty((2, block * model.neurons)), np.empty(0)
-    network = kernels.Network(_layout(model), model.flat(), no_gradient, no_gradient, cells, block)
+    network = kernels.Network(_layout(model), model.flat(), no_gradient, no_gradient, _room(model), cells, block)
     rows, scores = _kernel_rows(inputs), np.empty((len(inputs), model.outputs))
     for low in range(0, len(inputs), block):
         checkpoint()
@@ -137,9 +140,14 @@ def network_of(model: Model, loss: Loss, rows: int) -> kernels.Network:
     block = block_rows(model, loss)
     theta = model.flat()
     cells = np.empty((4, min(rows, block) * model.neurons))
-    return kernels.Network(
-        _layout(model), theta, np.zeros(len(theta)), np.zeros(len(theta) if rows > block else 0), cells, block
-    )
+    block_gradient = np.zeros(len(theta) if rows > block else 0)
+    return kernels.Network(_layout(model), theta, np.zeros(len(theta)), block_gradient, _room(model), cells, block)
+
+
+def _room(model: Model) -> Floats:
+    """Return room for the weights of any layer that are to be transposed."""
+    sizes = (layer.weights.size for layer in model.layers)
+    return np.empty(max((size for size in sizes if size <= MAX_TRANSPOSED), default=0))
 
 
 def objective_of(model: Model, targets: Floats, loss: Loss, l2: float, rows: int) -> kernels.Objective:

@@ -504,3 +504,21 @@ def test_loss_of_several_outputs_is_the_mean_over_rows_and_outputs() -> None:
     found = evaluation.gradients(model, inputs, targets, losses.named("mse"))
     errors = evaluation.predict(model, inputs) - targets
     assert math.isclose(found.data_loss, float(np.mean(errors**2)), rel_tol=1e-14)
+
+
+@pytest.mark.parametrize("inputs", [63, 64, 65, 66])  # 4,096 weights are transposed before the product, 4,160 are not
+@pytest.mark.parametrize("rows", [1, 2, 5, 130])
+def test_integer_scores_and_gradients_are_exact_on_both_sides_of_what_is_transposed(inputs: int, rows: int) -> None:
+    """Sums of integers are exact in any order, so NumPy's product of integers must give the same numbers."""
+    rng = np.random.default_rng(inputs)
+    weights, biases, last = rng.integers(-9, 10, (64, inputs)), rng.integers(-9, 10, 64), rng.integers(-9, 10, (1, 64))
+    x = rng.integers(-9, 10, (rows, inputs))
+    layers = (Layer(weights.astype(float), biases.astype(float), "linear"), Layer(last.astype(float), np.zeros(1), "linear"))
+    model = Model(layers)
+    scores = (x @ weights.T + biases) @ last.T
+    assert evaluation.predict(model, x.astype(float)).tolist() == scores.tolist()
+    loss = losses.of_expression(parse(f"{rows}*score"))
+    found = evaluation.gradients(model, x.astype(float), np.zeros((rows, 1)), loss).gradients.layers
+    slopes = np.repeat(last, rows, axis=0)  # of the sum of all scores by the outputs of the first layer
+    assert [layer.weights.tolist() for layer in found] == [(slopes.T @ x).tolist(), [(x @ weights.T + biases).sum(0).tolist()]]
+    assert [layer.biases.tolist() for layer in found] == [slopes.sum(0).tolist(), [rows]]
