@@ -186,12 +186,17 @@ def test_pause_resume_and_step_once_end_as_one_run(browser: webdriver.Chrome, ba
 
 
 def drawing_of(browser: webdriver.Chrome) -> list[str]:
-    """The numbers and lines that are on the page at the end of a training."""
-    found = browser.execute_script("""
-        return [document.querySelector("#loss-now").textContent,
+    """The numbers and lines that are on the page at the end of a training.
+
+    Pictures are drawn in the frame after the phase has changed, and once more where a longer page gets a scroll bar.
+    """
+    found = browser.execute_async_script("""
+        const [answer] = arguments;
+        const read = () => answer([document.querySelector("#loss-now").textContent,
             document.querySelector("#boundary .boundary").getAttribute("d"),
             ...[...document.querySelectorAll("#history .curve")].map((line) => line.getAttribute("d")),
-            ...[...document.querySelectorAll("#wires .wire")].map((wire) => wire.getAttribute("stroke-width"))]""")
+            ...[...document.querySelectorAll("#wires .wire")].map((wire) => wire.getAttribute("stroke-width"))]);
+        requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(read)));""")
     assert len(found) == 4 + 2 * 16 + 16 * 16 + 16
     return list(found)
 
