@@ -383,12 +383,12 @@ class ComputationRoute(APIRoute):
             check = request.job.check_client if self.computation.ends_early else request.job.check
             if media_type == JSON and request.job.admitted:
                 COMPUTE.observe(computed - began)
-                return self._in_pieces(pieces.unwritten(answer, check, arrays), request)
+                return self._in_pieces(pieces.unwritten(answer, check, arrays), check, request)
             render = self.computation.renderings.get(media_type)
             written = bodies.encode(answer, arrays) if render is None else render(answer)
             if not isinstance(written, bytes) and request.job.admitted:
                 COMPUTE.observe(computed - began)
-                return self._in_pieces(_checked(written, check), request)
+                return self._in_pieces(_checked(written, check), check, request)
             content = written if isinstance(written, bytes) else b"".join(written)
         COMPUTE.observe(computed - began)
         headers = {"Vary": self.vary}
@@ -398,10 +398,9 @@ class ComputationRoute(APIRoute):
         ENCODE.observe(time.perf_counter() - computed)
         return Response(content, headers=headers, media_type=media_type)
 
-    def _in_pieces(self, content: Iterator[pieces.Piece], request: ParsedRequest) -> Response:
-        """The answer of work in the pool, which may be large."""
+    def _in_pieces(self, content: Iterator[pieces.Piece], check: Callable[[], None], request: ParsedRequest) -> Response:
+        """The answer of work in the pool, which may be large. `check` is called before each piece is compressed."""
         began, job, headers = time.perf_counter(), request.job, {"Vary": self.vary}
-        check = job.check_client if self.computation.ends_early else job.check
         head = list(itertools.islice(content, 2))
         content = itertools.chain(head, content)
         if request.negotiated.compress and (len(head) > 1 or len(head[0]) >= MIN_COMPRESSED_BYTES):

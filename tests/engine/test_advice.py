@@ -170,6 +170,13 @@ def test_advice_takes_little_time(piece: str) -> None:
         assert time.perf_counter() - began < 2.0
 
 
+def fault_of(text: str) -> str:
+    """What is said about a text that is no expression."""
+    with pytest.raises(EngineError) as caught:
+        parse(text)
+    return caught.value.detail
+
+
 @pytest.mark.parametrize(
     ("text", "proposal"),
     [
@@ -185,9 +192,7 @@ def test_advice_takes_little_time(piece: str) -> None:
 )
 def test_latex_is_rewritten_if_all_its_commands_are_known(text: str, proposal: str) -> None:
     """An unknown command that is dropped, or taken for a name, would make another formula."""
-    with pytest.raises(EngineError) as caught:
-        parse(text)
-    assert caught.value.detail.endswith(f"write it without LaTeX's commands{proposal}")
+    assert fault_of(text).endswith(f"write it without LaTeX's commands{proposal}")
 
 
 @pytest.mark.parametrize(
@@ -202,9 +207,7 @@ def test_latex_is_rewritten_if_all_its_commands_are_known(text: str, proposal: s
 )
 def test_what_latex_has_and_expressions_have_not_is_named_wherever_it_stands(text: str, words: str) -> None:
     """Without the command that comes first the text would still be no expression."""
-    with pytest.raises(EngineError) as caught:
-        parse(text)
-    assert caught.value.detail.endswith(f"; {words}")
+    assert fault_of(text).endswith(f"; {words}")
 
 
 @pytest.mark.parametrize(
@@ -217,26 +220,20 @@ def test_what_latex_has_and_expressions_have_not_is_named_wherever_it_stands(tex
     ids=["factorial behind", "question mark behind", "equals sign before"],
 )
 def test_advice_is_about_the_fault_and_not_about_its_neighbour(text: str, words: str) -> None:
-    with pytest.raises(EngineError) as caught:
-        parse(text)
-    assert caught.value.detail.endswith(words)
+    assert fault_of(text).endswith(words)
 
 
 @pytest.mark.parametrize(("faults", "is_rewritten"), [(40, True), (41, False)])
 @pytest.mark.parametrize("piece", ["a b", "1a"])
-def test_at_most_forty_faults_are_mended(piece: str, faults: int, is_rewritten: bool) -> None:
-    with pytest.raises(EngineError) as caught:
-        parse("+".join([piece] * faults))
+def test_at_most_forty_faults_are_rewritten(piece: str, faults: int, is_rewritten: bool) -> None:
     proposal = ": " + "+".join([f"{piece[0]}*{piece[-1]}"] * faults)
-    assert caught.value.detail.endswith("write a product with *" + (proposal if is_rewritten else ""))
+    assert fault_of("+".join([piece] * faults)).endswith("write a product with *" + (proposal if is_rewritten else ""))
 
 
 @pytest.mark.parametrize(("depth", "is_rewritten"), [(40, True), (41, False)])
 def test_at_most_forty_levels_of_latex_are_rewritten(depth: int, is_rewritten: bool) -> None:
     """Python's own powers are what they must become."""
-    with pytest.raises(EngineError) as caught:
-        parse(r"\pi" + "^{x" * depth + "}" * depth)
-    words, _, proposal = caught.value.detail.partition("LaTeX's commands")
+    words, _, proposal = fault_of(r"\pi" + "^{x" * depth + "}" * depth).partition("LaTeX's commands")
     assert words and proposal.replace(" ", "") == (":pi" + "**(x" * depth + ")" * depth if is_rewritten else "")
 
 

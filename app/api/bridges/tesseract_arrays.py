@@ -143,10 +143,8 @@ def _rectangle(value: Any, check: Checkpoint = never) -> Floats:
 
 def _rows(item: Any) -> Floats:
     """A scanned list or rows as an array of one or two dimensions."""
-    if isinstance(item, BrokenList):
-        raise PydanticCustomError(
-            "array_data", broken_list_error(item).message()
-        )  # without its place, which is within the item
+    if isinstance(item, BrokenList):  # without its place, which is within the item
+        raise PydanticCustomError("array_data", broken_list_error(item).message())
     if isinstance(item, NumberList):
         return item.values
     if isinstance(item, NumberRows):
