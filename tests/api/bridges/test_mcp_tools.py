@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
+import jsonschema_rs
 import pytest
 
 from app.api.bridges.mcp_tools import TOOLS, Tool, input_schema, output_schema
@@ -29,9 +29,9 @@ def schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.operation}.{example.name}")
 def test_recorded_request_and_response_match(example: Example) -> None:
     tool = OPERATIONS[example.operation]
-    jsonschema.Draft202012Validator(input_schema(tool)).validate(example.content["request"])
+    jsonschema_rs.Draft202012Validator(input_schema(tool)).validate(example.content["request"])
     if "answer" in example.content:
-        jsonschema.Draft202012Validator(output_schema(tool)).validate(example.content["answer"])
+        jsonschema_rs.Draft202012Validator(output_schema(tool)).validate(example.content["answer"])
 
 
 def test_every_tool_has_a_recorded_example() -> None:
@@ -44,7 +44,7 @@ def test_arguments_are_the_fields_of_the_request(tool: Tool) -> None:
     assert set(schema["properties"]) - {"check"} == set(tool.request.model_fields)
     assert schema["additionalProperties"] is False
     wrong = {"expression": "x", "nonsense": 1}
-    assert not jsonschema.Draft202012Validator(schema).is_valid(wrong)
+    assert not jsonschema_rs.Draft202012Validator(schema).is_valid(wrong)
 
 
 @each_tool
@@ -61,7 +61,7 @@ def test_optional_argument_is_left_out_and_not_null(tool: Tool) -> None:
     for name, field in schema["properties"].items():
         if name not in schema["required"]:
             whole = {**field, "$defs": schema.get("$defs", {})}
-            assert not jsonschema.Draft202012Validator(whole).is_valid(None), name
+            assert not jsonschema_rs.Draft202012Validator(whole).is_valid(None), name
 
 
 @each_tool
