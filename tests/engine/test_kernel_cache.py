@@ -64,12 +64,25 @@ result = small.result
 """
 
 
+def written(folder: Path) -> Path:
+    """The folder, with modules that have kernels. Their machine code is in its folder `cache`."""
+    (folder / "long_rules.py").write_text(KERNELS, "utf-8")
+    (folder / "small.py").write_text(SMALL, "utf-8")
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with modules that have kernels. Their machine code is in its folder `cache`."""
-    (tmp_path / "long_rules.py").write_text(KERNELS, "utf-8")
-    (tmp_path / "small.py").write_text(SMALL, "utf-8")
-    return tmp_path
+    return written(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the machine code of `small`."""
+    folder = written(tmp_path_factory.mktemp("compiled"))
+    assert output("small.result()", folder)[0] == [8.0, 1]
+    assert output("small.result()", folder)[0] == [8.0, 0], "it is on disk now"
+    return folder
 
 
 def started(program: str, folder: Path) -> "subprocess.Popen[str]":
@@ -109,14 +122,12 @@ DAMAGE = {
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nbi", "nbc"], ids=["index", "machine code"])
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_damaged_file_is_compiled_again_and_replaced(folder: Path, damage: Any, suffix: str) -> None:
-    assert output("small.result()", folder)[0] == [8.0, 1]
-    assert output("small.result()", folder)[0] == [8.0, 0], "it is on disk now"
-    (file,) = (folder / "cache").rglob(f"*.{suffix}")
+def test_damaged_file_is_compiled_again_and_replaced(compiled: Path, damage: Any, suffix: str) -> None:
+    (file,) = (compiled / "cache").rglob(f"*.{suffix}")
     file.write_bytes(damage(file.read_bytes()))
-    found, log = output("small.result()", folder)
+    found, log = output("small.result()", compiled)
     assert found == [8.0, 1] and f"{file} is damaged" in log
-    assert output("small.result()", folder) == ([8.0, 0], "")
+    assert output("small.result()", compiled) == ([8.0, 0], "")
 
 
 @pytest.mark.slow

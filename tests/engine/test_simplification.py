@@ -40,6 +40,7 @@ def calls(text: str) -> int:
     return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]  # which its type does not have
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 def test_twice_as_long_takes_about_twice_as_much(monkeypatch: pytest.MonkeyPatch, family: Callable[[int], str]) -> None:
     """With a twentieth of the trials of shorter forms, which all end in the longer text of some families."""

@@ -91,7 +91,8 @@ def on_server(
     **given: Any,
 ) -> None:
     """Run a test with a server that has these settings."""
-    monkeypatch.setattr(connections, "settings", lambda: Settings(**given))
+    settings = Settings(**given)
+    monkeypatch.setattr(connections, "settings", lambda: settings)
 
     async def main() -> None:
         server = Server(app)
