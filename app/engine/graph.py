@@ -274,12 +274,14 @@ def is_id(text: str) -> bool:
     return 0 < len(text) <= ID_LIMIT and not CONTROL.search(text)
 
 
-def tabulate(nodes: Sequence[Node]) -> NodeTable:
-    """Return the table of nodes.
+def tabulate(nodes: Sequence[Node], checkpoint: Checkpoint = never) -> NodeTable:
+    """Return the table of nodes. `checkpoint` is called from time to time.
 
     Raises: everything that can be wrong with nodes, except for GraphCycle.
     """
+    checkpoint()
     index = _index(nodes)
+    checkpoint()
     n = len(nodes)
     opcode = np.fromiter(map(CODES.get, [node.op for node in nodes], repeat(-1)), np.int32, n)
     if opcode.min() < 0:
@@ -291,15 +293,16 @@ def tabulate(nodes: Sequence[Node]) -> NodeTable:
     if wrong.any():
         k = int(np.argmax(wrong))
         raise wrong_arity(nodes[k].op, int(counts[k]), ("nodes", k, "args"), nodes[k].id)
-    datum, numbers = _leaf_data(nodes)
+    datum, numbers = _leaf_data(nodes, checkpoint)
     flat = list(chain.from_iterable(arguments))
     arg = np.empty(len(flat), np.int32)
     for low in range(0, len(flat), CHUNK):  # other threads may run between the chunks
+        checkpoint()
         part = flat[low : low + CHUNK]
         arg[low : low + CHUNK] = np.fromiter(map(index.get, part, repeat(-1)), np.int32, len(part))  # type: ignore[arg-type]  # numbers find nothing
     constants = np.flatnonzero(arg < 0)
     arg[constants] = -1 - len(numbers) - np.arange(len(constants), dtype=np.int32)
-    for place in constants.tolist():
+    for place in checked(constants.tolist(), checkpoint):
         number = flat[place]
         if isinstance(number, str):
             raise _unknown_argument(nodes, index, counts, place)
@@ -367,11 +370,11 @@ def _index(nodes: Sequence[Node]) -> dict[str, int]:
     return index
 
 
-def _leaf_data(nodes: Sequence[Node]) -> tuple[Ints, list[float]]:
+def _leaf_data(nodes: Sequence[Node], checkpoint: Checkpoint) -> tuple[Ints, list[float]]:
     """Return `NodeTable.datum` and the numbers it points at. Raises InvalidNode for data on an operation."""
     datum = np.full(len(nodes), -1, np.int32)
     numbers: list[float] = []
-    for k, node in enumerate(nodes):
+    for k, node in enumerate(checked(nodes, checkpoint)):
         if node.data is None:
             continue
         if node.op != LEAF:

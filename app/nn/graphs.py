@@ -1,8 +1,8 @@
 """Networks as scalar expressions, neuron by neuron, so that backpropagation can be seen and checked."""
 
 from app.engine.errors import EngineError
-from app.engine.graph import Graph, Node
-from app.engine.interruption import Checkpoint, never
+from app.engine.graph import Graph, Node, tabulate
+from app.engine.interruption import Checkpoint, checked, never
 from app.engine.primitives import LEAF
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.formulas import formula_of
@@ -38,21 +38,20 @@ def network_graph(
     names = [node.id for node in nodes]
     for k, layer in enumerate(model.layers):
         for j in range(len(layer.biases)):
-            checkpoint()
-            nodes += _neuron(layer, k, j, names)
+            nodes += _neuron(layer, k, j, names, checkpoint)
         names = [f"layers.{k}.neurons.{j}" for j in range(len(layer.biases))]
-    if target is None or loss is None:
-        return Graph(tuple(nodes), tuple(names))
-    return Graph((*nodes, *_loss_nodes(names, target, loss)), ("loss",))
+    if target is not None and loss is not None:
+        nodes += _loss_nodes(names, target, loss)
+        names = ["loss"]
+    return Graph(tuple(nodes), tuple(names), table=tabulate(nodes, checkpoint))
 
 
-def _neuron(layer: Layer, k: int, j: int, before: list[str]) -> list[Node]:
+def _neuron(layer: Layer, k: int, j: int, before: list[str], checkpoint: Checkpoint) -> list[Node]:
     """The nodes of neuron j of layer k, whose inputs are the nodes `before`."""
-    weights = [Node(f"layers.{k}.weights.{j}.{i}", LEAF, data=weight) for i, weight in enumerate(layer.weights[j].tolist())]
-    products = [
-        Node(f"layers.{k}.products.{j}.{i}", "mul", (weight.id, name))
-        for i, (weight, name) in enumerate(zip(weights, before, strict=True))
-    ]
+    numbers = enumerate(checked(layer.weights[j].tolist(), checkpoint))
+    weights = [Node(f"layers.{k}.weights.{j}.{i}", LEAF, data=weight) for i, weight in numbers]
+    factors = enumerate(zip(weights, checked(before, checkpoint), strict=True))
+    products = [Node(f"layers.{k}.products.{j}.{i}", "mul", (weight.id, name)) for i, (weight, name) in factors]
     bias = Node(f"layers.{k}.biases.{j}", LEAF, data=float(layer.biases[j]))
     neuron = f"layers.{k}.neurons.{j}"
     total = neuron if layer.activation == LINEAR else f"layers.{k}.sums.{j}"

@@ -13,6 +13,7 @@ import pytest
 from mpmath import mp
 
 from app.engine import transforms
+from app.engine.interruption import ITEMS_BETWEEN
 from app.engine.text import parse
 from app.nn import MLP, Layer, Model, evaluation, losses, optimizers, training
 from app.nn.errors import InvalidNetwork, NetworkMismatch
@@ -408,6 +409,18 @@ def test_checkpoint_stops_a_pass_between_blocks(monkeypatch: pytest.MonkeyPatch,
         else:
             evaluation.gradients(model, MANY, targets_of("mse"), loss, checkpoint=checkpoint)
     assert calls == 3
+
+
+def test_checkpoint_is_called_while_a_network_becomes_a_graph() -> None:
+    """While its nodes are made, weights and products, and again while they are looked up."""
+    inputs, calls = 10 * ITEMS_BETWEEN, 0
+
+    def checkpoint() -> None:
+        nonlocal calls
+        calls += 1
+
+    network_graph(MLP(inputs, [1], seed=0), np.zeros(inputs), checkpoint=checkpoint)
+    assert calls >= 10 + 10 + 20
 
 
 @pytest.mark.parametrize("read_only", [True, False], ids=["read-only", "writeable"])
