@@ -30,6 +30,7 @@ from app.api.networks.models import ModelOrSpec, NetworkLayer, NetworkModel, Pre
 from app.api.networks.work import check_graph, estimate_prediction
 from app.engine.errors import nearest, quote
 from app.engine.graph import Graph
+from app.engine.primitives import LEAF_CODE
 from app.nn.graphs import network_graph
 from app.nn.model import Floats
 from app.service.execution import Job
@@ -244,7 +245,7 @@ def _function_of(config: UMBridgeConfig, job: Job) -> VectorFunction:
 
 
 def _check_names(graph: Graph, names: list[str], field: str) -> None:
-    """Raise Problem unless these are different nodes of the graph, and at least one."""
+    """Raise Problem unless these are different nodes of the graph, and at least one; leaves, if they are inputs."""
     if not names:
         raise problem_at("invalid-request", ("config", field), "expected at least one name")
     seen = set()
@@ -254,6 +255,10 @@ def _check_names(graph: Graph, names: list[str], field: str) -> None:
             raise problem_at("unknown-node", ("config", field, k), detail)
         if name in seen:
             raise problem_at("invalid-request", ("config", field, k), f"{quote(name)} is there twice")
+        if field == "inputs" and graph.wiring.opcode[graph.index[name]] != LEAF_CODE:
+            op = graph.nodes[graph.index[name]].op
+            detail = f"{quote(name)} is the operation {op}; only a leaf can have an input"
+            raise problem_at("invalid-request", ("config", field, k), detail)
         seen.add(name)
 
 

@@ -314,6 +314,7 @@ def test_error_points_at_its_place(client: httpx.Client, vectors: Any, place: st
     [
         pytest.param({"expression": "x +"}, "/config/expression: line 1", id="syntax"),
         pytest.param({"expression": "x*y", "inputs": ["x", "x"]}, "/config/inputs/1: ", id="name twice"),
+        pytest.param({"expression": "z = x*y; z + y", "inputs": ["y", "z"]}, "/config/inputs/1: ", id="operation"),
         pytest.param({"expression": "x*y", "outputs": ["x", "q"]}, "/config/outputs/1: ", id="unknown output"),
         pytest.param({"expression": "x*y", "outputs": []}, "/config/outputs: ", id="no output"),
     ],
