@@ -5,6 +5,7 @@ import re
 import httpx
 import pytest
 
+from app.settings import Settings
 from tests.contract.wire import POSTS, json_of, strict
 
 
@@ -19,6 +20,12 @@ def test_info_lists_name_version_limits_and_features(client: httpx.Client) -> No
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", found["version"])
     assert isinstance(found["limits"], dict)
     assert set(found["features"]) >= {*POSTS, "many-points", "reduce", "fit"}
+
+
+def test_info_lists_all_limits(client: httpx.Client) -> None:
+    """Under the names of their settings."""
+    settings = {name for name in Settings.model_fields if name.startswith("max_") or name.endswith("_timeout_s")}
+    assert strict(client.get("/v1/info").content)["limits"].keys() == {*settings, "memory_bytes"}
 
 
 def test_root_is_the_playground(client: httpx.Client) -> None:
