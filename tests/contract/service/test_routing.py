@@ -40,16 +40,18 @@ def test_strange_path_is_not_found(client: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_operation_allows_post_only(client: httpx.Client, operation: str, method: str) -> None:
     response = client.request(method, f"/v1/{operation}")
-    problem(response, "method-not-allowed", 405)
+    detail = problem(response, "method-not-allowed", 405)["detail"]
     assert response.headers["allow"] == "POST"
+    assert detail == f"/v1/{operation} does not take {method}; send POST /v1/{operation} instead"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", GETS)
 def test_page_allows_get_and_head_only(client: httpx.Client, path: str, method: str) -> None:
     response = client.request(method, path)
-    problem(response, "method-not-allowed", 405)
+    detail = problem(response, "method-not-allowed", 405)["detail"]
     assert set(re.split(r",\s*", response.headers["allow"])) == {"GET", "HEAD"}
+    assert detail == f"{path} does not take {method}; send GET {path} instead; it takes GET, HEAD"
 
 
 @pytest.mark.parametrize("path", GETS)
