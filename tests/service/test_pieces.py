@@ -138,6 +138,7 @@ LARGE: dict[str, Any] = {
     "rows": NUMBERS,
     "one long row": NUMBERS.reshape(1, -1),
     "list": NUMBERS.ravel().tolist(),
+    "tuple": tuple(NUMBERS.ravel().tolist()),
     "table": {f"x{k}": row for k, row in enumerate(NUMBERS)},
     "table of tables": {f"x{k}": {f"x{j}": x for j, x in enumerate(row)} for k, row in enumerate(NUMBERS.tolist())},
     "numbers before an array": {"a": 0.0, "b": NUMBERS.ravel()},
