@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from app.engine.scanner import scan
-from app.service.bodies import parse
+from app.service.bodies import EXPLAINED_BYTES, parse
 from app.service.models import (
     ABSENT,
     Numbers,
@@ -293,6 +293,14 @@ def test_wrong_row_between_rows_of_any_width(field: str, text: str, found: str, 
 def test_wrong_entry_in_a_row_of_any_width(field: str, width: int) -> None:
     expected = ("invalid-request", f"/{field}/1/{width}", "expected a number, found a boolean")
     assert refusal(field, f"[{list_text(2)}, {list_text(width, 'true')}]") == expected
+
+
+@pytest.mark.parametrize("field", ROWS)
+def test_wrong_entry_in_a_row_of_a_large_body(field: str) -> None:
+    """Beside a row that is no list, each long row is scanned by itself, and not decoded once more."""
+    width = LENGTHS["long"]
+    rows = f"[{list_text(2)}, null, {list_text(width, 'true')}]{' ' * EXPLAINED_BYTES}"
+    assert refusal(field, rows) == ("invalid-request", f"/{field}/2/{width}", "expected a number, found a boolean")
 
 
 @every_length
