@@ -21,6 +21,15 @@ def test_check_passes_and_lists_every_derivative(post: Post) -> None:
         assert 0.0 <= row["relative_error"] <= 1e-6
 
 
+def test_each_mode_has_its_own_number(post: Post) -> None:
+    """They differ in the last digit where the same factors are multiplied in another order."""
+    request = {"expression": "0.1*(0.3*(0.7*sin(x)))", "inputs": {"x": 2.7}}
+    row = json_of(post("check", **request))["checks"]["x"]
+    reverse = json_of(post("backward", **request))["gradients"]["x"]
+    forward = json_of(post("jvp", **request, tangents={"x": 1}))["tangent"]
+    assert (row["reverse"], row["forward"]) == (reverse, forward) and reverse != forward
+
+
 def test_check_fails_at_a_kink(post: Post) -> None:
     """relu'(0) is 0 by convention, and the central difference is 1/2."""
     found = json_of(post("check", expression="relu(x)", inputs={"x": 0}, tolerance=1e-9))
