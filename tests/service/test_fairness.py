@@ -13,7 +13,7 @@ from app.service.execution import Execution, Job
 from app.service.keys import client_of
 from app.service.problems import Problem
 from app.settings import Settings
-from tests.service.fake_time import Clock, Work, run_with_execution, settle
+from tests.service.fake_time import Clock, Work, in_pool, run_with_execution, settle
 from tests.service.inprocess import send
 from tests.service.test_execution import Client
 
@@ -180,6 +180,18 @@ def test_short_work_does_not_wait_for_long_work(clock: Clock) -> None:
         assert not greedy[1].work.begun.is_set()
         for call in greedy:
             await call.end()
+
+    run_with_execution(clock, Settings(max_concurrency=1, max_queue=3), test)
+
+
+def test_metrics_count_short_work_and_long(clock: Clock) -> None:
+    async def test(execution: Execution) -> None:
+        calls = [Call(execution, clock, "1.1.1.1", is_short=is_short) for is_short in (False, True, False, True, True)]
+        await settle()
+        assert in_pool() == (2, 3)
+        for call in calls:
+            await call.end()
+        assert in_pool() == (0, 0)
 
     run_with_execution(clock, Settings(max_concurrency=1, max_queue=3), test)
 
