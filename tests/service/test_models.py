@@ -454,11 +454,29 @@ def test_an_input_may_be_called_float64() -> None:
     assert read("by_name", '{"float64": 2}')["float64"] == 2.0
 
 
-def test_all_faults_of_a_short_list_are_listed() -> None:
+@pytest.mark.parametrize("field", LISTS)
+def test_all_faults_of_a_short_list_are_listed(field: str) -> None:
     with pytest.raises(Problem) as caught:
-        read("vector", '[1, "a", 2, null]')
-    assert [error.pointer for error in caught.value.errors] == ["/vector/1", "/vector/3"]
-    assert caught.value.detail == "at /vector/1: expected a number, found a string (and 1 more)"
+        read(field, '[1, "a", 2, null]')
+    assert [error.pointer for error in caught.value.errors] == [f"/{field}/1", f"/{field}/3"]
+    assert caught.value.detail == f"at /{field}/1: expected a number, found a string (and 1 more)"
+
+
+@every_length
+@pytest.mark.parametrize("field", ["vector", "numbers"])
+def test_rows_in_place_of_a_list_are_one_fault(field: str, length: int) -> None:
+    with pytest.raises(Problem) as caught:
+        read(field, rows_text(length, list_text(WIDTH)))
+    assert [error.pointer for error in caught.value.errors] == [f"/{field}/0"]
+    assert caught.value.detail == f"at /{field}/0: expected a number, found a list"
+
+
+@pytest.mark.parametrize("field", ROWS)
+def test_a_fault_of_each_of_a_few_rows_is_listed(field: str) -> None:
+    with pytest.raises(Problem) as caught:
+        read(field, '[[1, 2], ["a", null], [3, true], 4]')
+    assert [error.pointer for error in caught.value.errors] == [f"/{field}/1/0", f"/{field}/2/1", f"/{field}/3"]
+    assert caught.value.detail == f"at /{field}/1/0: expected a number, found a string (and 2 more)"
 
 
 # --- other fields
