@@ -39,6 +39,7 @@ def test_problem_page_explains_name_and_status(client: httpx.Client, name: str, 
     assert response.headers["content-type"].split(";")[0] == "text/html"
     assert name in response.text and str(status) in response.text
     assert 300 < len(response.content) < 5000
+    assert "`" not in response.text, "names of fields stand in elements of their own"
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", response.text), "no other host"
     for link in re.findall(r'href="([^"]+)"', response.text):
         assert client.get(httpx.URL(f"/problems/{name}").join(link)).status_code == 200, link
