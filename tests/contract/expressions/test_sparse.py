@@ -91,6 +91,11 @@ def test_number_that_is_not_finite_may_be_null(post: Post) -> None:
     }
     rows = json_of(post("jacobian", expression="f = log(x)*y", outputs=["f"], **fields))
     assert rows["jacobian"]["values"] == [[None, 0.25], [None, pytest.approx(1.3862943611198906, rel=1e-15)]]
+    assert {(row["node"], row["pass"], row["value"]) for row in rows["nonfinite"]} == {
+        ("f", "forward", "-Infinity"),
+        ("x", "backward", "Infinity"),
+        ("y", "backward", "-Infinity"),
+    }
 
 
 def test_branch_that_is_not_taken_is_listed_and_does_no_harm(post: Post) -> None:
