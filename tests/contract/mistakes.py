@@ -929,6 +929,8 @@ NOT_JSON = {
     "name of a file": ("@request.json", "--data @name"),
     "R list": ('list(expression = "x")', "auto_unbox"),
     "quotient": ('{"expression": "x", "inputs": {"x": 1/2}}', "not computed"),
+    "two signs": ('{"expression": "x", "inputs": {"x": --5}}', "not computed"),
+    "no braces": ('"expression": "x", "inputs": {"x": 3}', "an object stands in braces"),
     "sum of texts": ('{"expression": "x" + "y"}', "not computed"),
     "thousands": ('{"expression": "x", "inputs": {"x": 1,000}}', "thousands are not separated"),
     "backticks": ('{"expression": `x`}', "plain double quotes"),
