@@ -13,8 +13,10 @@ import pytest
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
+from app.main import create_app
 from app.service import middleware
 from app.service.logs import BufferedLines
+from app.settings import Settings
 from tests.conftest import ROOT
 from tests.service.inprocess import send, service
 
@@ -33,6 +35,7 @@ def test_every_line_is_json() -> None:
     warning, other = [json.loads(line) for line in run.stdout.splitlines()]
     assert "of a library" in warning["event"] and warning["level"] == "warning"
     assert other["event"] == "of uvicorn" and run.stderr == ""
+    assert warning.keys() == other.keys() == {"event", "level", "timestamp"}
 
 
 REQUEST = """
@@ -54,6 +57,31 @@ def test_line_of_a_request_below_the_level_is_not_written() -> None:
     program = REQUEST.format(level="warning")
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout == ""
+
+
+REFUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "invalid-json": ("POST", "/v1/forward", {"content": b"{"}),
+    "invalid-request": ("POST", "/v1/forward", {"json": {}}),
+    "invalid-request of a query": ("GET", "/v1/datasets/moons?samples=x", {}),
+    "syntax-error": ("POST", "/v1/forward", {"json": {"expression": "x^2"}}),
+    "unbound-input": ("POST", "/v1/forward", {"json": {"expression": "x"}}),
+    "non-finite": ("POST", "/v1/forward", {"json": {"expression": "log(x)", "inputs": {"x": -1}}}),
+    "not-converged": ("POST", "/v1/minimize", {"json": {"expression": "x", "initial": {"x": 1}}}),
+    "not-found": ("GET", "/v1/nothing", {}),
+    "method-not-allowed": ("GET", "/v1/forward", {}),
+    "not-acceptable": ("GET", "/v1/info", {"headers": {"Accept": "text/html"}}),
+    "unsupported-media-type": ("POST", "/v1/forward", {"content": b"", "headers": {"Content-Type": "text/plain"}}),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_line_of_a_refused_request_names_its_problem(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    lines: list[dict[str, Any]] = []
+    monkeypatch.setattr(middleware, "access_log", SimpleNamespace(info=lambda event, **facts: lines.append(facts)))
+    method, path, options = REFUSED[name]
+    response = send(create_app(Settings()), method, path, **options)
+    assert response.json()["type"] == f"/problems/{name.partition(' ')[0]}"
+    assert [(line["status"], line["problem"]) for line in lines] == [(response.status_code, name.partition(" ")[0])]
 
 
 def test_bytes_of_a_response_are_those_of_all_its_parts(monkeypatch: pytest.MonkeyPatch) -> None:
