@@ -271,6 +271,29 @@ def test_events_of_other_names_are_all_sent_in_order(clock: Clock) -> None:
     run_on(clock, main())
 
 
+def test_event_wakes_the_loop_that_waits_for_it(clock: Clock) -> None:
+    """It is sent while its thread still runs, and nothing else happens."""
+    seen: list[bool] = []
+
+    async def main() -> None:
+        def events(job: Job) -> Events:
+            yield "progress", Step(step=0)
+            time.sleep(0.02)  # until the loop waits
+            yield "result", Step(step=1)
+            end = time.perf_counter() + PATIENCE / 4
+            while b"result" not in connection.content and time.perf_counter() < end:
+                time.sleep(0.001)
+            seen.append(b"result" in connection.content)
+
+        stream = Stream(events)
+        connection = stream.open()
+        await connection.task
+        await stream.finish()
+
+    run_on(clock, main())
+    assert seen == [True]
+
+
 def test_first_event_is_sent_before_the_second_is_computed(clock: Clock) -> None:
     async def main() -> None:
         gates = [Gate(), Gate()]
