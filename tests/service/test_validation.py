@@ -21,6 +21,12 @@ class Inner(RequestModel):
     other: float = Field(1.0, alias="from")
 
 
+class Entry(RequestModel):
+    """An object in an object with any names."""
+
+    inner: Inner | None = None
+
+
 class Outer(RequestModel):
     """A field of every kind."""
 
@@ -37,6 +43,7 @@ class Outer(RequestModel):
     inners: list[Inner] = []
     choice: Literal["error", "null"] = "error"
     positive: float = Field(1.0, gt=0.0)
+    named: dict[str, Entry] = {}
 
 
 class Faulty(RequestModel):
@@ -87,13 +94,20 @@ CASES: dict[str, tuple[Any, str, str]] = {
     "unknown": (
         {"number": 1, "x": 1},
         "/x",
-        "unknown field 'x'. The fields are number, whole, text, flag, words, pair, table, inner, inners, choice, positive.",
+        "unknown field 'x'. The fields are number, whole, text, flag, words, pair, table, inner, inners, choice, positive, "
+        "named.",
     ),
     "unknown, nearly known": ({"number": 1, "wordz": 1}, "/wordz", "unknown field 'wordz'. Did you mean 'words'?"),
     "unknown, in capitals": ({"number": 1, "TEXT": ""}, "/TEXT", "unknown field 'TEXT'. Did you mean 'text'?"),
     "unknown, empty": ({"number": 1, "": 1}, "/", "unknown field ''. The fields are number, "),
     "unknown, within": ({"number": 1, "inner": {"learning_rat": 1}}, "/inner/learning_rat", "Did you mean 'learning_rate'?"),
     "unknown, within a list": ({"number": 1, "inners": [{"form": 1}]}, "/inners/0/form", "Did you mean 'from'?"),
+    "unknown, within a named entry": ({"number": 1, "named": {"inner": {"iner": {}}}}, "/named/inner/iner", "mean 'inner'?"),
+    "unknown, below a named entry": (
+        {"number": 1, "named": {"a": {"inner": {"form": 1}}}},
+        "/named/a/inner/form",
+        "Did you mean 'from'?",
+    ),
     "unknown, of another library": (
         {"number": 1, "inner": {"lr": 0.1}},
         "/inner/lr",
