@@ -69,9 +69,28 @@ def test_invalid_flag_is_named(
     assert exit.value.code == 2 and arguments[0].partition("=")[0] in capsys.readouterr().err
 
 
+OUT_OF_RANGE = {
+    **dict.fromkeys(("PORT", "MAX_QUEUE", "MAX_CONCURRENCY_PER_CLIENT", "MAX_CONNECTIONS_PER_CLIENT", "SHUTDOWN_S"), "-1"),
+    **dict.fromkeys(("WORKERS", "MAX_CONCURRENCY", "MAX_CONNECTIONS", "MEMORY_BYTES", "MAX_BODY_BYTES", "MAX_TEXT"), "0"),
+    **dict.fromkeys(("MAX_NODES", "MAX_POINTS", "MAX_WORK", "MAX_NUMBERS", "MAX_VARIABLES"), "0"),
+    **dict.fromkeys(("MAX_DRAWN_NODES", "MAX_DRAWN_POINTS"), "0"),
+    **dict.fromkeys(("COMPUTE_TIMEOUT_S", "HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "SEND_TIMEOUT_S"), "0"),
+    "MAX_HEAD_BYTES": "99",
+}
+TOO_LARGE = {
+    **dict.fromkeys(("COMPUTE_TIMEOUT_S", "HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "SEND_TIMEOUT_S", "SHUTDOWN_S"), "86401"),
+    "PORT": "65536",
+    "WORKERS": "257",
+}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("AUTODIFF_PORT", "x"), ("AUTODIFF_PORT", "-1"), ("AUTODIFF_WORKERS", "0"), ("AUTODIFF_LOG_LEVEL", "loud")],
+    [
+        *((f"AUTODIFF_{name}", value) for table in (OUT_OF_RANGE, TOO_LARGE) for name, value in table.items()),
+        *(("AUTODIFF_PORT", "x"), ("AUTODIFF_LOG_LEVEL", "loud"), ("AUTODIFF_ROOT_PATH", "no-slash")),
+        *(("AUTODIFF_API_KEYS", ","), ("AUTODIFF_TRUSTED_PROXIES", "proxy"), ("AUTODIFF_ALLOWED_HOSTS", "http://a.example")),
+    ],
 )
 def test_invalid_environment_variable_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
