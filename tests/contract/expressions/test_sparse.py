@@ -89,6 +89,14 @@ def test_number_that_is_not_finite_may_be_null(post: Post) -> None:
         ("x", "backward", "Infinity", 0),
         ("x", "backward", "-Infinity", 0),
     }
+    at_pole = json_of(post("hessian", expression="f = y/x", **fields))
+    assert {(row["node"], row["pass"], row["value"]) for row in at_pole["nonfinite"]} == {
+        ("f", "forward", "Infinity"),
+        ("x", "backward", "-Infinity"),
+        ("y", "backward", "Infinity"),
+        ("x", "backward", "Infinity"),
+        ("y", "backward", "-Infinity"),
+    }
     rows = json_of(post("jacobian", expression="f = log(x)*y", outputs=["f"], **fields))
     assert rows["jacobian"]["values"] == [[None, 0.25], [None, pytest.approx(1.3862943611198906, rel=1e-15)]]
     assert {(row["node"], row["pass"], row["value"]) for row in rows["nonfinite"]} == {
