@@ -30,7 +30,7 @@ from app import __main__ as command
 from app.api import operations
 from app.service import logs, middleware, processes
 from app.service.execution import Execution, Job
-from app.service.lifecycle import GRACE_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, QUIET_SECONDS, drained, serving
+from app.service.lifecycle import GRACE_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, QUIET_SECONDS, drained, interruptible, serving
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
@@ -471,6 +471,19 @@ def test_handler_of_the_server_is_put_back_at_the_end(clock: Clock, terminations
         execution.close()
 
     run_on(clock, main())
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["in order", "by an exception"])
+def test_handler_of_ctrl_c_is_put_back_at_the_end(fails: bool) -> None:
+    server = signal.getsignal(signal.SIGINT)
+    try:
+        with interruptible(lambda: True, owns_process=True):
+            assert signal.getsignal(signal.SIGINT) is not server
+            if fails:
+                raise ZeroDivisionError
+    except ZeroDivisionError:
+        assert fails
+    assert signal.getsignal(signal.SIGINT) is server
 
 
 def test_server_without_a_handler_can_drain(clock: Clock, terminations: list[int]) -> None:
