@@ -262,6 +262,39 @@ def test_what_follows_a_path_is_passed_over(path: str, meant: str | None) -> Non
     assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
 
 
+TRIED = {
+    "POST /v1/backward": "ad autodiff backprop derivatives grad gradient gradients reverse value_and_grad vjp",
+    "POST /v1/forward": "compute eval evaluate evaluation expression value",
+    "POST /v1/derivative": "diff differentiate latex simplify symbolic",
+    "POST /v1/hessian": "hess hesse",
+    "POST /v1/jacobian": "jac",
+    "POST /v1/minimize": "minimise minimization optimise optimize solve",
+    "POST /v1/fit": "curve-fit curve_fit curvefit fitting least-squares least_squares regression",
+    "POST /v1/propagate": "error-propagation gum propagation uncertainty",
+    "POST /v1/code": "codegen export generate",
+    "POST /v1/graph": "draw plot svg",
+    "POST /v1/networks/train": "fit/network network/train networks/fit train training",
+    "POST /v1/networks/predict": "network/predict predict prediction",
+    "POST /v1/networks": "mlp network networks/create networks/new nn",
+    "POST /v1/networks/backward": "gradients/network networks/gradient networks/loss",
+    "GET /v1/datasets": "dataset",
+    "GET /v1/primitives": "functions operations ops",
+    "GET /v1/info": "info version",
+    "GET /": "index.html playground web",
+    "GET /readyz": "health healthcheck healthz ping ready status up",
+    "GET /livez": "alive live",
+    "GET /openapi.json": "openapi openapi.yaml schema swagger.json",
+    "GET /docs": "documentation help redoc swagger swagger-ui ui",
+}
+"""Names under which people look for an endpoint."""
+
+
+@pytest.mark.parametrize("meant", TRIED)
+def test_names_that_people_try(meant: str) -> None:
+    paths = create_app(Settings()).state.paths
+    assert {problems.meant_path(f"/v1/{name}", paths) for name in TRIED[meant].split()} == {meant}
+
+
 @pytest.mark.parametrize(
     ("path", "meant"),
     [("/tesseract/x/apply/", "POST /tesseract/x/apply"), ("/tesseract/x/health/", "GET /tesseract/x/health")],
