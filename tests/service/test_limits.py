@@ -320,6 +320,29 @@ def test_requests_of_more_than_a_millisecond_go_to_the_pool(
     assert places == [0, 1]
 
 
+@pytest.mark.parametrize(
+    ("characters", "expected"),
+    [
+        pytest.param(20_000, [True], id="30 ms"),
+        pytest.param(50_000, [True, False], id="75 ms"),
+        pytest.param(250_000, [True, False], id="250 kB"),
+        pytest.param(270_000, [False], id="270 kB"),
+    ],
+)
+def test_short_work_has_256_kib_and_takes_50_ms(monkeypatch: pytest.MonkeyPatch, characters: int, expected: list[bool]) -> None:
+    """A character takes 1.5 us. What turns out to be long exchanges its place."""
+    asked: list[bool] = []
+    wait = Execution._wait_for_place
+
+    async def noted(self: Execution, job: Job, is_short: bool, request: Request) -> None:
+        asked.append(is_short)
+        await wait(self, job, is_short, request)
+
+    monkeypatch.setattr(Execution, "_wait_for_place", noted)
+    assert send(app_with(), "POST", "/v1/parse", json=text(characters)).status_code == 200
+    assert asked == expected
+
+
 # --- the queue
 
 
