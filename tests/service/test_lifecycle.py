@@ -28,7 +28,7 @@ from starlette.types import Message
 
 from app import __main__ as command
 from app.api import operations
-from app.service import logs, middleware, processes
+from app.service import lifecycle, logs, middleware, processes
 from app.service.execution import Execution, Job
 from app.service.lifecycle import GRACE_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, QUIET_SECONDS, drained, interruptible, serving
 from app.service.models import RequestModel, ResponseModel
@@ -414,6 +414,20 @@ def test_request_within_the_grace_period_prolongs_it(clock: Clock, terminations:
             process.execution.requests_in_flight = 1
             await clock.pass_in_steps(POLL)
             process.execution.requests_in_flight = 0
+            await process.assert_stops_after(QUIET_SECONDS)
+
+    run_on(clock, main())
+
+
+def test_sigterm_wakes_a_loop_that_waits(clock: Clock, monkeypatch: pytest.MonkeyPatch, terminations: list[int]) -> None:
+    """Nothing else happens that would."""
+
+    async def main() -> None:
+        begun = asyncio.Event()
+        monkeypatch.setattr(lifecycle.log, "info", lambda event: begun.set())
+        with Draining(clock, terminations) as process:
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            await begun.wait()
             await process.assert_stops_after(QUIET_SECONDS)
 
     run_on(clock, main())
