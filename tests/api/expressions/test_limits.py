@@ -1,13 +1,16 @@
 """Every limit on every endpoint for expressions: a request at the limit is answered, and one over it is refused."""
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app.api.expressions import derivatives
+from app.engine import sparse, transforms
 from app.formats.code import READABLE
+from app.service.execution import Job
 from tests.service.limits import AtLimit, assert_held, assert_too_large, post
 
 LEAVES = ({"id": "x", "op": "value", "data": 1}, {"id": "y", "op": "value", "data": 1})
@@ -351,3 +354,49 @@ def test_numbers_of_a_drawing(nodes: list[Any], inputs: dict[str, Any], numbers:
 def test_numbers_at_points_that_only_the_seeds_have(route: str, fields: dict[str, Any], numbers: int) -> None:
     body = {"expression": TEXT, "inputs": ONE_POINT, **fields}
     assert_held(AtLimit(route, body, "max_numbers", 3 * numbers))
+
+
+# --- the deadline
+
+ENGINE = [
+    *((transforms, name) for name in ("backward", "evaluate", "jvp", "jacobian", "hessian", "hvp", "check_gradients")),
+    *((sparse, name) for name in ("hessian", "jacobian")),
+]
+"""What the endpoints call."""
+
+SPARSE_FORM = {"format": "sparse"}
+TIMED: dict[str, tuple[str, dict[str, Any]]] = {
+    **{route: (route, {}) for route in WITH_POINTS if route != "graph"},
+    "backward with values": ("backward", {"values": True}),
+    "forward of a sum": ("forward", {"values": True, "reduce": "sum"}),
+    "sparse hessian": ("hessian", SPARSE_FORM),
+    "sparse jacobian": ("jacobian", SPARSE_FORM),
+}
+
+
+@pytest.mark.parametrize(("route", "fields"), TIMED.values(), ids=TIMED)
+def test_deadline_that_passes_within_the_work_ends_it(
+    monkeypatch: pytest.MonkeyPatch, route: str, fields: dict[str, Any]
+) -> None:
+    depth = 0
+
+    def entered(work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            nonlocal depth
+            depth += 1
+            try:
+                return work(*arguments, **options)
+            finally:
+                depth -= 1
+
+        return run
+
+    def check(job: Job) -> None:
+        if depth:
+            raise job.deadline_exceeded()
+
+    for module, name in ENGINE:
+        monkeypatch.setattr(module, name, entered(getattr(module, name)))
+    monkeypatch.setattr(Job, "check", check)
+    response = post(route, {"expression": TEXT, "inputs": ALL_POINTS, **fields})
+    assert response.status_code == 503 and response.json()["type"] == "/problems/deadline-exceeded"
