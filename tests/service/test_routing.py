@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import APIRouter, FastAPI, Query, Request, Response
+from prometheus_client.registry import REGISTRY
 
 from app.main import create_app
 from app.service.execution import INLINE_BYTES, Job
@@ -155,6 +156,32 @@ def test_deadline_holds_while_the_answer_is_written(clock: Clock, ends_early: bo
         assert clock.now - began <= 32.0
     else:
         assert response.json()["numbers"] == [0] * 2_000_000 and clock.now - began > 32.0
+
+
+class SlowRow(SlowRows):
+    """The same of one part."""
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("estimate", [0.0, 1.0], ids=["on the loop", "in the pool"])
+def test_time_of_each_phase(clock: Clock, estimate: float) -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/slow")
+    @computation(estimate_seconds=lambda request: estimate)
+    def slow(request: Count, job: Job) -> Numbers:
+        clock.now += 3.0
+        return Numbers(numbers=SlowRow(clock), thread="")
+
+    def seconds(phase: str) -> float:
+        return REGISTRY.get_sample_value("autodiff_phase_seconds_sum", {"phase": phase}) or 0.0
+
+    before = seconds("compute"), seconds("encode")
+    assert send(service(router), "POST", "/slow", json={"count": 1}).status_code == 200
+    spent = seconds("compute") - before[0], seconds("encode") - before[1]
+    assert spent == pytest.approx((3.0, 1.0), abs=1e-9)
 
 
 class Table(RequestModel):
