@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
 from app.engine.scanner import scan
+from app.service import models
 from app.service.bodies import EXPLAINED_BYTES, parse
 from app.service.models import (
     ABSENT,
@@ -272,6 +273,15 @@ def test_ragged_rows(field: str, count: int, length: int) -> None:
     row = row_count(length)
     assert (kind, place) == ("shape-mismatch", f"/{field}/{row}")
     assert detail == f"row {row} has {count} numbers and row 0 has {WIDTH}; give all rows the same length"
+
+
+@pytest.mark.parametrize("row", [1, 2, 3, 5, 6, 7])
+def test_ragged_row_among_many(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
+    """Widths are compared some rows at a time."""
+    monkeypatch.setattr(models, "ROWS_AT_ONCE", 3)
+    rows = [list_text(WIDTH)] * row + [list_text(2), list_text(WIDTH)]
+    expected = f"row {row} has 2 numbers and row 0 has {WIDTH}; give all rows the same length"
+    assert refusal("rows", f"[{', '.join(rows)}]") == ("shape-mismatch", f"/rows/{row}", expected)
 
 
 @pytest.mark.parametrize(("field", "text"), [("rows", "[]"), ("rows", "[[]]"), ("rows", "[[], []]"), ("either", "[[]]")])
