@@ -10,6 +10,7 @@ import pytest
 from app.api.expressions.work import SECONDS_PER_CHARACTER, SECONDS_PER_INSTRUCTION, SECONDS_PER_NODE
 from app.api.networks import work
 from app.api.networks.datasets import SECONDS_PER_ROW, estimate_rows
+from app.api.networks.files import network_export
 from app.api.networks.models import (
     DatasetQuery,
     NetworkBackwardRequest,
@@ -36,6 +37,7 @@ from app.service.bodies import parse
 from app.service.execution import Job
 from app.service.memory import Budget, Share
 from app.service.problems import Problem
+from app.service.routing import FileResponse
 from tests.service.inprocess import job_with
 
 
@@ -286,6 +288,16 @@ def held(hold: Callable[[Job], object]) -> int:
 )
 def test_memory_of_a_file_grows_with_weights_and_biases(file_format: str, bytes_per_number: int) -> None:
     assert held(lambda job: work.check_export(job, MLP(2, [3, 2]), file_format)) == (12 + 5) * bytes_per_number
+
+
+@pytest.mark.parametrize("file_format", ["c", "javascript", "numpy", "pytorch", "onnx", "safetensors"])
+def test_memory_of_a_file_is_that_of_its_bytes_and_more(file_format: str) -> None:
+    """But not many times more."""
+    body = {"model": {"inputs": 100, "layers": [50, 1]}, "format": file_format}
+    written = network_export(parse(json.dumps(body).encode(), NetworkExportRequest), job_with())
+    assert isinstance(written, FileResponse)
+    size = sum(map(len, written.pieces))
+    assert size < held(lambda job: work.check_export(job, MLP(100, [50, 1]), file_format)) < 10 * size
 
 
 @pytest.mark.parametrize(
