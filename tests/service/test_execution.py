@@ -22,7 +22,7 @@ from app.main import create_app
 from app.nn import MLP, losses, optimizers, training
 from app.service import bodies
 from app.service import execution as execution_module
-from app.service.execution import INLINE_BYTES, INLINE_SECONDS, TRIM_SECONDS, TRIMMED_BYTES, Execution, Job
+from app.service.execution import INLINE_BYTES, INLINE_SECONDS, TRIM_SECONDS, Execution, Job
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
@@ -741,7 +741,7 @@ def test_memory_goes_back_to_the_system_once_for_the_large_jobs_of_a_second(cloc
     run_with_execution(clock, Settings(memory_bytes=1 << 30, max_concurrency=1), test)
 
 
-@pytest.mark.parametrize(("size", "count"), [(TRIMMED_BYTES - 1000, 0), (TRIMMED_BYTES + 1000, 1)], ids=["small", "large"])
+@pytest.mark.parametrize(("size", "count"), [(33_000_000, 0), (34_000_000, 1)], ids=["small", "large"])
 def test_memory_of_large_jobs_alone_goes_back_to_the_system(clock: Clock, trims: list[str], size: int, count: int) -> None:
     async def test(execution: Execution) -> None:
         await use_memory(clock, execution, size)
