@@ -2,7 +2,7 @@
 
 import base64
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from app.service import models
 from app.service.bodies import EXPLAINED_BYTES, parse
 from app.service.models import (
     ABSENT,
+    Items,
     Numbers,
     PositiveInteger,
     RequestModel,
@@ -470,6 +471,44 @@ def test_all_faults_of_a_short_list_are_listed(field: str) -> None:
         read(field, '[1, "a", 2, null]')
     assert [error.pointer for error in caught.value.errors] == [f"/{field}/1", f"/{field}/3"]
     assert caught.value.detail == f"at /{field}/1: expected a number, found a string (and 1 more)"
+
+
+@pytest.mark.parametrize(("length", "faults"), [(1000, 2), (1001, 1)])
+@pytest.mark.parametrize("field", LISTS)
+def test_more_than_a_thousand_entries_are_read_up_to_the_first_fault(field: str, length: int, faults: int) -> None:
+    with pytest.raises(Problem) as caught:
+        read(field, f"[{'1,' * (length - 2)}true,true]")
+    assert [error.pointer for error in caught.value.errors] == [f"/{field}/{length - 2 + k}" for k in range(faults)]
+
+
+class Row(RequestModel):
+    """An entry of a large list."""
+
+    numbers: Vector | None = None
+    choice: Literal["a", "b"] = "a"
+
+
+class Table(RequestModel):
+    """A list that may be large."""
+
+    rows: Items[Row]
+
+
+@pytest.mark.parametrize("count", [3, 20_000], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("row", "place", "detail"),
+    [
+        pytest.param('{"numbers": [[1]]}', "numbers/0", "expected a number, found a list", id="list"),
+        pytest.param('{"numbers": [1, true]}', "numbers/1", "expected a number, found a boolean", id="boolean"),
+        pytest.param('{"choice": "c"}', "choice", 'expected "a" or "b"', id="choice"),
+        pytest.param('{"number": [1]}', "number", "unknown field 'number'. Did you mean 'numbers'?", id="field"),
+    ],
+)
+def test_fault_in_an_entry_of_a_list_of_any_length(count: int, row: str, place: str, detail: str) -> None:
+    text = '{"rows": [' + '{"numbers": [1]}, ' * count + row + "]}"
+    with pytest.raises(Problem) as caught:
+        parse(text.encode(), Table)
+    assert [(error.pointer, error.detail) for error in caught.value.errors] == [(f"/rows/{count}/{place}", detail)]
 
 
 @every_length
