@@ -154,6 +154,20 @@ def admitted(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
     return jobs
 
 
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The places that were asked for: short or long."""
+    found: list[str] = []
+    wait = Execution._wait_for_place
+
+    async def noted(self: Execution, job: Job, is_short: bool, request: Request) -> None:
+        found.append("short" if is_short else "long")
+        await wait(self, job, is_short, request)
+
+    monkeypatch.setattr(Execution, "_wait_for_place", noted)
+    return found
+
+
 @pytest.mark.parametrize("path", SMALL)
 def test_body_of_more_bytes_than_the_loop_reads_goes_to_the_pool(path: str, admitted: list[Job]) -> None:
     places = []
@@ -220,18 +234,8 @@ def gzip_of_size(body: bytes, size: int) -> bytes:
         pytest.param(SHORT_BYTES // 32 + 1, True, 0.0, ["long"], id="gzip, one byte over"),
     ],
 )
-def test_places_that_a_body_asks_for(
-    monkeypatch: pytest.MonkeyPatch, size: int, zipped: bool, seconds: float, expected: list[str]
-) -> None:
+def test_places_that_a_body_asks_for(size: int, zipped: bool, seconds: float, expected: list[str], asked: list[str]) -> None:
     """The place for short work is for few bytes, of gzip 32 times as many; what turns out to be long gives it up."""
-    asked: list[str] = []
-    wait = Execution._wait_for_place
-
-    async def noted(self: Execution, job: Job, is_short: bool, request: Request) -> None:
-        asked.append("short" if is_short else "long")
-        await wait(self, job, is_short, request)
-
-    monkeypatch.setattr(Execution, "_wait_for_place", noted)
 
     class Nothing(RequestModel):
         pass
@@ -323,24 +327,22 @@ def test_requests_of_more_than_a_millisecond_go_to_the_pool(
 @pytest.mark.parametrize(
     ("characters", "expected"),
     [
-        pytest.param(20_000, [True], id="30 ms"),
-        pytest.param(50_000, [True, False], id="75 ms"),
-        pytest.param(250_000, [True, False], id="250 kB"),
-        pytest.param(270_000, [False], id="270 kB"),
+        pytest.param(20_000, ["short"], id="30 ms"),
+        pytest.param(50_000, ["short", "long"], id="75 ms"),
+        pytest.param(250_000, ["short", "long"], id="250 kB"),
+        pytest.param(270_000, ["long"], id="270 kB"),
     ],
 )
-def test_short_work_has_256_kib_and_takes_50_ms(monkeypatch: pytest.MonkeyPatch, characters: int, expected: list[bool]) -> None:
+def test_short_work_has_256_kib_and_takes_50_ms(characters: int, expected: list[str], asked: list[str]) -> None:
     """A character takes 1.5 us. What turns out to be long exchanges its place."""
-    asked: list[bool] = []
-    wait = Execution._wait_for_place
-
-    async def noted(self: Execution, job: Job, is_short: bool, request: Request) -> None:
-        asked.append(is_short)
-        await wait(self, job, is_short, request)
-
-    monkeypatch.setattr(Execution, "_wait_for_place", noted)
     assert send(app_with(), "POST", "/v1/parse", json=text(characters)).status_code == 200
     assert asked == expected
+
+
+@pytest.mark.parametrize(("samples", "place"), [(10, "short"), (100_000, "long")], ids=["few rows", "many rows"])
+def test_place_that_a_get_asks_for(samples: int, place: str, asked: list[str]) -> None:
+    assert send(app_with(), "GET", f"/v1/datasets/spiral?samples={samples}").status_code == 200
+    assert asked == [place]
 
 
 # --- the queue
