@@ -65,6 +65,19 @@ def test_nonfinite_null_at_one_point(post: Post) -> None:
     assert found == {"output": "y", "value": None, "nonfinite": [{"node": "y", "pass": "forward", "value": "Infinity"}]}
 
 
+@pytest.mark.parametrize(
+    ("operation", "fields"),
+    [
+        *(("forward", {}), ("backward", {}), ("hessian", {}), ("hessian", {"format": "sparse"})),
+        *(("jvp", {"tangents": {"x": 1}}), ("hvp", {"tangents": {"x": 1}})),
+        *(("jacobian", {"outputs": ["f"]}), ("jacobian", {"outputs": ["f"], "format": "sparse"})),
+    ],
+)
+def test_value_is_listed_as_of_the_forward_pass(post: Post, operation: str, fields: dict[str, Any]) -> None:
+    rows = json_of(post(operation, expression="f = 1/x", inputs={"x": 0}, nonfinite="null", **fields))["nonfinite"]
+    assert {"node": "f", "pass": "forward", "value": "Infinity"} in rows
+
+
 def test_nonfinite_lists_the_first_20(post: Post) -> None:
     found = json_of(post("forward", expression="y = log(x)", inputs={"x": [-1] * 50}, nonfinite="null"))
     assert found["value"] == [None] * 50 and len(found["nonfinite"]) == 20
