@@ -143,6 +143,19 @@ def test_client_that_does_not_go_on_is_left(
     assert caplog.text.count(setting) == 1 and "192.0.2.1" in caplog.text
 
 
+def test_all_that_are_late_at_once_are_left(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that are late afterwards."""
+
+    async def test(server: Server) -> None:
+        late = [server.connect()[1] for _ in range(5)]
+        await clock.pass_in_steps(5.0, 0.1)
+        late += [server.connect()[1] for _ in range(2)]
+        await clock.pass_in_steps(10.0 + 2 * connections.SWEEP_SECONDS, 0.1)
+        assert [transport.ended for transport in late] == ["aborted"] * 7
+
+    on_server(clock, monkeypatch, test)
+
+
 def test_head_drop_by_drop_gets_no_more_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(server: Server) -> None:
         connection, transport = server.connect()
