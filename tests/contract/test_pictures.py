@@ -162,8 +162,27 @@ def test_errors_are_those_of_the_endpoint(post: Post) -> None:
     problem(post("networks/history", history=[{"step": 0, "loss": 1e200}], headers=accept), "invalid-request", 422)
     model = {"layers": [{"weights": [[1]], "biases": [0]}]}
     problem(post("networks/decision-boundary", model=model, headers=accept), "shape-mismatch", 422)
-    rows = [{"step": k, "loss": 1} for k in range(5_001)]
-    refused = problem(post("networks/history", history=rows, headers=accept), "too-large", 422)
+
+
+MANY = 5_001
+LARGE: dict[str, tuple[dict[str, Any], str]] = {
+    "networks/history": ({"history": [{"step": k, "loss": 1} for k in range(MANY)]}, "/history"),
+    "networks/decision-boundary": (
+        {"model": {"layers": [{"weights": [[1, 1]], "biases": [0]}]}, "data": {"inputs": [[k, 1] for k in range(MANY)]}},
+        "/data",
+    ),
+    "fit": (
+        {"expression": "a*x", "parameters": {"a": 1}, "data": {"x": [1] * MANY}, "target": [1] * MANY},
+        "/data",
+    ),
+}
+"""Requests with more points than a picture shows, and where they have them."""
+
+
+@pytest.mark.parametrize("path", LARGE)
+def test_picture_of_too_many_points_is_refused(post: Post, path: str) -> None:
+    body, pointer = LARGE[path]
+    refused = problem(post(path, **body, headers={"Accept": "image/svg+xml"}), "too-large", 422, pointer)
     assert "AUTODIFF_MAX_DRAWN_POINTS" in refused["detail"]
 
 
