@@ -282,6 +282,23 @@ def test_address_has_a_limited_number_of_connections(
     on_server(clock, monkeypatch, test, max_connections_per_client=2, trusted_proxies=proxies)
 
 
+@pytest.mark.parametrize(
+    ("given", "trusted"),
+    [
+        ("", set()),
+        (" ", set()),
+        ("*", {"10.0.0.1", "10.9.9.9", "::1"}),
+        (" * ", {"10.0.0.1", "10.9.9.9", "::1"}),
+        ("10.0.0.1", {"10.0.0.1"}),
+        (" 10.0.0.1 , ::1 ", {"10.0.0.1", "::1"}),
+        ("10.0.0.0/8", {"10.0.0.1", "10.9.9.9"}),
+    ],
+)
+def test_proxies_that_are_trusted(given: str, trusted: set[str]) -> None:
+    settings = Settings(trusted_proxies=given)
+    assert {address for address in ("10.0.0.1", "10.9.9.9", "::1") if settings.is_proxy(address)} == trusted
+
+
 @pytest.mark.parametrize(("proxies", "ended"), [("192.0.2.1", "closed"), ("*", None)])
 def test_connection_without_an_address_is_a_proxy_only_if_all_are(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, proxies: str, ended: str | None
