@@ -100,6 +100,7 @@ HOSTS = [
     pytest.param({}, {"Host": "[::1"}, 421, id="the default, by no host"),
     pytest.param({"host": "0.0.0.0"}, {"Host": "anything.example"}, 200, id="on all addresses"),
     pytest.param({"allowed_hosts": "*"}, {"Host": "anything.example"}, 200, id="any"),
+    pytest.param({"allowed_hosts": " * "}, {"Host": "anything.example"}, 200, id="any, between spaces"),
     pytest.param({"allowed_hosts": "a.example, B.example"}, {"Host": "b.example:443"}, 200, id="one of two"),
     pytest.param({"allowed_hosts": "a.example"}, {"Host": "localhost"}, 421, id="listed, and called by another"),
     pytest.param({"host": "0.0.0.0", "allowed_hosts": "a.example"}, {"Host": "b.example"}, 421, id="listed, on all addresses"),
