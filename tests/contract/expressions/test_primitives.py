@@ -173,3 +173,14 @@ def test_call_in_text_equals_op_in_graph(post: Post, op: str) -> None:
     as_text = json_of(post("hessian", expression=f"{op}({','.join(names)})", inputs=inputs))
     as_graph = json_of(post("hessian", expression=graph(*map(leaf, names), node("output", op, *names)), inputs=inputs))
     assert as_text == as_graph
+
+
+def test_row_of_a_primitive(client: httpx.Client) -> None:
+    rows = {row.pop("name"): row for row in json_of(client.get("/v1/primitives"))["primitives"]}
+    divide, absolute = rows["divide"], rows["abs"]
+    assert (divide["formula"], divide["derivative"]) == ("x / y", ["1/y", "-x/y**2"])
+    assert (divide["domain"], divide["kink"]) == ("y != 0", "none")
+    assert (divide["arity"], divide["min_arity"], divide["max_arity"]) == (2, 2, 2)
+    assert (absolute["formula"], absolute["derivative"]) == ("abs(x)", ["sign(x)"])
+    assert (absolute["domain"], absolute["kink"]) == ("all numbers", "at 0 the derivative is 0")
+    assert (rows["sum"]["arity"], rows["sum"]["max_arity"]) == (None, None)
