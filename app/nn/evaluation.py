@@ -176,7 +176,7 @@ def block_bytes(model: Model, rows: int, loss: Loss | None = None) -> int:
 def _numbers_per_row(model: Model, loss: Loss | None) -> int:
     numbers = 4 * model.neurons
     if loss is not None and loss.graph is not None:
-        numbers += 2 * len(loss.graph.nodes) * model.outputs
+        numbers += 2 * loss.graph.tape.slots * model.outputs
     return numbers
 
 

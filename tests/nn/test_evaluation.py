@@ -447,15 +447,31 @@ def test_memory_of_a_pass_is_that_of_its_result(work: str, read_only: bool) -> N
     assert peak < result + 6_000_000
 
 
+LONG_LOSS = f"sum(score, target, {', '.join(map(str, range(100)))})"
+"""A loss of three nodes, whose numbers and sums are kept too."""
+
+
 @pytest.mark.parametrize("outputs", [1, 10, 200])
-@pytest.mark.parametrize("name", ["huber", "cross_entropy"])
-def test_numbers_of_a_block_do_not_grow_with_the_outputs(name: str, outputs: int) -> None:
-    model, loss, rows = MLP(3, [outputs + 1, outputs + 1], seed=1), losses.named(name), 10**6
+@pytest.mark.parametrize("name", ["huber", "cross_entropy", LONG_LOSS], ids=["huber", "cross_entropy", "long"])
+def test_numbers_of_a_block_do_not_grow_with_the_outputs_or_the_loss(name: str, outputs: int) -> None:
+    model, rows = MLP(3, [outputs + 1, outputs + 1], seed=1), 10**6
+    loss = losses.of_expression(parse(name)) if name == LONG_LOSS else losses.named(name)
     targets = np.zeros((2, 1 if loss.graph is None else outputs + 1))
     network, objective = evaluation.network_of(model, loss, rows), evaluation.objective_of(model, targets, loss, 0.0, rows)
     count = network.cells.size + objective.values.size + objective.adjoints.size
-    # The numbers written in a loss have slots too, but are not counted.
-    assert network.block > evaluation.MIN_BLOCK_ROWS and count <= 1.5 * evaluation.BLOCK_NUMBERS
+    assert network.block == evaluation.MIN_BLOCK_ROWS or count <= evaluation.BLOCK_NUMBERS
+    assert network.block >= evaluation.MIN_BLOCK_ROWS and count <= evaluation.MAX_BLOCK_NUMBERS
+
+
+@pytest.mark.parametrize("rows", [1, 5, 10**6])
+@pytest.mark.parametrize("name", ["mse", "cross_entropy", LONG_LOSS], ids=["mse", "cross_entropy", "long"])
+def test_bytes_of_a_block_are_those_of_its_arrays(name: str, rows: int) -> None:
+    """Of all rows if they are few."""
+    model, loss = MLP(3, [20, 10], seed=1), losses.of_expression(parse(name)) if name == LONG_LOSS else losses.named(name)
+    network = evaluation.network_of(model, loss, rows)
+    objective = evaluation.objective_of(model, np.zeros((1, 1 if loss.graph is None else 10)), loss, 0.0, rows)
+    size = network.cells.nbytes + objective.values.nbytes + objective.adjoints.nbytes
+    assert evaluation.block_bytes(model, rows, loss) == size
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -491,6 +507,29 @@ def test_targets_that_a_loss_does_not_accept_are_refused(
     with pytest.raises(kind, match=words) as caught:
         evaluation.gradients(MLP(2, [1]), np.ones((3, 2)), given, losses.named(name))
     assert getattr(caught.value, "place", None) == place
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "name", "inputs", "targets"),
+    [
+        ("rows of inputs have 3 numbers, but the model takes 2", "inputs", "mse", (4, 3), (4, 5)),
+        ("there are 3 targets for 4 rows of inputs", "targets", "mse", (4, 2), (3, 5)),
+        ("there are 6 numbers per row of targets; mse needs 5 per row", "targets", "mse", (4, 2), (4, 6)),
+        ("there are 6 numbers per row of targets; expression needs 5 per row", "targets", "score*target", (4, 2), (4, 6)),
+        ("there are 5 numbers per row of targets; cross_entropy needs one class", "targets", "cross_entropy", (4, 2), (4, 5)),
+        ("the model takes 2 inputs, not 3", "inputs", "mse", (3,), (5,)),
+        ("the model has 5 outputs, but the target has 6 numbers", "target", "mse", (2,), (6,)),
+        ("cross_entropy needs one class as target, not 5 numbers", "target", "cross_entropy", (2,), (5,)),
+    ],
+)
+def test_a_shape_that_does_not_fit_is_named(
+    words: str, place: str, name: str, inputs: tuple[int, ...], targets: tuple[int, ...]
+) -> None:
+    loss = losses.of_expression(parse(name)) if "*" in name else losses.named(name)
+    evaluate: Callable[..., object] = network_graph if len(inputs) == 1 else evaluation.gradients
+    with pytest.raises(NetworkMismatch) as caught:
+        evaluate(MLP(2, [5]), np.ones(inputs), np.ones(targets), loss)
+    assert caught.value.detail.startswith(words) and caught.value.place == (place,)
 
 
 @pytest.mark.parametrize("label", [3.0, -1.0, 0.5])
