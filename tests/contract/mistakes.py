@@ -123,6 +123,14 @@ OPERATORS = [
     typed("exp^x", "a function", writes="exp(x)", means=math.exp(X)),
     typed("exp^2(x)", writes="exp(x)**2", means=math.exp(X) ** 2),
     typed("sinh^-1(x)", "asinh", "1/sinh(x)"),
+    typed("sqrt^-1(x)", "inverse function", "1/sqrt(x)"),
+    typed("√1e-4 + x", "sqrt", writes="sqrt(1e-4) + x", means=0.01 + X),
+    typed("x !== y", "!=", writes="x != y", means=1.0),
+    typed("x => 1", ">="),
+    typed("x + ... + y", "all terms"),
+    typed("∏ x", "prod(a, b, c)"),
+    typed("∑ x", "sum(a, b, c)"),
+    typed("∫ x dx", "no integrals"),
 ]
 """Operators and signs."""
 
@@ -142,6 +150,13 @@ FUNCTIONS = [
     typed("torch.nn.functional.relu(x)", writes="relu(x)", means=X),
     typed("x.sin()", "bare names", writes="sin(x)", means=math.sin(X)),
     typed("(x + 1).tanh()", writes="tanh(x + 1)", means=math.tanh(X + 1)),
+    typed("arctan.(x)", "no dot", writes="atan(x)", means=math.atan(X)),
+    typed("rad2deg(sin(x))", "x*180/pi", writes="sin(x)*180/pi", means=math.degrees(math.sin(X))),
+    typed("max(x; y)", "commas", writes="max(x, y)", means=Y),
+    typed("nabla(x)", "as a whole"),
+    typed("{x", "not a list"),
+    typed("x.y", "no dots"),
+    typed("Sum[x, {i, 1, 3}]", "sum(a, b, c)"),
     typed("x.pow(2)", writes="pow(x, 2)", means=X**2),
     typed("sin^2(x)", "after the call", writes="sin(x)**2", means=math.sin(X) ** 2),
     typed("sin² x", writes="sin(x)**2", means=math.sin(X) ** 2),
@@ -281,6 +296,12 @@ WHOLE = [
     typed(r"\lvert x - y \rvert", "LaTeX", writes="abs(x - y)", means=Y - X),
     typed("x_{1}^2", "LaTeX", writes="x_1**2", means=9.0, x_1=3.0),
     typed(r"\begin{cases} x \end{cases}", "LaTeX"),
+    typed("z:=x*2", "with =", writes="z=x*2", means=2 * X),
+    typed("x /* a note */", "begins with #"),
+    typed(r"\partial x", "as a whole"),
+    typed(r"\lVert x \rVert", "LaTeX", writes="abs(x)", means=X),
+    typed(r"x \lt y", "LaTeX", writes="x < y", means=1.0),
+    typed(r"x \gt y", "LaTeX", writes="x > y", means=0.0),
 ]
 """Statements, and the notation of other languages."""
 
@@ -304,6 +325,10 @@ CONDITIONS = [
     typed("!(x > 1)", "1 minus", writes="1 - (x > 1)", means=1.0),
     typed("x and y", "multiply comparisons"),
     typed("True*x", "1", writes="1*x", means=X),
+    typed("x*False", "0", writes="x*0", means=0.0),
+    typed("x + None", "no None"),
+    typed("x ?", "a if condition else b"),
+    typed("x > 1 | y > 1", "max", writes="max(x > 1, y > 1)", means=1.0),
 ]
 """Conditions and booleans."""
 
@@ -320,6 +345,8 @@ NUMBERS = [
     typed("（x＋1）", "plain", writes="(x+1)", means=X + 1),
     typed("٣*x", "0 to 9", writes="3*x", means=3 * X),
     typed("0x1F", "decimal", writes="31", means=31.0),
+    typed("0b101 + x", "decimal", writes="5 + x", means=5 + X),
+    typed("x + 0o17", "decimal", writes="x + 15", means=X + 15),
     typed("1.2.3", "'.3'"),
     typed("1e999", "1.8e308"),
     typed("05", "leading zeros"),
@@ -334,6 +361,7 @@ NUMBERS = [
     typed("3 + 4i", "real"),
     typed("2.5im", "real"),
     typed("1d-3*x", "1e-3", "*"),
+    typed("1D5*x", "1e-3", "*"),
     typed("1.0f*x", "no suffix"),
     typed("1L", "no suffix"),
     typed("x*50%", "quotient", writes="x*(50/100)", means=0.5 * X),

@@ -1,5 +1,7 @@
 """What to write instead: formulas that are right, proposals that can be read, and no time lost on hopeless texts."""
 
+import math
+import operator
 import re
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.engine.advice import ATOM, CHARACTERS, REWRITTEN_LENGTH, RULES
 from app.engine.errors import EngineError
-from app.engine.foreign_names import FORMULAS, NOTES, OPERATIONS, RENAMED
+from app.engine.foreign_names import FORMULAS, NOTES, NUMBERS, OPERATIONS, RENAMED, SPREADSHEET_NAMES
 from app.engine.primitives import ALIASES, WIRE
 from app.engine.text import parse
 from app.engine.transforms import evaluate
@@ -88,6 +90,100 @@ def test_formula_is_the_function(name: str) -> None:
 
 def test_every_formula_has_an_oracle() -> None:
     assert set(ORACLES) == set(FORMULAS)
+
+
+NAMESAKES: dict[str, Callable[..., Any]] = {
+    "arcsin": mpmath.asin, "arccos": mpmath.acos, "arctan arctg": mpmath.atan, "arcsinh arsinh": mpmath.asinh,
+    "arccosh arcosh": mpmath.acosh, "arctanh artanh": mpmath.atanh, "arctan2": mpmath.atan2, "sen dsin": mpmath.sin,
+    "dcos": mpmath.cos, "tg dtan": mpmath.tan, "sh": mpmath.sinh, "ch": mpmath.cosh, "th": mpmath.tanh,
+    "ln alog dlog": mpmath.ln, "alog10 dlog10": mpmath.log10, "ld": lambda x: mpmath.log(x, 2), "ln1p": mpmath.log1p,
+    "dsqrt": mpmath.sqrt, "power": mpmath.power, "fabs dabs magnitude": mpmath.fabs, "sgn signum": mpmath.sign,
+    "psi": mpmath.digamma, "gammaln lngamma loggamma": mpmath.loggamma,
+    "expit logistic sigma σ": lambda x: 1 / (1 + mpmath.exp(-x)), "swish": lambda x: x / (1 + mpmath.exp(-x)),
+    "leakyrelu": lambda x: x if x > 0 else x / 100, "recip": lambda x: 1 / x, "fmax amax pmax maximum": max,
+    "fmin amin pmin minimum": min, "average avg": lambda x, y: (x + y) / 2, "plus fsum": operator.add,
+    "subtract": operator.sub, "multiply times product": operator.mul, "true_divide": operator.truediv,
+    "negate negative": operator.neg, "equal": operator.eq, "neq not_equal": operator.ne, "less": operator.lt,
+    "leq lte less_equal": operator.le, "greater": operator.gt, "geq gte greater_equal": operator.ge,
+    "if iif ifelse": lambda condition, x, y: x if condition else y,
+}  # fmt: skip
+"""What the names of RENAMED mean in the languages and libraries that have them."""
+
+
+@pytest.mark.parametrize("names", NAMESAKES)
+def test_an_operation_of_another_name_is_the_function_of_that_name(names: str) -> None:
+    for op in {RENAMED[name] for name in names.split()}:
+        row = WIRE[ALIASES.get(op, op)]
+        parameters = "xyz"[: 2 if row.fold else row.min_arity]
+        graph = parse(f"{op}({', '.join(parameters)})")
+        compared = 0
+        for point in (*POINTS[len(parameters)], (0.6, 1.7), (2.0, 2.0), (0.0, 1.0, 2.0)):
+            expected = real(NAMESAKES[names], point) if len(point) == len(parameters) else None
+            if expected is not None:
+                value = evaluate(graph, dict(zip(parameters, point, strict=True)))["output"]
+                assert value == pytest.approx(expected, rel=1e-13)
+                compared += 1
+        assert compared >= 1
+
+
+def test_every_other_name_has_an_oracle() -> None:
+    assert sorted(" ".join(NAMESAKES).split()) == sorted(RENAMED)
+
+
+@pytest.mark.parametrize("symbol", OPERATIONS)
+def test_the_operation_of_an_operator_is_that_of_python(symbol: str) -> None:
+    written = f"x {({'×': '*', '÷': '/', '^': '**'}).get(symbol, symbol)} y" if symbol != "?:" else "y if x else z"
+    arguments = "x, y, z" if symbol == "?:" else "x, y"
+    for x, y in ((2.0, 3.0), (3.0, 2.0), (2.0, 2.0), (0.0, 2.0)):
+        given = {"x": x, "y": y, "z": 5.0}
+        graph = parse(f"{OPERATIONS[symbol]}({arguments})")
+        assert evaluate(graph, {name: given[name] for name in graph.names})["output"] == float(eval(written, {}, given))
+
+
+@pytest.mark.parametrize(
+    ("names", "value"), [("π 𝜋 PI Pi", math.pi), ("E ℯ", math.e), ("tau τ", math.tau), ("true TRUE", 1.0), ("false FALSE", 0.0)]
+)
+def test_a_number_of_another_name_has_its_value(names: str, value: float) -> None:
+    for name in names.split():
+        words, _, written = NUMBERS[name].partition(" is written ")
+        assert evaluate(parse(written))["output"] == value
+        assert f"{value:.4f}"[:-1] in words or "..." not in words
+
+
+NOTED: list[tuple[str, str, dict[str, float], Any]] = [
+    ("acot arccot", "atan(1/x)", {"x": -2.0}, mpmath.acot(-2)),
+    ("acot arccot", "atan2(1, x)", {"x": -2.0}, mpmath.acot(-2) + mpmath.pi),
+    ("heaviside step theta", "(x > 0)", {"x": 0.0}, 0),
+    ("heaviside step theta", "(x >= 0)", {"x": 0.0}, 1),
+    ("sqr", "square(x)", {"x": 3.0}, 9),
+    ("sqr", "sqrt(x)", {"x": 9.0}, 3),
+    ("select piecewise", "where(condition, a, b)", {"condition": 0.0, "a": 2.0, "b": 3.0}, 3),
+    ("piecewise", "a if condition else b", {"condition": 0.0, "a": 2.0, "b": 3.0}, 3),
+    ("psigamma", "digamma(x)", {"x": 0.3}, mpmath.psi(0, 0.3)),
+    ("psigamma", "polygamma(n, x)", {"n": 2.0, "x": 0.3}, mpmath.psi(2, 0.3)),
+    ("trigamma", "polygamma(1, x)", {"x": 0.3}, mpmath.psi(1, 0.3)),
+    ("logb", "log(x)/log(b)", {"x": 5.0, "b": 3.0}, mpmath.log(5, 3)),
+    ("lg", "log10(x)", {"x": 5.0}, mpmath.log(5, 10)),
+    ("lg", "log2(x)", {"x": 5.0}, mpmath.log(5, 2)),
+    ("lg logb LOG", "log(x)", {"x": 5.0}, mpmath.log(5)),
+    ("LOG", "log10(x)", {"x": 5.0}, mpmath.log(5, 10)),
+    ("ATAN2", "atan2(y, x)", {"x": 2.0, "y": 3.0}, mpmath.arg(mpmath.mpc(2, 3))),
+    ("atan2d", "atan2(y, x)*180/pi", {"x": 2.0, "y": 3.0}, mpmath.degrees(mpmath.arg(mpmath.mpc(2, 3)))),
+    ("rgamma", "exp(-lgamma(x))", {"x": 2.5}, mpmath.rgamma(2.5)),
+    ("sinc", "sin(x)/x", {"x": 0.3}, mpmath.sinc(0.3)),
+    ("sinc", "sin(pi*x)/(pi*x)", {"x": 0.3}, mpmath.sincpi(0.3)),
+    ("and", "(x > 0)*(y > 0)", {"x": 1.0, "y": -1.0}, 0),
+    ("or", "max(x > 0, y > 0)", {"x": 1.0, "y": -1.0}, 1),
+    ("not", "1 - (x > 0)", {"x": -1.0}, 1),
+]
+"""Names, a formula that is given for them, numbers, and the value of the function that is meant."""
+
+
+@pytest.mark.parametrize(("names", "formula", "inputs", "value"), NOTED, ids=[f"{row[0]} as {row[1]}" for row in NOTED])
+def test_a_formula_in_a_note_is_the_function(names: str, formula: str, inputs: dict[str, float], value: Any) -> None:
+    for name in names.split():
+        assert re.search(rf"(?<![\w(]){re.escape(formula)}(?!\w|[*/])", {**NOTES, **SPREADSHEET_NAMES}[name])
+    assert evaluate(parse(formula), inputs)["output"] == pytest.approx(float(value), rel=1e-13)
 
 
 def test_other_names_lead_to_operations_and_are_none_themselves() -> None:
