@@ -47,7 +47,10 @@ def test_pieces_hold_what_orjson_reads(value: Any, layout: Any, sizes: Sizes) ->
 
 
 @pytest.mark.parametrize("kind", ['"%s"', '["%s"]', '{"a": "%s"}', '{"a": ["%s", 1], "b": 2}'])
-@pytest.mark.parametrize("text", ['\\"' * 20, "\\\\" * 20, "\\u00e9" * 20, "\\ud83d\\ude00" * 20, "é😀" * 10, "[{,:" * 9, ""])
+@pytest.mark.parametrize(
+    "text",
+    ['\\"' * 20, "\\\\" * 20, "\\u00e9" * 20, "\\ud83d\\ude00" * 20, "é😀" * 10, "[{,:" * 9, " " * 40, ""],
+)
 @pytest.mark.usefixtures("tiny")
 def test_strings_are_cut_between_characters(kind: str, text: str) -> None:
     body = (kind % text).encode()

@@ -141,6 +141,12 @@ def test_every_beginning_of_a_text_is_refused() -> None:
     assert [k for k in range(len(FULL)) if read_nodes(FULL[:k]) is not None] == []
 
 
+@pytest.mark.parametrize("character", " \t\n\r\v\f\x1c\u00a0]x")
+def test_only_the_white_space_of_json_may_follow(character: str) -> None:
+    """RFC 8259, 2."""
+    assert (read_nodes(FULL + character.encode()) is not None) is (character in " \t\n\r")
+
+
 def a_node(fields: str) -> str:
     return f'[{{"id":"x","op":"value"{fields}}}]'
 

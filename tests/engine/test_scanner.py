@@ -385,6 +385,31 @@ def test_pauses_change_nothing(text: bytes, size: int) -> None:
         assert same(substituted(orjson.loads(paused.skeleton), paused), substituted(orjson.loads(whole.skeleton), whole))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(json.dumps([0.1 * k for k in range(40)]), id="list"),
+        pytest.param(json.dumps([[k, k + 0.5, -k] for k in range(12)]), id="rows"),
+        pytest.param(f'{{"float64": {encoded([0.1 * k for k in range(40)])}}}', id="doubles"),
+        pytest.param(json.dumps([*range(MIN_BROKEN), "x", 1]), id="list that breaks off"),
+        pytest.param(json.dumps([*[[k, 1] for k in range(MIN_BROKEN)], "x", [1]]), id="rows that break off"),
+        pytest.param(json.dumps([*[[k, 1] for k in range(MIN_BROKEN)], [1, "x"], [1]]), id="row that breaks off"),
+        pytest.param(json.dumps({"nodes": [{"id": f"n{k}", "op": "value", "data": k} for k in range(20)]}), id="nodes"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 20])
+def test_pauses_within_bulk_change_nothing(text: str, size: int) -> None:
+    (whole,) = scanned(text).bulk
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scanner, "BYTES_PER_CHECK", size)
+        paused = scanned(text)
+    assert len(paused.bulk) == 1
+    if isinstance(whole, BrokenList):
+        assert paused.bulk[0] == whole
+    else:
+        assert same(substituted(orjson.loads(paused.skeleton), paused), json.loads(text))
+
+
 @given(changed_texts(), st.integers(1, 20))
 @example(b'{"a": [1, 2, 3], "b" 1}', 3)
 @example(b'{"a": 1} x', 3)
@@ -483,6 +508,14 @@ def test_nesting_up_to_the_limit(brackets: str) -> None:
         text = opening * depth + ("1" if opening == '{"a":' else "") + closing * depth
         assert (scan(text.encode(), TOKEN) is not None) == (depth <= MAX_DEPTH), depth
         assert scan((opening * depth).encode(), TOKEN) is None, depth
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_a_list_of_nodes_is_nested_no_deeper_than_anything_else(over: int) -> None:
+    """The list, the nodes in it and the arguments of these are three levels."""
+    nodes = '{"nodes": [{"id": "x", "op": "value", "data": 1}, {"id": "y", "op": "neg", "args": ["x"]}]}'
+    around = MAX_DEPTH - 4 + over
+    assert (scan(('{"a":' * around + nodes + "}" * around).encode(), TOKEN) is None) is bool(over)
 
 
 # --- numbers
