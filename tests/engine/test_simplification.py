@@ -119,6 +119,31 @@ def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_shor
     assert sum(node.op == "where" for node in graph.nodes) == (1 if is_short else 2)
 
 
+@pytest.mark.parametrize(
+    ("text", "gone"),
+    [
+        ("(x + y)*(x - y)", "add"),
+        ("(x - 1)*(x + 1)/y", "add"),
+        ("(x - y)*z + (y - x)", "add"),
+        ("w + z*hypot(x, y)**2 - z*x**2", "hypot"),
+        ("w + z*sin(x)**2 + z*cos(x)**2", "sin"),
+        ("w + z*cosh(x)**2 - z*sinh(x)**2", "cosh"),
+        ("w + z*sigmoid(x) + z*sigmoid(-x)", "sigmoid"),
+    ],
+)
+def test_identity_shortens_whatever_stands_around_it(text: str, gone: str) -> None:
+    assert has(parse(text), gone) and not has(shown(text), gone)
+
+
+@pytest.mark.parametrize("text", ["(y + b)/(b*2)", "sin(y)*(x*y) + (a + y)", "(y/b)**0.5*(x*2 - (2 + y))"])
+def test_a_sum_or_product_is_found_in_either_order(text: str) -> None:
+    """b*2 serves as 2*b: nothing is computed twice."""
+    graph = parse(text)
+    nodes = simplified(gradient(graph), len(graph.nodes)).nodes
+    computed = [(node.op, frozenset(node.args)) for node in nodes if node.op in ("add", "mul")]
+    assert len(set(computed)) == len(computed)
+
+
 @pytest.mark.parametrize("text", ["x**{}*1", "x**-{}*1", "x**2*x**({} - 2)"])
 def test_exponent_is_below_two_to_the_53(text: str) -> None:
     """From there on doubles are not all integers, and nothing is simplified: an odd power could become an even one."""
@@ -144,3 +169,38 @@ def test_fraction_of_301_digits_is_rounded(is_flipped: bool, excess: int) -> Non
     found = forms.all[forms.number(fraction)].number
     assert (found == fraction) is not bool(excess)
     assert float(found) == float(fraction)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x",
+        "1/3",
+        "x+y",
+        "-x-y",
+        "2*x*y",
+        "x*y+3",
+        "-2*x",
+        "2*x/3",
+        "1.1111111111111112e-05*x",
+        "x/y",
+        "x/(y*z)",
+        "x/(2*y)",
+        "1/(x*y*z)",
+        "x*y/(2*z)",
+        "x**3",
+        "x**3*y",
+        "(x+y)*z",
+        "z/(x+y)",
+        "sqrt(x)",
+        "sin(x)",
+        "hypot(x,y)",
+    ],
+)
+def test_size_of_a_form_is_the_length_of_its_text(text: str) -> None:
+    """By which the shorter of two forms is chosen."""
+    graph, forms = parse(text), Forms()
+    places: dict[str, int] = {}
+    for node in graph.nodes:
+        places[node.id] = forms.of_node(node, places)
+    assert forms.size(places[graph.output]) == len(text)
