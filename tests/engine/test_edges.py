@@ -136,6 +136,13 @@ def test_a_second_derivative_that_overflows_passes_nothing_on_to_what_was_not_se
     assert first(product["x"]) == math.inf and first(product["y"]) == 0.0
 
 
+@SIZES
+@pytest.mark.parametrize("text", ["(x - x)**1.5", "square((x - x)**0.5)"])
+def test_an_infinite_derivative_meets_a_tangent_that_cancels(text: str, points: int | None) -> None:
+    """0 times infinity: x - x has a tangent, although its number is 0."""
+    assert math.isnan(first(hvp(parse(text), spread({"x": 1.0}, points), {"x": 1.0}).hvp["x"]))
+
+
 def second(text: str, inputs: Mapping[str, float], x: str, y: str, points: int | None) -> float:
     return first(hessian(parse(text), spread(inputs, points)).hessian[x][y])
 

@@ -203,6 +203,7 @@ def test_fault_of_a_gradient_of_another_output() -> None:
         ("y = x**n; y*y", {"x": -2.0, "n": 3.0}, {"x": 1.0}, "n", "'y' = pow(-2.0, 3.0)"),
         ("y = x**1.5; z = y + x*x; z + 2*x", {"x": 0.0}, {"x": 1.0}, "x", "'y' = pow(0.0, 1.5)"),
         ("y = x**1.5; where(x >= 0, y, sqrt(x - 1))", {"x": 0.0}, {"x": 1.0}, "x", "'y' = pow(0.0, 1.5)"),
+        ("y = x**1.5; z = x**1.25; where(x >= 0, y, z)", {"x": 0.0}, {"x": 1.0}, "x", "'y' = pow(0.0, 1.5)"),
     ],
 )
 def test_fault_of_a_second_derivative(

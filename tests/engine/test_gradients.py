@@ -20,12 +20,12 @@ def test_an_unknown_name_raises_and_an_unknown_value_has_the_gradient_zero() -> 
 
 
 def test_gradients_are_a_mapping() -> None:
-    gradients: Gradients[str, float] = Gradients({"x": 2.0, "y": -1.0})
+    gradients: Gradients[str, float] = Gradients({"y": -1.0, "x": 2.0})
     assert isinstance(gradients, Mapping)
     assert dict(gradients) == {"x": 2.0, "y": -1.0} == gradients
-    assert list(gradients.items()) == [("x", 2.0), ("y", -1.0)]
+    assert list(gradients.items()) == [("y", -1.0), ("x", 2.0)] == list(gradients.copy().items())
     assert {**gradients} == gradients
-    assert repr(gradients) == "Gradients({'x': 2.0, 'y': -1.0})"
+    assert repr(gradients) == "Gradients({'y': -1.0, 'x': 2.0})"
     assert gradients != Gradients({"x": 2.0})
 
 

@@ -222,6 +222,32 @@ def test_jacobian_is_the_same_in_forward_and_in_reverse_mode(graph: Graph, seed:
             np.testing.assert_equal(table.values[output], values[output])
 
 
+@pytest.mark.parametrize(("outputs", "inputs"), [(16, 16), (17, 17), (33, 40), (17, 16), (40, 33)])
+def test_jacobian_of_a_linear_map_is_its_matrix(outputs: int, inputs: int) -> None:
+    """Walks go in lanes of 16: in reverse mode of the outputs, in forward mode of the inputs if these are fewer."""
+    matrix = np.random.default_rng(0).integers(1, 10, (outputs, inputs)).astype(float)
+    nodes = [Node(f"x{i}", "value", data=1.0) for i in range(inputs)]
+    for j, row in enumerate(matrix.tolist()):
+        nodes += [Node(f"m{j},{i}", "mul", (f"x{i}", entry)) for i, entry in enumerate(row)]
+        nodes.append(Node(f"y{j}", "sum", tuple(f"m{j},{i}" for i in range(inputs))))
+    table = jacobian(Graph(nodes, tuple(f"y{j}" for j in range(outputs)))).jacobian
+    np.testing.assert_array_equal([[table[f"y{j}"][f"x{i}"] for i in range(inputs)] for j in range(outputs)], matrix)
+
+
+@pytest.mark.parametrize("size", [16, 17, 33])
+def test_hessian_of_a_quadratic_form_is_its_matrix_and_the_transpose(size: int) -> None:
+    """In lanes of 16 variables."""
+    matrix = np.random.default_rng(0).integers(1, 10, (size, size)).astype(float)
+    nodes = [Node(f"x{i}", "value", data=float(i)) for i in range(size)]
+    for j, row in enumerate(matrix.tolist()):
+        nodes += [Node(f"m{j},{i}", "mul", (f"x{i}", entry)) for i, entry in enumerate(row)]
+        nodes += [Node(f"s{j}", "sum", tuple(f"m{j},{i}" for i in range(size))), Node(f"y{j}", "mul", (f"s{j}", f"x{j}"))]
+    found = hessian(Graph([*nodes, Node("f", "sum", tuple(f"y{j}" for j in range(size)))], ("f",)))
+    names = [f"x{i}" for i in range(size)]
+    np.testing.assert_array_equal([[found.hessian[a][b] for b in names] for a in names], matrix + matrix.T)
+    np.testing.assert_array_equal([found.gradients[a] for a in names], (matrix + matrix.T) @ np.arange(size))
+
+
 def test_a_jacobian_takes_one_walk_for_each_of_the_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward mode for fewer nodes than outputs, else reverse mode."""
     walks: list[str] = []
@@ -871,6 +897,21 @@ def test_an_unbound_leaf_is_named_with_its_place() -> None:
         backward(Graph(nodes, ("y",)))
     assert caught.value.place == ("nodes", 2)
     assert caught.value.detail == "'x' has no number"
+
+
+@pytest.mark.parametrize(
+    ("text", "detail"),
+    [
+        ("2*x", "'x' has no number"),
+        ("x + y", "'x' and 'y' have no number"),
+        ("x + sin", "'x' and 'sin' have no number; sin is a function, called as sin(...)"),
+        ("E - E + PI*Pi", "'E', 'PI' and 'Pi' have no number; the constant 2.718... is written e; the constant is written pi"),
+    ],
+)
+def test_unbound_names_of_a_text_may_be_functions_or_constants(text: str, detail: str) -> None:
+    with pytest.raises(UnboundInput) as caught:
+        backward(parse(text))
+    assert caught.value.detail == detail
 
 
 def test_a_text_is_parsed_first() -> None:
