@@ -34,6 +34,9 @@ def test_row_describes_its_dataset(name: str) -> None:
     assert made.inputs.shape == (source.samples, source.features) and made.targets.shape == (source.samples,)
     assert made.classes == source.classes
     assert source.generated == (name in GENERATED)
+    classes = sorted({int(target) for target in made.targets.tolist()})
+    said = f"classes 0 {'and' if len(classes) == 2 else 'to'} {classes[-1]}" if classes[0] == 0 else "-1 or 1"
+    assert source.targets == ("numbers" if made.classes is None and classes != [-1, 1] else said)
 
 
 WITHOUT_LIBRARY = """
