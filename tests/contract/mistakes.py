@@ -102,6 +102,7 @@ OPERATORS = [
     typed("2|x - y|", "abs", writes="2*abs(x - y)", means=2 * (Y - X)),
     typed("|x| + |y|", "abs", writes="abs(x) + abs(y)", means=X + Y),
     typed("|x - |y||", "abs"),
+    typed("x > 1 | | y > 1", "abs"),
     typed("x ≤ y", writes="x <= y", means=1.0),
     typed("x ≠ y", writes="x != y", means=1.0),
     typed("x <> y", "!=", writes="x != y", means=1.0),
