@@ -292,7 +292,7 @@ def test_operation_without_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     rows[OPCODE["erf"]] = replace(WIRE["erf"], symbolic=())
     monkeypatch.setattr(derivative, "PRIMITIVES", tuple(rows))
     monkeypatch.setattr(derivative, "_rules", vars(derivative._rules)["__wrapped__"])  # which does not remember rows
-    graph = parse("h = erf(x); 2*h")
+    graph = parse("h = erf(x); 2*h + y")
     for nodes in (graph.nodes, graph.nodes[::-1]):  # each node before those that it needs, too
         with pytest.raises(InvalidNode, match="node 'h': the derivative of erf is no expression") as inexpressible:
             gradient(Graph(nodes, graph.outputs))

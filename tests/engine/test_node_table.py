@@ -141,6 +141,31 @@ def test_every_beginning_of_a_text_is_refused() -> None:
     assert [k for k in range(len(FULL)) if read_nodes(FULL[:k]) is not None] == []
 
 
+@pytest.mark.parametrize("size", [1, 7, 1 << 21])
+def test_a_text_without_a_byte_is_refused_or_read_as_json_reads_it(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """However often the reading pauses."""
+    monkeypatch.setattr(node_reader, "BYTES_PER_CHECK", size)
+    for place in range(len(FULL)):
+        text = FULL[:place] + FULL[place + 1 :]
+        table, expected = read_nodes(text), expected_table(text)
+        if table is not None:
+            assert expected is not None, text
+            assert_same(table, expected)
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 21])
+def test_numbers_between_two_doubles_are_rounded_however_often_the_reading_pauses(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Odd numbers above 2**53 and a little more, which only their last digit rounds up."""
+    monkeypatch.setattr(node_reader, "BYTES_PER_CHECK", size)
+    above = [f"{2**53 + odd}.{'0' * 20}1" for odd in (1, 3, 5, 7)]
+    leaves = ",".join(f'{{"id":"n{k}","op":"value","data":{number}}}' for k, number in enumerate(above))
+    table = read_nodes(f'[{leaves},{{"id":"s","op":"sum","args":["n0",{",".join(above)}]}}]'.encode())
+    assert table is not None
+    assert table.numbers.tolist() == [2.0**53 + even for even in (2, 4, 6, 8)] * 2
+
+
 @pytest.mark.parametrize("character", " \t\n\r\v\f\x1c\u00a0]x")
 def test_only_the_white_space_of_json_may_follow(character: str) -> None:
     """RFC 8259, 2."""
