@@ -195,6 +195,35 @@ def test_an_unknown_output(outputs: tuple[str, ...], path: tuple[str | int, ...]
     assert (error.detail, error.place) == (f"there is no node '{unknown}'. {hint}", path)
 
 
+MANY = [f"n{k}" for k in range(5_000)]
+"""Ids of so many nodes, by position."""
+
+
+@pytest.mark.parametrize(
+    "positions",
+    [
+        range(5_000),
+        range(4_999, -1, -2),
+        [*range(7, 4_000, 3), *range(3, 4_999, 4)],
+        random.Random(0).choices(range(5_000), k=3_000),
+        [0] * 2_000,
+    ],
+    ids=["all", "backwards", "two distances", "random, some twice", "one"],
+)
+def test_many_outputs_are_found_by_id(positions: list[int]) -> None:
+    nodes = [Node(name, "value", data=1.0) for name in MANY]
+    assert Graph(nodes, tuple(MANY[k] for k in positions)).roots.tolist() == list(positions)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2_000, 2_499])
+def test_an_unknown_output_among_many(place: int) -> None:
+    outputs = MANY[::2]
+    outputs[place] = "other"
+    error = refused(UnknownNode, *[Node(name, "value") for name in MANY], outputs=tuple(outputs))
+    assert error.place == ("outputs", place)
+    assert error.detail.startswith("there is no node 'other'")
+
+
 @pytest.mark.parametrize("count", [8, 9])
 def test_up_to_eight_nodes_are_listed_for_an_unknown_output(count: int) -> None:
     nodes = [Node(f"n{k}", "value") for k in range(count)]
