@@ -39,20 +39,18 @@ MOST_STEPS_BESIDES = 32
 """An edge from a slot to itself is pushed to all pairs of these four, and there are up to nine second partials."""
 
 
-@jit
-def find_bends(code: Code, active: Flags, needed: Flags) -> tuple[Ints, Ints]:
-    """Return the second partials that matter: for each its instruction and its place in (aa, ab, bb, ac, bc, cc).
+@jit_without_refcounts
+def find_active(code: Code, active: Flags, needed: Flags) -> None:
+    """Find the slots that depend on those differentiated by and have an effect on the outputs, by partials not 0 everywhere.
 
-    At first, `active` holds the slots that are differentiated by, and `needed` the outputs. Afterwards `active` says which
-    slots depend on the former and have an effect on the latter, by partials that are not 0 everywhere.
+    At first, `active` holds the slots that are differentiated by, and `needed` the outputs. Afterwards `active` holds the
+    slots found.
     """
     base = len(active) - len(code)
-    bends = 0  # at most
     for k in range(len(code)):
         for i in range(3):
             if PASSES[code[k, 0], i] and active[code[k, 1 + i]]:
                 active[base + k] = True
-        bends += CURVED[code[k, 0]] if active[base + k] else 0
     for k in range(len(code) - 1, -1, -1):
         if needed[base + k]:
             for i in range(3):
@@ -60,6 +58,15 @@ def find_bends(code: Code, active: Flags, needed: Flags) -> tuple[Ints, Ints]:
                     needed[code[k, 1 + i]] = True
     for slot in range(len(active)):
         active[slot] &= needed[slot]
+
+
+@jit
+def find_bends(code: Code, active: Flags) -> tuple[Ints, Ints]:
+    """Return the second partials by active slots: for each its instruction and its place in (aa, ab, bb, ac, bc, cc)."""
+    base = len(active) - len(code)
+    bends = 0  # at most
+    for k in range(len(code)):
+        bends += CURVED[code[k, 0]] if active[base + k] else 0
     at, place = np.empty(bends, np.int32), np.empty(bends, np.int32)
     count = 0
     for k in range(len(code)):
@@ -155,6 +162,41 @@ def push_edges(
             a, b = offset + code[k, 1 + i], offset + code[k, 1 + j]
             n = _step(steps, following, heads, n, a, b, 1 + bends, one, two if i != j and a == b else one)
     state[0], state[1], state[2], state[3] = top, n, edges, bends
+
+
+@inline_without_refcounts
+def _sort(order: Ints, keys: Ints, into: Ints, bins: Ints) -> None:
+    """Sort `order` by the keys of what it lists; equal keys stay in their order. `bins` has room for one more than each key."""
+    bins[:] = 0
+    for k in range(len(keys)):
+        bins[keys[k] + 1] += 1
+    for k in range(1, len(bins)):
+        bins[k] += bins[k - 1]
+    for k in range(len(order)):
+        key = keys[order[k]]
+        into[bins[key]] = order[k]
+        bins[key] += 1
+
+
+@jit_without_refcounts
+def list_entries(
+    heads: Steps, low: Ints, number: Ints, outputs: bool, rows: Ints, columns: Ints, order: Ints, spare: Ints, bins: Ints
+) -> None:
+    """List the edges that are left: the row and the column of each, and their order by row and then by column.
+
+    `low` are their lower ends, by higher ends in descending order, and `heads` has these. `number` is the row or the column
+    that an end stands for. Lower ends are rows if they are `outputs`, and otherwise the larger number is the row. `spare`, as
+    long as the others, and `bins`, which has room for one more than each number, are work space.
+    """
+    n = 0
+    for end in range(len(heads) - 1, -1, -1):
+        for _ in range(heads[end, 1]):
+            a, b = number[low[n]], number[end]
+            rows[n], columns[n] = (a, b) if outputs else (max(a, b), min(a, b))
+            order[n] = n
+            n += 1
+    _sort(order, columns, spare, bins)
+    _sort(spare, rows, order, bins)
 
 
 @jit_without_refcounts

@@ -88,7 +88,7 @@ Plan = Elimination | Mask
 
 
 class _Structure(NamedTuple):
-    """Which slots of a tape matter, and where it is not linear; see `edges.find_bends`."""
+    """Which slots of a tape matter, and where it is not linear; see `edges.find_active` and `edges.find_bends`."""
 
     active: Bools
     bend_at: Ints
@@ -102,7 +102,7 @@ def plan_hessian(graph: Graph, output: int, slots: Ints, allowance: Allowance, c
     """Return how to compute the second derivatives of slot `output` by the `slots`; -1 is a node that is not needed."""
 
     def find() -> Plan:
-        found = _structure(graph.tape, np.array([output], np.int32), slots)
+        found = _curved(graph.tape, output, slots)
         most = min(allowance.most_steps, most_steps(graph.tape, len(slots)))
         plan = _eliminate(graph.tape, found, NO_SLOTS, slots, most, allowance, checkpoint)
         if plan is not None:
@@ -122,8 +122,7 @@ def plan_jacobian(graph: Graph, outputs: Ints, slots: Ints, allowance: Allowance
     """Return how to compute the derivatives of the slots `outputs` by the `slots`; -1 is a node that is not needed."""
 
     def find() -> Plan:
-        active, _, _ = _structure(graph.tape, outputs, slots)
-        found = _Structure(active, NO_SLOTS, NO_SLOTS)
+        found = _Structure(_active(graph.tape, outputs, slots), NO_SLOTS, NO_SLOTS)
         most = min(allowance.most_steps, most_steps(graph.tape, min(len(outputs), len(slots))))
         plan = _eliminate(graph.tape, found, outputs, slots, most, allowance, checkpoint)
         if plan is not None:
@@ -143,7 +142,7 @@ def find_elimination(graph: Graph, output: int, slots: Ints, most: int, checkpoi
     """Return the steps to the second derivatives of slot `output` by the `slots`, or None if there are more than `most`."""
 
     def find() -> Elimination | None:
-        found = _structure(graph.tape, np.array([output], np.int32), slots)
+        found = _curved(graph.tape, output, slots)
         return _eliminate(graph.tape, found, NO_SLOTS, slots, most, UNLIMITED, checkpoint)
 
     return _kept(graph, "steps", (output, slots.tobytes(), most), find)
@@ -180,11 +179,17 @@ def _dense(rows: int, columns: int, allowance: Allowance) -> Bools:
     return np.zeros((rows, columns), np.bool_)
 
 
-def _structure(tape: Tape, outputs: Ints, slots: Ints) -> _Structure:
+def _active(tape: Tape, outputs: Ints, slots: Ints) -> Bools:
     active, needed = np.zeros(tape.slots, np.bool_), np.zeros(tape.slots, np.bool_)
     active[slots[slots >= 0]] = True
     needed[outputs] = True
-    return _Structure(active, *edges.find_bends(tape.code, active, needed))
+    edges.find_active(tape.code, active, needed)
+    return active
+
+
+def _curved(tape: Tape, output: int, slots: Ints) -> _Structure:
+    active = _active(tape, np.array([output], np.int32), slots)
+    return _Structure(active, *edges.find_bends(tape.code, active))
 
 
 def _eliminate(
@@ -224,14 +229,12 @@ def _eliminate(
     number[: len(roots)] = np.arange(len(roots))
     number[len(roots) : offset] = operations
     number[offset + slots[slots >= 0]] = np.flatnonzero(slots >= 0)
-    outer = ends - m
-    high = number[np.repeat(np.arange(outer - 1, -1, -1), heads[outer - 1 :: -1, 1])]
-    rows, columns = number[low[inner:count]], high
-    if not len(roots):
-        rows, columns = np.maximum(rows, columns), np.minimum(rows, columns)
-    order = np.argsort(rows.astype(np.int64) * len(slots) + columns, kind="stable")
-    entries = (1 + len(found.bend_at) + inner + order).astype(np.int32)
-    return Elimination(Pattern(rows[order], columns[order]), *bends, steps[:taken], 1 + len(found.bend_at) + count, entries)
+    rows, columns, order, spare = np.empty((4, count - inner), np.int32)
+    bins = np.empty(max(len(roots), len(slots)) + 1, np.int32)
+    edges.list_entries(heads[: ends - m], low[inner:count], number, len(roots) > 0, rows, columns, order, spare, bins)
+    pattern = Pattern(rows[order], columns[order])
+    first = 1 + len(found.bend_at)
+    return Elimination(pattern, *bends, steps[:taken], first + count, first + inner + order)
 
 
 def _grown(array: Ints, room: int) -> Ints:

@@ -3,7 +3,7 @@
 What is listed depends on the graph alone; see `elimination`. Arguments, errors and conventions are those of `transforms`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,9 +37,9 @@ class SparseHessian(NamedTuple):
 
 
 class SparseJacobian(NamedTuple):
-    """The outputs' values by id, and their derivatives by `names`."""
+    """The outputs' values, one per output in the graph's order, and their derivatives by `names`."""
 
-    values: Mapping[str, Column]
+    values: Sequence[Column]
     names: Sequence[str]
     pattern: Pattern
     entries: Entries
@@ -95,10 +95,9 @@ def jacobian(
             return [pick(walk.values, outputs), walk.eliminate(plan, {})[1]]
         return [pick(walk.values, outputs), _picked(walk.pull_each(outputs, slots), plan.entries)]
 
-    lists = np.zeros(len(slots), np.bool_) if reduce == "none" else are_lists(bound, targets)
-    kept = [False] * len(outputs) + lists[plan.pattern.columns].tolist()
+    kept = [] if reduce == "none" else [False] * len(outputs) + are_lists(bound, targets)[plan.pattern.columns].tolist()
     entries = entries_of(bound, {}, slots, walks, kept, reduce, checkpoint)
-    values = dict(zip(graph.outputs, collapse_constants(bound, outputs, entries), strict=True))
+    values = collapse_constants(bound, outputs, entries)
     return SparseJacobian(values, targets.names, plan.pattern, entries[len(outputs) :])
 
 

@@ -209,7 +209,7 @@ def _sparse_jacobian(request: JacobianRequest, graph: Graph, job: Job) -> Jacobi
         graph, request.inputs, request.wrt, reduce=request.reduce, allowance=allowance, checkpoint=job.check
     )
     numbers, outputs, names, pattern = ResponseNumbers(request, graph, job.check), graph.outputs, result.names, result.pattern
-    table = numbers.table(Quantity.VALUE, result.values)
+    table = numbers.table(Quantity.VALUE, dict(zip(outputs, result.values, strict=True)))
 
     def explained(k: int) -> tuple[str, dict[str, Any]]:
         output = outputs[pattern.rows[k]]
