@@ -74,8 +74,13 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
     numbers = tape.numbers.copy() if inputs else tape.numbers
     if len(inputs) >= MANY and (leaves := _leaves_of_numbers(graph, inputs)) is not None:
         slots = tape.slot[leaves]
-        numbers[slots[slots >= 0]] = np.array(list(inputs.values()))[slots >= 0]
-        _check_all_bound(graph, tape, set(slots.tolist()))
+        needed = slots >= 0
+        numbers[slots[needed]] = np.fromiter(inputs.values(), np.float64, len(inputs))[needed]
+        without = np.zeros(tape.leaves, np.bool_)
+        without[tape.unbound] = True
+        without[slots[needed]] = False
+        if without.any():
+            raise _unbound(graph, tape.source[without].tolist())
         return Bound(graph, tape, inputs, numbers, {}, None)
     columns: dict[int, Floats] = {}
     bound: set[int] = set()
@@ -89,7 +94,9 @@ def bind(graph: Graph, inputs: Inputs, everything: bool = False) -> Bound:
             numbers[slot] = given
         else:
             columns[slot] = np.asarray(given, np.float64)
-    _check_all_bound(graph, tape, bound)
+    missing = [slot for slot in tape.unbound.tolist() if slot not in bound]
+    if missing:
+        raise _unbound(graph, [int(tape.source[slot]) for slot in missing])
     return Bound(graph, tape, inputs, numbers, columns, points)
 
 
@@ -97,15 +104,12 @@ def _leaves_of_numbers(graph: Graph, inputs: Inputs) -> Ints | None:
     """Return the positions of the inputs if all of them are leaves and have one number, else None: a faster `points_of`."""
     if set(map(type, inputs.values())) != {float}:
         return None
+    if not graph.every_node_named:
+        places = [graph.leaf_places.get(name, -1) for name in inputs]
+        return graph.leaf_positions[places] if min(places) >= 0 else None
     found = [graph.index.get(name, -1) for name in inputs]
     positions = np.array(found, np.int32)
     return positions if min(found) >= 0 and (graph.wiring.opcode[positions] == LEAF_CODE).all() else None
-
-
-def _check_all_bound(graph: Graph, tape: Tape, bound: set[int]) -> None:
-    missing = [slot for slot in tape.unbound.tolist() if slot not in bound]
-    if missing:
-        raise _unbound(graph, [int(tape.source[slot]) for slot in missing])
 
 
 def _unbound(graph: Graph, missing: Sequence[int]) -> UnboundInput:

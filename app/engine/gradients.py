@@ -113,9 +113,16 @@ class Tables(Mapping[Key, Gradients[Key, Entry]], Generic[Key, Entry]):
     __slots__ = ("_columns", "_matrix", "_rows")
 
     def __init__(self, rows: Sequence[Key], columns: Sequence[Key], matrix: npt.NDArray[np.float64]) -> None:
-        self._rows = {key: k for k, key in enumerate(rows)}
-        self._columns = {key: k for k, key in enumerate(columns)}
+        self._rows: Mapping[Key, int] = {key: k for k, key in enumerate(rows)}
+        self._columns: Mapping[Key, int] = {key: k for k, key in enumerate(columns)}
         self._matrix = matrix
+
+    @classmethod
+    def of(cls, rows: Mapping[Key, int], columns: Mapping[Key, int], matrix: npt.NDArray[np.float64]) -> "Tables[Key, Entry]":
+        """Return the tables in which `matrix[rows[a], columns[b]]` is the entry of `b` in the table of `a`."""
+        made = cls.__new__(cls)
+        made._rows, made._columns, made._matrix = rows, columns, matrix
+        return made
 
     def __getitem__(self, key: Key) -> Gradients[Key, Entry]:
         return Gradients.of(self._columns, self._matrix[self._rows[key]])

@@ -157,6 +157,11 @@ class Graph:
         return self.positions(self.leaves, ())
 
     @cached_property
+    def leaf_places(self) -> Mapping[str, int]:
+        """The place of each of `leaves` among them."""
+        return {name: k for k, name in enumerate(self.leaves)}
+
+    @cached_property
     def named(self) -> tuple[Mapping[str, int], Ints]:
         """The place of each name in `names`, and the positions in `nodes` of the nodes that they name."""
         return {name: k for k, name in enumerate(self.names)}, self.positions(self.names, ())

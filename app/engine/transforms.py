@@ -242,7 +242,7 @@ def hessian(
     entries = np.asarray(entries_of(bound, {}, slots, walks, [False] * (1 + n + n * n), reduce, checkpoint, threads))
     matrix = entries[1 + n :].reshape(n, n, *entries.shape[1:])
     value = collapse_constants(bound, [output], entries)[0]
-    return Hessian(value, targets.table(entries[1 : 1 + n]), Tables(names, names, matrix))
+    return Hessian(value, targets.table(entries[1 : 1 + n]), Tables.of(targets.places, targets.places, matrix))
 
 
 def _eliminated(bound: Bound, targets: "Targets", output: int, plan: Elimination, checkpoint: Checkpoint) -> Hessian:
@@ -254,7 +254,7 @@ def _eliminated(bound: Bound, targets: "Targets", output: int, plan: Elimination
     matrix[rows, columns] = entries
     matrix[columns, rows] = entries
     gradients = targets.table(np.asarray(pick(adjoints, targets.slots)))
-    return Hessian(float(walk.values[output]), gradients, Tables(targets.names, targets.names, matrix))
+    return Hessian(float(walk.values[output]), gradients, Tables.of(targets.places, targets.places, matrix))
 
 
 def hvp(
@@ -403,15 +403,21 @@ def difference_quotient(function: Callable[[Column], Column], x: Column, value: 
 
 @dataclass(frozen=True)
 class Targets:
-    """The nodes that a derivative is taken by: their ids, each once, and their slots."""
+    """The nodes that a derivative is taken by: their ids, each once, and their slots.
+
+    `index` has the places of the ids, if there is one already; `leaves_of` is the graph if they are its leaves.
+    """
 
     names: Sequence[str]
     slots: Ints
     index: Mapping[str, int] | None = None
+    leaves_of: Graph | None = None
 
     @cached_property
     def places(self) -> Mapping[str, int]:
         """The place of each id in a table."""
+        if self.leaves_of is not None:
+            return self.leaves_of.leaf_places
         return {name: k for k, name in enumerate(self.names)} if self.index is None else self.index
 
     def table(self, entries: Entries) -> Table:
@@ -424,7 +430,7 @@ class Targets:
 def targets_of(bound: Bound, wrt: Sequence[str] | None) -> Targets:
     """The nodes in `wrt`, each once; by default the leaves. Raises UnknownNode."""
     if wrt is None:
-        return Targets(bound.graph.leaves, bound.tape.slot[bound.graph.leaf_positions])
+        return Targets(bound.graph.leaves, bound.tape.slot[bound.graph.leaf_positions], leaves_of=bound.graph)
     names = tuple(dict.fromkeys(wrt))
     if len(names) < len(wrt):
         bound.graph.positions(wrt, ("wrt",))  # an error gives the place in `wrt`, not in `names`

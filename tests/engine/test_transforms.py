@@ -821,6 +821,43 @@ def test_inputs_can_be_any_type_of_number(number: Any) -> None:
     assert evaluate(parse("x*2"), {"x": [number, 1]})["output"].tolist() == [2.0 * float(number), 2.0]  # type: ignore[union-attr]
 
 
+# --- many inputs
+
+NAMES = [f"x{k}" for k in range(40)]
+
+
+@pytest.mark.parametrize("text", [True, False], ids=["text", "nodes"])
+@pytest.mark.parametrize("inputs", [NAMES, NAMES[::-1], NAMES[3:] + NAMES[:3]], ids=["in order", "backwards", "rotated"])
+def test_many_inputs_go_to_their_leaves(inputs: list[str], text: bool) -> None:
+    """Any order will do, and the output needs all leaves but one. All numbers are whole, so the sum is exact."""
+    if text:
+        graph = parse("; ".join(["spare = x0 + 1", " + ".join(f"{k}*x{k}" for k in range(1, 40))]))
+    else:
+        terms = [Node(f"t{k}", "mul", (float(k), f"x{k}")) for k in range(1, 40)]
+        total = Node("s", "sum", tuple(term.id for term in terms))
+        graph = Graph([*(Node(name, "value") for name in NAMES), *terms, total], ("s",))
+    numbers = {f"x{k}": k * 2.0**k for k in range(40)}
+    value = evaluate(graph, {name: numbers[name] for name in inputs})[graph.output]
+    assert value == sum(k * k * 2**k for k in range(40))
+
+
+@pytest.mark.parametrize(
+    ("changed", "kind", "place", "message"),
+    [
+        ({"x7": None}, UnboundInput, None, "'x7' has no number"),
+        ({"x7": None, "q": 1.0}, UnknownNode, ("inputs", "q"), "there is no node 'q'"),
+        ({"y": 1.0}, InvalidNode, ("inputs", "y"), "only a leaf can have an input"),
+    ],
+)
+def test_many_inputs_that_do_not_fit(changed: dict[str, Any], kind: type[Exception], place: Any, message: str) -> None:
+    graph = parse(f"y = {' + '.join(NAMES)}; y**2")
+    inputs = {name: 1.0 for name in NAMES} | changed
+    with pytest.raises(kind) as caught:
+        evaluate(graph, {name: number for name, number in inputs.items() if number is not None})
+    assert message in caught.value.detail  # type: ignore[attr-defined]
+    assert place is None or caught.value.place == place  # type: ignore[attr-defined]
+
+
 # --- inputs that do not fit
 
 
