@@ -1,7 +1,10 @@
 """Expressions of given variables, recorded as tapes: losses of `score` and `target`, learning rates of `step`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
 
 from app.engine.binding import bind
 from app.engine.errors import InvalidNode, Place, UnboundInput, quote
@@ -43,4 +46,12 @@ def formula_of(graph: Graph, variables: Sequence[str], place: Place) -> Formula:
 
 def constant(number: float) -> Formula:
     """Record an expression that is a number."""
-    return formula_of(Graph((Node("constant", "value", data=number),), ("constant",)), (), ())
+    numbers = np.array([number])
+    numbers.flags.writeable = False
+    return Formula(replace(_one_leaf(), numbers=numbers), numbers, ())
+
+
+@cache
+def _one_leaf() -> Tape:
+    """The tape of an expression that is a number."""
+    return Graph((Node("constant", "value", data=0.0),), ("constant",)).tape
