@@ -42,6 +42,7 @@ def pytest_configure() -> None:
 
     The tests' own servers need none.
     """
+    gc.disable()  # until all is loaded
     if "AUTODIFF_TEST_URL" not in os.environ:
         os.environ.pop("SSL_CERT_FILE", None)
         os.environ["SSL_CERT_DIR"] = ssl.get_default_verify_paths().openssl_capath
@@ -51,6 +52,7 @@ def pytest_collection_finish() -> None:
     """Spare what is loaded by now, a million objects, from being looked through again whenever garbage is collected."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 class Server:

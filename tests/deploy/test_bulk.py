@@ -161,6 +161,7 @@ def test_results_do_not_depend_on_how_rows_are_cut(name: str) -> None:
                 assert all_rows[start : start + size].tobytes() == np.ascontiguousarray(some).tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduce", ["sum", "mean"])
 def test_reduced_row_does_not_depend_on_blocks(reduce: str, tmp_path: Path) -> None:
     graph, found = parse(DECAY), []
@@ -183,6 +184,7 @@ def test_sum_by_a_number_is_the_gradient_of_the_sum(tmp_path: Path) -> None:
     assert found.to_pylist() == [{"value": expected.value, "d_a": expected.gradients["a"], "d_b": expected.gradients["b"]}]
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same(tmp_path: Path) -> None:
     source = write(tmp_path / "points.parquet")
     run(source, tmp_path / "one")

@@ -330,6 +330,7 @@ def rough_graph(rng: random.Random) -> Graph:
     return Graph(nodes, (known[-1],))
 
 
+@pytest.mark.slow
 def test_random_graphs_at_kinks_and_poles() -> None:
     """Wherever the reverse walk has a finite derivative, so has the graph, and it is the same."""
     rng = random.Random(4)
@@ -348,6 +349,7 @@ def test_random_graphs_at_kinks_and_poles() -> None:
     assert compared > 5000 and selected > 50
 
 
+@pytest.mark.slow
 def test_checkpoint_is_called_within_a_node_of_many_arguments() -> None:
     """Nodes may have hundreds of thousands of arguments, and each of them its own part of the derivative."""
     for op in ("logsumexp", "prod", "sum"):

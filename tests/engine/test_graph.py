@@ -135,6 +135,7 @@ def test_an_id_in_a_cycle_is_cut_beyond_thirty_characters(length: int, shown: st
     assert refused(GraphCycle, Node(name, "neg", (name,))).detail == f"the graph has a cycle: {shown} -> {shown}"
 
 
+@pytest.mark.slow
 def test_a_cycle_of_three_hundred_thousand_nodes_needs_no_recursion() -> None:
     count = 300_000
     nodes = [Node(str(k), "neg", (str((k + 1) % count),)) for k in range(count)]

@@ -308,6 +308,7 @@ def fnv_hashes(ids: np.ndarray) -> np.ndarray:
     return (h ^ (h >> np.uint64(32))) & np.uint64(0x7FFFFFFF)
 
 
+@pytest.mark.slow
 def test_ids_made_to_collide_are_left_to_a_dict() -> None:
     """A thousand ids with the same place in the hash table would take quadratic time."""
     draw = np.random.default_rng(0)

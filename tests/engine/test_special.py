@@ -49,6 +49,7 @@ def test_polygamma_functions(function: Callable[[Any], Any], order: int) -> None
             assert abs(function(np.float64(x)) - want) <= allowed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [0, 1, 2, 3, 4, 5, 7, 10, 20, 50, 100])
 def test_polygamma_of_any_order(order: int) -> None:
     """As above, with one rounding more per order."""

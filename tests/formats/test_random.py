@@ -92,6 +92,7 @@ def jet_of(case: Case) -> Mapping[str, Any]:
         return defaultdict(lambda: None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(3), ids=lambda part: f"part-{part}")
 def test_texts_have_the_derivatives_that_mpmath_has(part: int) -> None:
     """First and second derivatives differ by at most 1e-12 times the condition number, relatively.

@@ -42,6 +42,7 @@ def bodies(rng: random.Random, request: dict[str, Any]) -> Iterator[bytes]:
         yield mutated(rng, request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", CASES, ids=lambda example: f"{example.operation}.{example.name}")
 def test_mutated_requests(
     client: httpx.Client, routes: dict[str, tuple[str, str]], example: Any, assert_alive: AssertAlive
@@ -73,6 +74,7 @@ CHARACTERS = "xyz0123456789.+-*/()=;,<> \n\té\x00%abcdefsinlogtanh_"
 ENDPOINTS = ("apply", "jacobian", "abstract_eval", "openapi.json", "health", "jacobian_vector_product")
 
 
+@pytest.mark.slow
 def test_random_paths(base_url: str, client: httpx.Client, assert_alive: AssertAlive) -> None:
     """Bare and percent-encoded characters in turn, and malformed escapes."""
     rng = random.Random(22)

@@ -134,6 +134,7 @@ def fuzzed(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
         yield rng.choice([operation, rng.choice(POSTS)]), mutated(rng, request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4), ids=lambda seed: f"seed-{seed}")
 def test_mutated_request_is_never_a_5xx(post: Post, assert_alive: AssertAlive, seed: int) -> None:
     for operation, body in fuzzed(seed, 700):
@@ -143,6 +144,7 @@ def test_mutated_request_is_never_a_5xx(post: Post, assert_alive: AssertAlive, s
     assert_alive()
 
 
+@pytest.mark.slow
 def test_mutations_reach_successes_and_every_common_problem(post: Post) -> None:
     """A fuzz test that never gets past the first check would find nothing."""
     responses = [post(operation, content=body) for operation, body in fuzzed(7, 700)]

@@ -196,6 +196,7 @@ def test_large_hostile_file_is_refused(client: httpx.Client, assert_alive: Asser
     assert_alive()
 
 
+@pytest.mark.slow
 def test_missing_library_is_named(tmp_path: Path, start: Start) -> None:
     """Without the extra, source code is still written."""
     for name in ("onnx", "safetensors"):

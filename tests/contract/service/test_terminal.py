@@ -71,6 +71,7 @@ def terminal() -> Iterator[Callable[..., Terminal]]:
         os.close(found.screen)
 
 
+@pytest.mark.slow
 def test_a_terminal_gets_a_banner_and_lines_for_people(terminal: Callable[..., Terminal]) -> None:
     server = terminal()
     shown = server.read(lambda shown: "ready" in shown and "/docs" in shown)
