@@ -2,6 +2,7 @@
 
 # ruff: noqa: UP031  # JSON has too many braces for str.format
 
+import base64
 import contextlib
 import json
 from collections.abc import Iterator
@@ -244,6 +245,15 @@ def test_large_body_with_a_mistake_is_not_decoded_whole(monkeypatch: pytest.Monk
     with pytest.raises(Problem, match="'nope'"):
         bodies.parse(body, BackwardRequest)
     assert (len(body) in decoded) is not is_large
+
+
+@pytest.mark.parametrize("count", [30, 200_000], ids=["small", "large"])
+def test_broken_base64_hides_no_other_fault(count: int) -> None:
+    text = base64.b64encode(bytes(8 * count)).decode()
+    body = {"expression": "x", "inputs": {"x": {"float64": f"{text[:20]}!{text[21:]}", "shap": [count]}}, "nope": 1}
+    with pytest.raises(Problem) as caught:
+        bodies.parse(json.dumps(body).encode(), BackwardRequest)
+    assert [error.pointer for error in caught.value.errors] == ["/inputs/x/float64", "/inputs/x/shap", "/nope"]
 
 
 def test_nesting_that_is_too_deep_is_described_as_orjson_does() -> None:
