@@ -270,7 +270,7 @@ def _formula(match: re.Match[str]) -> str | None:
         for name, argument in zip(parameters, arguments, strict=True)
     }
     filled = re.sub(LETTERS, lambda name: given.get(name.group(), name.group()), formula)
-    return _bracketed(match, re.sub(r"\(\((.*?)\)\)", r"(\1)", filled) if filled.count("((") == 1 else filled)
+    return _bracketed(match, re.sub(rf"\(({GROUP})\)", r"\1", filled))
 
 
 def _method(match: re.Match[str]) -> str:

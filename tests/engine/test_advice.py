@@ -88,6 +88,27 @@ def test_formula_is_the_function(name: str) -> None:
     assert compared >= 1
 
 
+@pytest.mark.parametrize("name", FORMULAS)
+def test_formula_of_sums_is_the_function_of_sums(name: str) -> None:
+    """Each argument is written as a name plus 1/8 and has the value of a point."""
+    names = FORMULAS[name][0].split(", ")
+    with pytest.raises(EngineError) as caught:
+        parse(f"{name}({', '.join(f'{parameter} + 0.125' for parameter in names)})")
+    if FORMULAS[name][2]:  # it holds for some arguments, so no text is proposed
+        assert ". Write: " not in caught.value.detail
+        return
+    graph = parse(caught.value.detail.partition(". Write: ")[2])
+    compared = 0
+    for point in POINTS[len(names)]:
+        given = {parameter: number - 0.125 for parameter, number in zip(names, point, strict=True)}
+        expected = real(ORACLES[name], point)
+        if expected is not None:
+            value = evaluate(graph, {parameter: given[parameter] for parameter in graph.names})["output"]
+            assert value == pytest.approx(expected, rel=1e-13, abs=1e-15)
+            compared += 1
+    assert compared >= 1
+
+
 def test_every_formula_has_an_oracle() -> None:
     assert set(ORACLES) == set(FORMULAS)
 
