@@ -25,15 +25,21 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.connection = connection
         self.address = address
-        self.written = b""
+        self.writes: list[bytes] = []
         self.ended: str | None = None
         self.unread = 0  # bytes that wait for the client
 
     def get_write_buffer_size(self) -> int:
         return self.unread
 
+    @property
+    def written(self) -> bytes:
+        """All that was written."""
+        return b"".join(self.writes)
+
     def write(self, data: Any) -> None:
-        self.written += bytes(data)
+        if self.ended is None:  # or it is lost
+            self.writes.append(bytes(data))
 
     def close(self) -> None:
         self._end("closed")
@@ -337,6 +343,90 @@ def test_rest_of_a_body_is_read_after_an_early_response(clock: Clock, monkeypatc
         assert transport.ended == "closed"
 
     on_server(clock, monkeypatch, test)
+
+
+def answering(*bodies: bytes, waits: Callable[[], Awaitable[Any]] | None = None) -> Any:
+    """An application that responds with these parts, after it has waited behind the head."""
+
+    async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        length = str(sum(map(len, bodies))).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        if waits is not None:
+            await waits()
+        for k, body in enumerate(bodies, 1):
+            await send({"type": "http.response.body", "body": body, "more_body": k < len(bodies)})
+
+    return app
+
+
+@pytest.mark.parametrize("bodies", [(b"all of it",), (b"a part", b" and another")])
+def test_head_and_body_are_one_write(clock: Clock, monkeypatch: pytest.MonkeyPatch, bodies: tuple[bytes, ...]) -> None:
+    """So a small response is one packet."""
+
+    async def test(server: Server) -> None:
+        _, transport = server.connect(SMALL)
+        await settle()
+        head, _, body = transport.writes[0].partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n") and [body, *transport.writes[1:]] == list(bodies)
+
+    on_server(clock, monkeypatch, test, answering(*bodies))
+
+
+def test_head_does_not_wait_for_a_late_body(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a stream, whose first event may come after minutes."""
+    computed = asyncio.Event()
+
+    async def test(server: Server) -> None:
+        _, transport = server.connect(SMALL)
+        await settle()
+        assert transport.written.startswith(b"HTTP/1.1 200 OK\r\n") and transport.written.endswith(b"\r\n\r\n")
+        computed.set()
+        await settle()
+        assert transport.written.endswith(b"\r\n\r\nat last")
+
+    on_server(clock, monkeypatch, test, answering(b"at last", waits=computed.wait))
+
+
+def test_responses_without_a_body_are_written_and_closed(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        _, kept = server.connect(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")
+        _, closed = server.connect(b"HEAD / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        await settle()
+        for transport in (kept, closed):
+            assert transport.written.startswith(b"HTTP/1.1 200 OK\r\n") and transport.written.endswith(b"\r\n\r\n")
+        assert kept.ended is None and closed.ended == "closed"
+
+    on_server(clock, monkeypatch, test, answering(b"left out"))
+
+
+def test_responses_on_one_connection_keep_their_order(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        _, transport = server.connect(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + SMALL)
+        await settle()
+        heads = transport.written.split(b"\r\n\r\n")
+        assert len(heads) == 3 and heads[0].startswith(b"HTTP/1.1 200") and heads[1].startswith(b"HTTP/1.1 200")
+        assert heads[2] == b"body"
+
+    on_server(clock, monkeypatch, test, answering(b"body"))
+
+
+def test_client_that_asks_first_is_told_at_once_to_send_its_body(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Expect: 100-continue (RFC 9110, section 10.1.1)."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(HEAD.replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"))
+        await settle()
+        assert transport.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.data_received(b"x" * 1_000_000)
+        await settle()
+        assert transport.writes[1].startswith(b"HTTP/1.1 200 OK\r\n") and transport.written.endswith(b"\r\n\r\nread")
+
+    async def app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        while (await receive())["more_body"]:
+            pass
+        await answering(b"read")(scope, receive, send)
+
+    on_server(clock, monkeypatch, test, app)
 
 
 def test_client_of_a_socket_in_the_file_system_is_left_too(
