@@ -6,7 +6,7 @@ from numbers import Real
 
 import numpy as np
 
-from app.engine.errors import MAX_COMPARED_NAMES, InvalidNode, ShapeMismatch, UnboundInput, quote
+from app.engine.errors import MAX_COMPARED_NAMES, InvalidNode, Place, ShapeMismatch, UnboundInput, quote
 from app.engine.foreign_names import NUMBERS
 from app.engine.graph import CONSTANTS, Graph, unknown_node
 from app.engine.primitives import LEAF_CODE, WIRE
@@ -130,6 +130,12 @@ def _note(name: str) -> str:
     return NUMBERS.get(name, "")
 
 
+def not_a_leaf(name: str, graph: Graph, place: Place) -> InvalidNode:
+    """Return the error for an input that is an operation of the graph."""
+    op = graph.nodes[graph.index[name]].op
+    return InvalidNode(f"{quote(name)} is the operation {op}; only a leaf can have an input", place)
+
+
 def _parts(graph: Graph, inputs: Inputs) -> str:
     """Return a hint where a name of a text is a product of inputs, or a call, without its signs, such as `xy` or `sinx`."""
     if graph.source != "text":
@@ -170,8 +176,7 @@ def points_of(graph: Graph, inputs: Inputs) -> int | None:
             hint = _parts(graph, inputs)
             raise unknown_node(name, graph, ("inputs", name), hint)
         if graph.wiring.opcode[node] != LEAF_CODE:
-            detail = f"{quote(name)} is the operation {graph.nodes[node].op}; only a leaf can have an input"
-            raise InvalidNode(detail, ("inputs", name))
+            raise not_a_leaf(name, graph, ("inputs", name))
         if isinstance(given, NUMBER):
             continue
         if isinstance(given, str | bytes | Mapping) or not isinstance(given, Sized):

@@ -28,6 +28,7 @@ from app.api.networks import routes as networks
 from app.api.networks import translation
 from app.api.networks.models import ModelOrSpec, NetworkLayer, NetworkModel, PredictRequest
 from app.api.networks.work import check_graph, estimate_prediction
+from app.engine.binding import not_a_leaf
 from app.engine.errors import nearest, quote
 from app.engine.graph import Graph
 from app.engine.primitives import LEAF_CODE
@@ -256,9 +257,8 @@ def _check_names(graph: Graph, names: list[str], field: str) -> None:
         if name in seen:
             raise problem_at("invalid-request", ("config", field, k), f"{quote(name)} is there twice")
         if field == "inputs" and graph.wiring.opcode[graph.index[name]] != LEAF_CODE:
-            op = graph.nodes[graph.index[name]].op
-            detail = f"{quote(name)} is the operation {op}; only a leaf can have an input"
-            raise problem_at("invalid-request", ("config", field, k), detail)
+            with located("config"):
+                raise not_a_leaf(name, graph, (field, k))
         seen.add(name)
 
 
