@@ -49,7 +49,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare what is loaded by now, a million objects, from being looked through again whenever garbage is collected."""
+    """Exclude everything loaded so far, a million objects, from garbage collection."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)  # new objects, in place of 700

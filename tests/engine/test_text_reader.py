@@ -179,8 +179,8 @@ def test_names_made_to_collide_are_left_to_python_code() -> None:
     for byte in (np.full(len(numbers), ord("n")), *(ord("0") + numbers // 10**digit % 10 for digit in range(5, -1, -1))):
         hashes = (hashes ^ byte.astype(np.uint64)) * np.uint64(0x100000001B3)
     places = (hashes ^ (hashes >> np.uint64(32))) & np.uint64(2047)
-    alike = numbers[places == places[0]][:125]
-    unlike = numbers[:125]
+    alike = numbers[places == places[0]][:250]
+    unlike = numbers[:250]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_reader, "BYTES_PER_CHECK", 64)
         for form, join in (("n{:06}", "+"), ("n{:06} = 1.234", "\n")):  # statements of 16 bytes, with pauses between them

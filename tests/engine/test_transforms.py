@@ -653,8 +653,8 @@ def test_single_leaf_and_leaf_outputs(points: int | None) -> None:
 
 @pytest.mark.parametrize("order", ["in order", "reversed"])
 def test_deep_chain(order: str) -> None:
-    """100,000 additions of 1 and halvings in turn: the slope is 2**-50,000, exactly 0 in doubles; one step has 0.5."""
-    count = 100_000
+    """300,000 additions of 1 and halvings in turn: the slope is 2**-150,000, exactly 0 in doubles; one step has 0.5."""
+    count = 300_000
     nodes = [Node("0", "value", data=1.0)]
     nodes += [
         Node(str(k), "add", (str(k - 1), 1)) if k % 2 else Node(str(k), "mul", (str(k - 1), 0.5)) for k in range(1, count)
@@ -671,7 +671,7 @@ def test_deep_chain(order: str) -> None:
 
 def test_a_deep_chain_of_one_repeated_operation() -> None:
     """x + 1 + 1 ...: value and slope are known exactly, as whole numbers."""
-    count = 100_000
+    count = 300_000
     nodes = [Node("0", "value"), *(Node(str(k), "add", (str(k - 1), 1)) for k in range(1, count))]
     got = backward(Graph(tuple(nodes[::-1]), (str(count - 1),)), {"0": 0.5}, ["0"])
     assert got.value == count - 1 + 0.5 and got.gradients["0"] == 1.0

@@ -49,6 +49,13 @@ async def running(app: FastAPI, *, ready: bool = True) -> AsyncIterator[httpx.As
         execution.close()
 
 
+async def until_at_work(app: FastAPI) -> None:
+    """Wait until a thread of the pool works, and half a second more, which is time enough to read a request."""
+    while not any(job.thread for job in app.state.execution.admitted):
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.5)
+
+
 def send(app: FastAPI, method: str, path: str, *, ready: bool = True, **options: Any) -> httpx.Response:
     """The response of an application to one request. The options are those of `httpx.AsyncClient.request`."""
 

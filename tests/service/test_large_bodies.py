@@ -288,7 +288,7 @@ def test_every_check_can_stop_the_decoding(monkeypatch: pytest.MonkeyPatch, text
     with contextlib.suppress(Problem):
         bodies.parse(body, BackwardRequest, count)
     assert checks >= 4
-    for last in range(1, checks + 1, max(checks // 5, 1)):
+    for last in range(1, checks + 1, max(checks // 10, 1)):
         left = iter(range(1, last))
 
         def check(left: Iterator[int] = left) -> None:

@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -467,19 +467,21 @@ def test_sigint_is_left_to_the_server(clock: Clock, terminations: list[int]) -> 
     run_on(clock, main())
 
 
+def assert_handler_is_back(signum: int, within: AbstractContextManager[Any], fails: bool) -> None:
+    """Assert that the handler of a signal is another one within a context, and the same as before at its end."""
+    server = signal.getsignal(signum)
+    with suppress(ZeroDivisionError), within:
+        assert signal.getsignal(signum) is not server
+        if fails:
+            raise ZeroDivisionError
+    assert signal.getsignal(signum) is server
+
+
 @pytest.mark.parametrize("fails", [False, True], ids=["in order", "by an exception"])
 def test_handler_of_the_server_is_put_back_at_the_end(clock: Clock, terminations: list[int], fails: bool) -> None:
     async def main() -> None:
         execution = Execution(Settings(max_concurrency=1))
-        server = signal.getsignal(signal.SIGTERM)
-        try:
-            with drained(execution):
-                assert signal.getsignal(signal.SIGTERM) is not server
-                if fails:
-                    raise ZeroDivisionError
-        except ZeroDivisionError:
-            assert fails
-        assert signal.getsignal(signal.SIGTERM) is server
+        assert_handler_is_back(signal.SIGTERM, drained(execution), fails)
         terminate()
         assert terminations == [signal.SIGTERM] and not execution.draining
         execution.close()
@@ -489,15 +491,7 @@ def test_handler_of_the_server_is_put_back_at_the_end(clock: Clock, terminations
 
 @pytest.mark.parametrize("fails", [False, True], ids=["in order", "by an exception"])
 def test_handler_of_ctrl_c_is_put_back_at_the_end(fails: bool) -> None:
-    server = signal.getsignal(signal.SIGINT)
-    try:
-        with interruptible(lambda: True, owns_process=True):
-            assert signal.getsignal(signal.SIGINT) is not server
-            if fails:
-                raise ZeroDivisionError
-    except ZeroDivisionError:
-        assert fails
-    assert signal.getsignal(signal.SIGINT) is server
+    assert_handler_is_back(signal.SIGINT, interruptible(lambda: True, owns_process=True), fails)
 
 
 def test_server_without_a_handler_can_drain(clock: Clock, terminations: list[int]) -> None:

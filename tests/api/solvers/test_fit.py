@@ -17,7 +17,7 @@ from app.api.solvers.routes import router
 from app.service.problems import Problem
 from app.settings import Settings
 from tests.api.solvers.test_minimize import numbers, texts
-from tests.service.inprocess import job_with, running, send, service
+from tests.service.inprocess import job_with, running, send, service, until_at_work
 
 APP = service(router, settings=Settings(compute_timeout_s=5.0))
 NUMBERS = st.one_of(
@@ -127,7 +127,7 @@ def test_client_that_leaves_stops_the_work(path: str) -> None:
     async def leave(app: FastAPI) -> float:
         async with running(app) as client:
             task = asyncio.create_task(client.post(path, json=SLOW))
-            await asyncio.sleep(0.3)
+            await until_at_work(app)
             task.cancel()
             began = asyncio.get_running_loop().time()
             assert (await client.post("/v1/fit", json=LINE)).status_code == 200
