@@ -1,6 +1,7 @@
 """The service: requests a second beside a bare route, round trips beside reading the body, memory, and time to ready."""
 
 import base64
+import contextlib
 import http.client
 import json
 import math
@@ -51,6 +52,21 @@ app = FastAPI()
 async def constant():
     return {"output": "y", "value": 24.7, "gradients": {"w": 1.0, "x": 2.0}}
 """
+MOVER = """
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    size = int(scope["path"][1:])
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+    piece = bytes(1 << 18)
+    for low in range(0, size, len(piece)):
+        more = low + len(piece) < size
+        await send({"type": "http.response.body", "body": piece[: size - low], "more_body": more})
+"""
+"""An ASGI application that receives a body and sends as many bytes as its path says."""
+
 DEMO = {
     "model": {"inputs": 2, "layers": [16, 16, 1], "seed": 1337},
     "data": {"dataset": "moons", "samples": 100, "noise": 0.1, "seed": 1337},
@@ -59,6 +75,28 @@ DEMO = {
     "steps": 100,
     "optimizer": {"name": "sgd", "learning_rate": "1.0 - 0.9*step/100"},
 }
+
+
+@contextlib.contextmanager
+def uvicorn_running(source: str, folder: Path) -> Iterator[str]:
+    """The URL of another application, whose source this is, behind the same server."""
+    (folder / "other.py").write_text(source)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "other:app", "--port", str(port), "--log-level", "warning", "--no-access-log"]
+    process = subprocess.Popen(command, cwd=folder)
+    try:
+        for _ in range(200):
+            try:
+                httpx.post(f"http://127.0.0.1:{port}/1")
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
 
 
 def wrk(url: str, body: Any, folder: Path) -> float:
@@ -83,28 +121,13 @@ def requests(server: Server, folder: Path) -> Iterator[Row]:
         return
     answer = httpx.post(f"{server.url}/v1/backward", json=SEVEN).json()
     assert abs(answer["gradients"]["x"] - math.tanh(1.1) / math.cosh(1.1) ** 2) < 1e-15, answer
-    (folder / "bare.py").write_text(BARE)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "bare:app", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    bare = subprocess.Popen(command, cwd=folder)
-    try:
-        for _ in range(200):
-            try:
-                httpx.post(f"http://127.0.0.1:{port}/constant")
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
-        rates: dict[str, list[float]] = {"graph": [], "text": [], "fresh": [], "bare": []}
+    rates: dict[str, list[float]] = {"graph": [], "text": [], "fresh": [], "bare": []}
+    with uvicorn_running(BARE, folder) as bare:
         for _ in range(5):
             rates["graph"].append(wrk(f"{server.url}/v1/backward", SEVEN, folder))
             rates["text"].append(wrk(f"{server.url}/v1/backward", TEXT, folder))
             rates["fresh"].append(wrk(f"{server.url}/v1/backward", FRESH, folder))
-            rates["bare"].append(wrk(f"http://127.0.0.1:{port}/constant", SEVEN, folder))
-    finally:
-        bare.terminate()
-        bare.wait(10)
+            rates["bare"].append(wrk(f"{bare}/constant", SEVEN, folder))
     rate = {name: statistics.median(found) for name, found in rates.items()}
     rows = (("graph of 7 nodes", "graph", 0.55), ("text that repeats", "text", 0.55), ("text that is new", "fresh", 0.5))
     for what, name, least in rows:
@@ -180,9 +203,9 @@ def round_trips(server: Server, size: int) -> Iterator[Row]:
     yield Row("bytes an instruction of the tape and its walk", seconds, {"a byte": 64.0}, unit="bytes")
 
 
-def posted(server: Server, path: str, body: bytes) -> bytes:
+def posted(url: str, path: str, body: bytes) -> bytes:
     """The response to a POST, by a client that costs next to nothing beside the service."""
-    address = server.url.removeprefix("http://").split(":")
+    address = url.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(address[0], int(address[1]), timeout=60)
     connection.request("POST", path, body, {"Content-Type": "application/json"})
     response = connection.getresponse()
@@ -197,8 +220,11 @@ def encoded(numbers: Any) -> dict[str, str]:
     return {"float64": base64.b64encode(numbers.tobytes()).decode()}
 
 
-def points(server: Server, count: int) -> Iterator[Row]:
-    """Many points over HTTP: in base64 beside the engine on arrays, and as lists beside `json.loads` of the request."""
+def points(server: str, mover: str, count: int) -> Iterator[Row]:
+    """Many points over HTTP: in base64 beside the engine on arrays, and as lists beside `json.loads` of the request.
+
+    `mover` is the URL of MOVER.
+    """
     graph, names = parse(POINTS), ("a", "b", "c", "d", "e2")
     rng = np.random.default_rng(0)
     lists: dict[str, Any] = {name: rng.uniform(-1.0, 1.0, count) for name in names}
@@ -217,7 +243,12 @@ def points(server: Server, count: int) -> Iterator[Row]:
         gradients = json.loads(posted(server, "/v1/backward", body))["gradients"]
         for name, column in engine().gradients.items():
             assert gradients[name] == (encoded(column) if isinstance(column, np.ndarray) else column), name
-        contestants = {OURS: Contestant(partial(posted, server, "/v1/backward", body)), "the engine": Contestant(engine)}
+        sent = len(posted(server, "/v1/backward", body))
+        contestants = {
+            OURS: Contestant(partial(posted, server, "/v1/backward", body)),
+            "the engine": Contestant(engine),
+            "moving the bytes": Contestant(partial(posted, mover, f"/{sent}", body)),
+        }
         title = f"POST /v1/backward, {count:,} points, base64, reduce {what}"
         yield race(title, contestants, {"the engine": target}, repeats=5)
     numbers = {"a": lists["a"].tolist(), **dict.fromkeys(names[1:], 0.5)}
@@ -237,7 +268,8 @@ def many_points(count: int) -> Iterator[Row]:
         server.wait_until_ready()
         time.sleep(2.0)  # for what is loaded behind readiness
         try:
-            yield from points(server, count)
+            with uvicorn_running(MOVER, Path(name)) as mover:
+                yield from points(server.url, mover, count)
         finally:
             server.stop()
 
