@@ -1,7 +1,8 @@
 """Compiled loops over a tape, for one point. They know no operation by name; the rules come from the table of primitives.
 
-All rows become one function, `if op == 0: row 0, if op == 1: row 1, ...`, which LLVM turns into a jump table. The loops read
-it as a global, because numba caches their machine code on disk only then.
+All rows become one function, `if op == 0: row 0, if op == 1: row 1, ...`, which LLVM turns into a jump table; those that call
+functions become a second one, which the first calls. The loops read it as a global, because numba caches their machine code on
+disk only then.
 
 What an operation did not select passes nothing on: the branch that a `where` did not take does no harm, whatever it holds. All
 other products follow IEEE arithmetic, in which 0 times infinity is NaN. While all numbers are finite both come to the same, so
@@ -21,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from app.engine import special
 from app.engine.jit import inline, jit
 from app.engine.primitives import PRIMITIVES, Primitive, zero
 
@@ -46,6 +48,10 @@ BENDS = _flags(6, lambda row, k: k < len(row.dd) and row.dd[k] is not zero)
 """Whether an operation has this second partial at all, by opcode and place in (aa, ab, bb, ac, bc, cc)."""
 
 
+WRITTEN_OUT = frozenset({special.where, special.sigmoid, special.sigmoid_rest, special.sech2, special.tanh_slope})
+"""Functions so small that LLVM writes them out where they are called."""
+
+
 def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[Function]], width: int, out: str) -> Function:
     """Return a compiled function of an opcode and three arguments that returns the results of that row's rules.
 
@@ -54,21 +60,37 @@ def switch(rows: Sequence[Primitive], rules_of: Callable[[Primitive], Sequence[F
     lines per row, because numba types a chain of closures by recursion, deeper than Python's limit.
     """
     scope: dict[str, Any] = {"nan": np.nan}
-    lines = [f"def rows(op, x, y, z{out}):"]
+    common: list[str] = []
+    rare: list[str] = []
     for code, row in enumerate(rows):
         if row.fun is None:
             continue
         arguments = ", ".join("xyz"[: len(row.d)])
-        results = [_written(rule, f"{arguments}, out", scope) for rule in rules_of(row)]
+        rules = rules_of(row)
+        results = [_written(rule, f"{arguments}, out", scope) for rule in rules]
         results += ["0.0"] * (width - len(results))
+        lines = rare if any(map(_calls, rules if out else (row.fun, *rules))) else common
         lines.append(f"    if op == {code}:")
         if not out:
             lines.append(f"        out = {_written(row.fun, arguments, scope)}")
             results.insert(0, "out")
         lines.append(f"        return {', '.join(results)}")
-    lines.append(f"    return {', '.join(['nan'] * (width + (not out)))}")
-    exec("\n".join(lines), scope)  # the source above, which holds nothing from a user
-    return cast(Function, inline(scope["rows"]))
+    common.append(f"    return rare(op, x, y, z{out})")
+    rare.append(f"    return {', '.join(['nan'] * (width + (not out)))}")
+    for name, lines in (("rare", rare), ("rows", common)):
+        exec("\n".join((f"def {name}(op, x, y, z{out}):", *lines)), scope)  # the source above, which holds nothing from a user
+        scope[name] = inline(scope[name])
+    return cast(Function, scope["rows"])
+
+
+def _calls(rule: Function) -> bool:
+    """Return whether a rule calls a function of ours that LLVM does not write out where it is called.
+
+    numba clears the places of the results of all calls in a function when it is entered, so each such rule would cost every
+    other row two stores: with all of them in one function, a walk forward takes 1.5 times as long.
+    """
+    named = (rule.__globals__.get(name) for name in rule.__code__.co_names)
+    return any(getattr(thing, "__module__", "") == special.__name__ and thing not in WRITTEN_OUT for thing in named)
 
 
 def _written(rule: Function, arguments: str, scope: dict[str, Any]) -> str:
