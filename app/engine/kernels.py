@@ -137,7 +137,7 @@ second_partials_of = switch(PRIMITIVES, lambda row: row.dd, 6, ", out")
 @jit
 def apply(op: int, x: float, y: float, z: float) -> float:
     """Return the value of one instruction."""
-    return value_of(op, x, y, z)  # type: ignore[no-any-return]  # compiled
+    return value_of(np.int32(op), x, y, z)  # type: ignore[no-any-return]  # compiled for opcodes of a tape already
 
 
 @jit
