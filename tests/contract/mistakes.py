@@ -136,6 +136,7 @@ OPERATORS = [
 """Operators and signs."""
 
 FUNCTIONS = [
+    typed("cube(1 if x > 1 else y)", "x**3", writes="(1 if x > 1 else y)**3", means=Y**3),
     typed("sin x", "sin(x)", writes="sin(x)", means=math.sin(X)),
     typed("2 sin x + cos y", writes="2*sin(x) + cos(y)", means=2 * math.sin(X) + math.cos(Y)),
     typed("abs x", writes="abs(x)", means=X),

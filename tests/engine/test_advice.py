@@ -312,6 +312,16 @@ def test_latex_is_rewritten_if_all_its_commands_are_known(text: str, proposal: s
     assert fault_of(text).endswith(f"write it without LaTeX's commands{proposal}")
 
 
+GREEK = "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa mu nu xi pi rho sigma tau upsilon phi"
+GREEK += " varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+"""LaTeX's commands for Greek letters, without \\lambda, which is a reserved word here."""
+
+
+@pytest.mark.parametrize("letter", GREEK.split())
+def test_a_greek_letter_of_latex_is_a_name(letter: str) -> None:
+    assert fault_of(rf"\{letter} + x").endswith(f"write it without LaTeX's commands: {letter} + x")
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -142,6 +142,14 @@ def test_a_cycle_of_three_hundred_thousand_nodes_needs_no_recursion() -> None:
     assert f"({count - 6} more)" in refused(GraphCycle, *nodes, outputs=("0",)).detail
 
 
+@pytest.mark.parametrize("count", [40_000, 70_000])
+def test_positions_of_nodes_need_more_than_sixteen_bits(count: int) -> None:
+    """The sum 2 + 1 + ... + 1 + 2, one node per plus sign."""
+    nodes = [X, *(Node(f"n{k}", "add", (f"n{k - 1}" if k else "x", 1)) for k in range(count - 2))]
+    nodes.append(Node("last", "add", (f"n{count - 3}", "x")))
+    assert backward(Graph(tuple(nodes), ("last",)), wrt=["x"]) == (count + 2.0, {"x": 2.0})  # type: ignore[comparison-overlap]
+
+
 def test_a_node_used_twice_is_not_a_cycle() -> None:
     """A ladder of 60 squares has 2**60 paths, and 60 nodes."""
     nodes = [Node("0", "value", data=0.5), *(Node(str(k), "add", (str(k - 1), str(k - 1))) for k in range(1, 60))]

@@ -119,6 +119,22 @@ def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_shor
     assert sum(node.op == "where" for node in graph.nodes) == (1 if is_short else 2)
 
 
+@pytest.mark.parametrize("choice", ["where(x > 1, {}, z)", "where(x > 1, z, {})"], ids=["holds", "does not hold"])
+@pytest.mark.parametrize(
+    "around",
+    ["{}", "{} + y", "y - 2*{}", "y*{}", "y/{}", "{}**3", "y**{}", "sin({})", "max(y, {})", "exp(y*{} + 1)", "({} + 1)**2"],
+)
+def test_choice_within_a_choice_by_the_same_condition_is_known(choice: str, around: str) -> None:
+    """In a sum, a product, a power and a call, and in one within another."""
+    graph = parse(choice.format(around.format("where(x > 1, a, b)")))
+    found = shown(choice.format(around.format("where(x > 1, a, b)")))
+    assert sum(node.op == "where" for node in found.nodes) == 1
+    for x in (0.5, 1.5):
+        inputs = {"x": x, "y": 1.25, "z": 0.75, "a": 2.5, "b": 3.5}
+        values = [evaluate(g, {name: inputs[name] for name in g.leaves})["output"] for g in (graph, found)]
+        assert values[1] == pytest.approx(values[0], rel=1e-14)
+
+
 @pytest.mark.parametrize(
     ("text", "gone"),
     [

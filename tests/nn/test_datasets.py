@@ -1,5 +1,6 @@
 """Datasets: the rows of scikit-learn's own, and the geometry of the generated ones."""
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -185,6 +186,9 @@ def test_noise_is_the_standard_deviation_of_the_displacement(name: str) -> None:
         pytest.param({"dataset": "iris", "samples": 151}, "samples", "150", id="more samples than rows"),
         pytest.param({"dataset": "moons", "noise": -0.1}, "noise", "negative", id="negative noise"),
         pytest.param({"dataset": "moons", "noise": float("nan")}, "noise", "nan", id="noise is NaN"),
+        pytest.param(
+            {"dataset": "moons", "noise": math.nextafter(1e6, math.inf)}, "noise", "1e\\+06", id="noise above a million"
+        ),
         pytest.param({"dataset": "iris", "noise": 0.1}, "noise", "iris", id="noise for a bundled dataset"),
         pytest.param({"dataset": "moons", "seed": -1}, "seed", "-1", id="negative seed"),
         pytest.param({"dataset": "moons", "seed": 2**32}, "seed", "4294967295", id="seed of 33 bits"),
@@ -195,6 +199,11 @@ def test_load_refuses_arguments_out_of_range(options: dict[str, Any], place: str
     with pytest.raises(InvalidNetwork, match=words) as caught:
         load(**options)
     assert caught.value.place == (place,)
+
+
+@pytest.mark.parametrize("options", [{"noise": 1e6}, {"samples": 100_000}, {"seed": 2**32 - 1}], ids=str)
+def test_load_takes_the_largest_arguments(options: dict[str, Any]) -> None:
+    assert len(load("moons", **options).inputs) == options.get("samples", 100)
 
 
 @pytest.mark.parametrize("name", GENERATED)

@@ -97,13 +97,16 @@ def test_batch_of_all_rows_or_more_equals_no_batches(size: int) -> None:
     assert numbers(train(batch_size=size)) == numbers(train(batch_size=None))
 
 
-def test_history_has_the_loss_of_the_rows_of_each_step() -> None:
+@pytest.mark.parametrize("l2", [0.0, 0.1])
+def test_history_has_the_loss_of_the_rows_of_each_step(l2: float) -> None:
     rows, bounds = batch_rows(23, 5, 9, 0, 50)
-    for row in train(optimizer=sgd(0.0)).history:
+    for row in train(optimizer=sgd(0.0), l2=l2).history:
         chosen = rows[bounds[row.step] : bounds[row.step + 1]]
         alone = evaluation.gradients(MODEL, INPUTS[chosen], TARGETS[chosen], losses.named("max_margin"))
         assert row.data_loss == pytest.approx(alone.data_loss, rel=1e-14)
         assert row.accuracy == alone.accuracy
+        assert row.regularization_loss == pytest.approx(l2 * sum(number**2 for number in MODEL.parameters()), rel=1e-14)
+        assert row.loss == row.data_loss + row.regularization_loss
 
 
 # --- chunks and resumption
