@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.advice import ATOM, CHARACTERS, REWRITTEN_LENGTH, RULES
-from app.engine.errors import EngineError
+from app.engine.errors import EngineError, UnboundInput
 from app.engine.foreign_names import FORMULAS, NOTES, NUMBERS, OPERATIONS, RENAMED, SPREADSHEET_NAMES
 from app.engine.primitives import ALIASES, WIRE
 from app.engine.text import parse
@@ -205,6 +205,56 @@ def test_a_formula_in_a_note_is_the_function(names: str, formula: str, inputs: d
     for name in names.split():
         assert re.search(rf"(?<![\w(]){re.escape(formula)}(?!\w|[*/])", {**NOTES, **SPREADSHEET_NAMES}[name])
     assert evaluate(parse(formula), inputs)["output"] == pytest.approx(float(value), rel=1e-13)
+
+
+ABSENT = {
+    "no rounding, remainder": "ceil ceiling fix floor fmod frac int mod modulo quotient rem remainder rint round trunc truncate"
+    " idivide isqrt",
+    "differentiated as a whole": "d deriv derivative derive diff differentiate grad gradient hessian jacobian nabla",
+    "no random numbers": "rand randn random normal uniform rnorm runif",
+    "Names stand for numbers": "dot matmul transpose det cross cumsum array linspace range sumproduct ones zeros vector matrix"
+    " tensor",
+    "not converted": "parseFloat float double",
+    "mean, sum and sqrt": "std stdev var variance sd median",
+    "no integrals": "int_ integral integrate quad trapz",
+    "no limits": "limit lim",
+    "no equation": "solve fsolve fzero root_of",
+    "expression alone": "print sum_ list len",
+    "no exponential integrals": "Ei exp1 expi expint expn",
+    "no erfi": "erfi",
+    "no inverse of erf": "erfinv norminv",
+    "no distributions": "dgamma pgamma qgamma dexp pexp qexp",
+    "parameters differ": "glu celu selu prelu rrelu crelu",
+    "arithmetic mean": "gmean hmean tmean wmean",
+    "one number": "sort",
+    "no zeta function": "zeta",
+    "no Lambert W": "lambertw",
+    "no Bessel functions": "besselj",
+    "Numbers are real": "conj real imag",
+}
+"""Functions of Python, NumPy, SciPy, PyTorch, MATLAB, R and Mathematica for which no operation stands here."""
+
+
+@pytest.mark.parametrize(("words", "names"), ABSENT.items(), ids=ABSENT)
+def test_absent_function_is_explained(words: str, names: str) -> None:
+    for name in names.split():
+        assert re.search(rf"there is no primitive '{name}'\. [A-Za-z,; ]*{words}", fault_of(f"2*{name}(x)")), name
+
+
+UNNUMBERED = {
+    "numbers are finite; there is no infinity": "inf Inf INF infinity Infinity",
+    "no number may be missing; every name needs one": "nan NaN NA nil null NULL undefined",
+    "numbers are real; there is no imaginary unit": "i j I",
+    "an expression is differentiated as a whole; write it alone": "dx dy dt",
+}
+"""Names of what is no number here."""
+
+
+@pytest.mark.parametrize(("words", "names"), UNNUMBERED.items(), ids=UNNUMBERED)
+def test_name_of_what_is_no_number_is_explained(words: str, names: str) -> None:
+    for name in names.split():
+        with pytest.raises(UnboundInput, match=rf"'{name}'.*{words}"):
+            evaluate(parse(f"x + {name}"), {"x": 1.0})
 
 
 def test_other_names_lead_to_operations_and_are_none_themselves() -> None:

@@ -249,6 +249,7 @@ def test_up_to_eight_nodes_are_listed_for_an_unknown_output(count: int) -> None:
         ("power", " It is called 'pow'."),
         ("multiply", " It is called 'mul'."),
         ("*", " It is called 'mul'."),
+        ("-", " It is called 'sub', or 'neg' with one argument."),
         ("input", " A leaf has the op 'value'."),
         ("cot", " cot(x) is 1/tan(x)."),
         ("sin2", ""),
@@ -268,6 +269,15 @@ def test_an_unknown_primitive(op: str, hint: str | None) -> None:
     if hint is not None:
         assert error.detail == f"there is no primitive '{op}'.{hint}"
     assert error.place == ("nodes", 1, "op")
+
+
+LEAVES = "const constant data input inputs leaf literal number param parameter placeholder scalar tensor var variable"
+"""What other libraries call the op of a leaf."""
+
+
+@pytest.mark.parametrize("op", [*LEAVES.split(), "Const", "Placeholder"])
+def test_leaf_of_another_name_is_told_its_own(op: str) -> None:
+    assert refused(UnknownPrimitive, X, Node("y", op)).detail == f"there is no primitive '{op}'. A leaf has the op 'value'."
 
 
 @pytest.mark.parametrize(
