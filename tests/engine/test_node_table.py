@@ -286,6 +286,17 @@ def test_check_stops_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
             read_nodes(text.encode(), check)
 
 
+def test_check_is_called_for_every_part_of_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each five hundred bytes that are read, each ten names that are entered, and each ten arguments that are looked up."""
+    monkeypatch.setattr(node_reader, "BYTES_PER_CHECK", 500)
+    monkeypatch.setattr(node_reader, "NAMES_PER_CHECK", 10)
+    leaves = ",".join(f'{{"id":"n{k}","op":"value"}}' for k in range(199))
+    text = f'[{leaves},{{"id":"y","op":"sum","args":[{",".join(f"{chr(34)}n{k % 199}{chr(34)}" for k in range(300))}]}}]'
+    checks: list[None] = []
+    assert read_nodes(text.encode(), lambda: checks.append(None)) is not None
+    assert len(checks) >= len(text) // 500 + 200 // 10 + 300 // 10
+
+
 def test_numbers_are_rounded_as_python_rounds_them() -> None:
     """Also those that only Python's `float` decides, of which there may be any amount."""
     texts = [

@@ -375,6 +375,14 @@ SYNTAX: list[tuple[str, int, int, str]] = [
 ]
 
 
+@pytest.mark.parametrize("after", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@pytest.mark.parametrize("before", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+def test_lines_are_counted_however_they_end(before: str, after: str) -> None:
+    with pytest.raises(ExpressionSyntaxError) as caught:
+        parse(f"a = 1{before}b = 2{before}{before}c = a +* b{after}d = 1")
+    assert (caught.value.line, caught.value.column) == (4, 8)
+
+
 @pytest.mark.parametrize(("text", "line", "column", "message"), SYNTAX)
 def test_syntax_errors_have_line_column_and_expectation(text: str, line: int, column: int, message: str) -> None:
     with pytest.raises(EngineError) as caught:
