@@ -52,7 +52,6 @@ class _Writer:
         self.original = graph
         self.forms = forms
         self.nodes: list[Node] = list(graph.nodes[:kept])
-        self.taken = {node.id for node in graph.nodes}
         self.made: dict[int, str | float] = {}
         self.known: dict[tuple[object, ...], str] = {}
         self.outputs = {name: places[name] for name in graph.outputs}
