@@ -109,7 +109,12 @@ OPERATORS = [
     typed("x === y", "==", writes="x == y", means=0.0),
     typed("x =< y", "<=", writes="x <= y", means=1.0),
     typed("x = y = 3", "equality", "=="),
-    typed("x += 1", "name"),
+    typed("2ˣ3", "write a power with **"),
+    typed("sin(x) = y", "an equality is written =="),
+    typed("2 3", "found '3'"),
+    typed("x.foo(2)", "names have no dots"),
+    typed("foo.(x)", "names have no dots"),
+    typed("x += 1", "a name keeps its value"),
     typed("x++", "in place"),
     typed("x @ y", "matrices"),
     typed("x ± 1", "one value"),
@@ -136,6 +141,12 @@ OPERATORS = [
 """Operators and signs."""
 
 FUNCTIONS = [
+    typed("np.pi*x", "constants are written pi and e", writes="pi*x", means=math.pi * X),
+    typed("Math.E*x", "constants are written pi and e", writes="e*x", means=math.e * X),
+    typed("2*if(x > 1, y, 3)", "the function is called where", writes="2*where(x > 1, y, 3)", means=6.0),
+    typed("if (x > 1, y)", "the function is called where"),
+    typed("max(2x, x > 1 ? 1 : 0)", "a if condition else b", writes="max(2*x,1 if x > 1 else 0)", means=2 * X),
+    typed("2 x squared", "in symbols"),
     typed("cube(1 if x > 1 else y)", "x**3", writes="(1 if x > 1 else y)**3", means=Y**3),
     typed("sin x", "sin(x)", writes="sin(x)", means=math.sin(X)),
     typed("2 sin x + cos y", writes="2*sin(x) + cos(y)", means=2 * math.sin(X) + math.cos(Y)),

@@ -4,6 +4,7 @@ import math
 import operator
 import re
 import time
+import unicodedata
 from collections.abc import Callable
 from typing import Any
 
@@ -360,6 +361,27 @@ def fault_of(text: str) -> str:
 def test_latex_is_rewritten_if_all_its_commands_are_known(text: str, proposal: str) -> None:
     """An unknown command that is dropped, or taken for a name, would make another formula."""
     assert fault_of(text).endswith(f"write it without LaTeX's commands{proposal}")
+
+
+PLAIN = {"*": "×·⋅∙∗＊•\u2062", "/": "÷∕⁄", "-": "−–—‒﹣‐‑", "<=": "≤⩽", ">=": "≥⩾", "!=": "≠"}
+"""Signs of typesetting, by what they are in expressions."""
+
+
+@pytest.mark.parametrize(("sign", "character"), [(sign, character) for sign in PLAIN for character in PLAIN[sign]])
+def test_sign_of_typesetting_is_written_in_plain_characters(sign: str, character: str) -> None:
+    assert fault_of(f"(x){character}(y)").endswith(f"write it in plain characters: (x){sign}(y)")
+
+
+@pytest.mark.parametrize("character", "½¼¾⅓⅔")
+def test_fraction_of_one_character_is_written_as_a_quotient(character: str) -> None:
+    words, _, proposal = fault_of(f"2*{character}").partition("write it in plain characters: ")
+    assert words and evaluate(parse(proposal))["output"] == pytest.approx(2 * unicodedata.numeric(character), rel=1e-15)
+
+
+@pytest.mark.parametrize("character", ["\u00a0", "\u202f", "\u2009", "\u200b"], ids=unicodedata.name)
+def test_space_of_typesetting_separates_nothing(character: str) -> None:
+    proposal = fault_of(f"x{character}+{character}y").partition("write it in plain characters: ")[2]
+    assert proposal.replace(" ", "") == "x+y"
 
 
 GREEK = "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa mu nu xi pi rho sigma tau upsilon phi"
