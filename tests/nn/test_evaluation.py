@@ -512,6 +512,7 @@ def test_targets_that_a_loss_does_not_accept_are_refused(
 @pytest.mark.parametrize(
     ("words", "place", "name", "inputs", "targets"),
     [
+        ("there are no rows of inputs", "inputs", "mse", (0, 2), (0, 5)),
         ("rows of inputs have 3 numbers, but the model takes 2", "inputs", "mse", (4, 3), (4, 5)),
         ("there are 3 targets for 4 rows of inputs", "targets", "mse", (4, 2), (3, 5)),
         ("there are 6 numbers per row of targets; mse needs 5 per row", "targets", "mse", (4, 2), (4, 6)),
@@ -530,6 +531,17 @@ def test_a_shape_that_does_not_fit_is_named(
     with pytest.raises(NetworkMismatch) as caught:
         evaluate(MLP(2, [5]), np.ones(inputs), np.ones(targets), loss)
     assert caught.value.detail.startswith(words) and caught.value.place == (place,)
+
+
+@pytest.mark.parametrize(
+    ("words", "shape"),
+    [("no rows of inputs", (0, 2)), ("have 3 numbers, but the model takes 2", (4, 3))],
+    ids=["no rows", "width"],
+)
+def test_scores_of_a_wrong_shape_are_refused(words: str, shape: tuple[int, int]) -> None:
+    with pytest.raises(NetworkMismatch, match=words) as caught:
+        evaluation.predict(MLP(2, [5]), np.ones(shape))
+    assert caught.value.place == ("inputs",)
 
 
 @pytest.mark.parametrize("label", [3.0, -1.0, 0.5])
