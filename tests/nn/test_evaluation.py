@@ -586,3 +586,15 @@ def test_integer_scores_and_gradients_are_exact_on_both_sides_of_what_is_transpo
     slopes = np.repeat(last, rows, axis=0)  # of the sum of all scores by the outputs of the first layer
     assert [layer.weights.tolist() for layer in found] == [(slopes.T @ x).tolist(), [(x @ weights.T + biases).sum(0).tolist()]]
     assert [layer.biases.tolist() for layer in found] == [slopes.sum(0).tolist(), [rows]]
+
+
+@pytest.mark.parametrize("inputs", [1, 64, 65])
+def test_integer_scores_and_gradients_of_a_single_layer_are_exact(inputs: int) -> None:
+    """With 65 inputs there is no layer whose weights are transposed."""
+    rng = np.random.default_rng(inputs)
+    weights, biases, x = rng.integers(-9, 10, (64, inputs)), rng.integers(-9, 10, 64), rng.integers(-9, 10, (3, inputs))
+    model = Model((Layer(weights.astype(float), biases.astype(float), "linear"),))
+    assert evaluation.predict(model, x.astype(float)).tolist() == (x @ weights.T + biases).tolist()
+    loss = losses.of_expression(parse("192*score"))  # the loss is the mean over 3 rows and 64 outputs
+    (layer,) = evaluation.gradients(model, x.astype(float), np.zeros((3, 64)), loss).gradients.layers
+    assert (layer.weights.tolist(), layer.biases.tolist()) == ([x.sum(0).tolist()] * 64, [3.0] * 64)
