@@ -998,7 +998,18 @@ def test_check_agrees_where_a_large_value_hides_a_slope_of_zero(points: int | No
 
 
 @SIZES
-@pytest.mark.parametrize("text", ["relu(x)", "x if x > 0 else 2*x", "leaky_relu(x)", "sqrt(x)", "1e7*abs(x) + relu(x)"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "relu(x)",
+        "x if x > 0 else 2*x",
+        "leaky_relu(x)",
+        "sqrt(x)",
+        "1e7*abs(x) + relu(x)",
+        "3 + 1e-8*relu(x)",
+        "1e-8*relu(-x) - 3",
+    ],
+)
 def test_check_does_not_agree_at_a_kink(text: str, points: int | None) -> None:
     """At a kink, a difference quotient is between the slopes of both sides. However steep these are, what is small is not 0."""
     assert not agrees(check_gradients(parse(text), spread({"x": 0.0}, points))["x"], 1e-6)
