@@ -87,6 +87,26 @@ def test_tangent_is_the_cotangent_of_the_gradient() -> None:
     assert math.isclose(jvp(CURVE, inputs, tangents, reduce="mean").tangent, expected / 100, rel_tol=1e-12)
 
 
+@pytest.mark.parametrize("how", ["sum", "mean"])
+@pytest.mark.parametrize("points", [1, 2, 70])
+def test_value_is_that_of_all_points_whatever_the_derivative(points: int, how: Reduce) -> None:
+    inputs, direction = data(points), {"a": 1.0, "b": -2.0}
+    expected = reduced(evaluate(CURVE, inputs)["output"], points, how)
+    values = [
+        backward(CURVE, inputs, reduce=how).value,
+        jvp(CURVE, inputs, direction, reduce=how).value,
+        jacobian(CURVE, inputs, reduce=how).values["output"],
+        hessian(CURVE, inputs, reduce=how).value,
+        hvp(CURVE, inputs, direction, reduce=how).value,
+    ]
+    assert [np.shape(value) for value in values] == [()] * 5 and all(close(value, expected) for value in values)
+    slopes = backward(CURVE, inputs, reduce=how).gradients
+    tangent = jvp(CURVE, inputs, direction, reduce=how).tangent
+    assert math.isclose(tangent, slopes["a"] - 2.0 * slopes["b"], rel_tol=1e-12)
+    for found in (hessian(CURVE, inputs, reduce=how), hvp(CURVE, inputs, direction, reduce=how)):
+        assert all(math.isclose(found.gradients[name], slopes[name], rel_tol=1e-12) for name in direction)
+
+
 @pytest.mark.parametrize("wrt", [["a"], ["x"], ["a", "x"], ["x", "a"], ["a", "x", "b"]], ids="-".join)
 def test_jacobian_is_a_gradient_table_for_each_output(wrt: list[str]) -> None:
     inputs = data(70)
