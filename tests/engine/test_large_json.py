@@ -57,6 +57,21 @@ def test_strings_are_cut_between_characters(kind: str, text: str) -> None:
     assert whole(decode(body, (), never)) == orjson.loads(body)
 
 
+@pytest.mark.parametrize("size", [50, 1000])
+@pytest.mark.parametrize(
+    "kind",
+    ["%s", "[%s]", "[[1, %s]]", '{"a": %s}', '{"a": {"b": %s}}', '[{"a": [[2, %s], 3]}]', '{"a": [0, {"b": [%s]}], "c": %s}'],
+)
+def test_tokens_are_what_they_stand_for_however_deep(monkeypatch: pytest.MonkeyPatch, kind: str, size: int) -> None:
+    """In texts that are read at once and in pieces."""
+    monkeypatch.setattr(large_json, "SIZES", Sizes(piece=size, container=50, string=50, key=50, passed=4))
+    bulk: Any = ["first", "second"]  # in place of arrays, which cannot be compared so easily
+    count = kind.count("%s")
+    tokens = tuple(f'"{large_json.TOKEN}{k}"' for k in range(count))
+    found = whole(decode((kind % tokens).encode(), bulk, never))
+    assert found == json.loads(kind % tuple(f'"{word}"' for word in bulk[:count]))
+
+
 @pytest.mark.parametrize("name", ["x" * 30, "\\u00e9" * 9, "é" * 20, '\\"' * 9])
 @pytest.mark.usefixtures("tiny")
 def test_long_names_are_cut(name: str) -> None:

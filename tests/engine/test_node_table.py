@@ -125,6 +125,39 @@ def test_a_changed_text_is_refused_or_read_as_json_reads_it(changes: list[tuple[
         assert_same(table, expected)
 
 
+VALUES = [
+    "null",
+    "true",
+    "false",
+    "0",
+    "-1.5",
+    '"x"',
+    '"sum"',
+    '""',
+    "[]",
+    "[1]",
+    '["x"]',
+    "[[]]",
+    "[null]",
+    "{}",
+    '{"id":"x"}',
+]
+
+
+@pytest.mark.parametrize("is_last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("name", sorted(FIELDS))
+def test_field_takes_the_values_that_json_gives_it(name: str, value: str, is_last: bool) -> None:
+    fields = {"id": '"y"', "op": '"sum"', "args": '["x",2]', "label": '"l"'}
+    fields.pop(name, None)
+    fields = {**fields, name: value} if is_last else {name: value, **fields}
+    text = f'[{{"id":"x","op":"value"}},{{{",".join(f"{chr(34)}{key}{chr(34)}:{fields[key]}" for key in fields)}}}]'.encode()
+    table, expected = read_nodes(text), expected_table(text)
+    assert (table is None) is (expected is None)
+    if table is not None and expected is not None:
+        assert_same(table, expected)
+
+
 @pytest.mark.parametrize("size", [1, 7, 1 << 21])
 @pytest.mark.parametrize("last", ['{"id":"n1","op":"value"}', '{"id":"y","op":"neg","args":["n3"]}'], ids=["shared", "unknown"])
 def test_name_of_two_nodes_or_of_none_is_refused(monkeypatch: pytest.MonkeyPatch, last: str, size: int) -> None:
