@@ -135,6 +135,15 @@ def test_what_is_read_is_what_the_standard_library_reads(text: str) -> None:
         assert isinstance(found, BrokenDoubles)
 
 
+def test_check_is_called_now_and_then_and_not_for_every_number() -> None:
+    """Every few milliseconds, in which some hundred thousand numbers are read."""
+    text = base64.b64encode(np.arange(600_000.0).tobytes())
+    checks: list[None] = []
+    found = read(text, lambda: checks.append(None))
+    assert isinstance(found, np.ndarray) and len(found) == 600_000
+    assert 2 <= len(checks) <= 20
+
+
 def test_check_ends_the_reading() -> None:
     def stop() -> None:
         raise TimeoutError
