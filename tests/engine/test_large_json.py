@@ -149,6 +149,15 @@ def test_check_stops_the_decoding(monkeypatch: pytest.MonkeyPatch, text: bytes) 
         whole(decode(text, (), check))
 
 
+@pytest.mark.parametrize("text", LONG.values(), ids=LONG)
+def test_check_is_called_while_a_value_is_passed_over(monkeypatch: pytest.MonkeyPatch, text: bytes) -> None:
+    """Before anything is decoded, the end of the value is looked for."""
+    monkeypatch.setattr(large_json, "SIZES", Sizes(piece=1000, container=300, string=300, key=100, passed=1000))
+    checks: list[None] = []
+    decode(text, (), lambda: checks.append(None))
+    assert len(text) // 1000 - 2 <= len(checks) <= len(text) // 1000 + 2
+
+
 def test_check_stops_the_decoding_of_a_string(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_json, "SIZES", Sizes(piece=1000, container=300, string=300, key=100, passed=1000))
     checks: list[None] = []
