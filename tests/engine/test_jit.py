@@ -1,5 +1,7 @@
 """Machine code on disk is never stale, is used from read-only folders, and is complete after warming up."""
 
+import errno
+import importlib.util
 import json
 import os
 import shutil
@@ -336,3 +338,84 @@ def test_the_named_folder_is_trusted_whoever_owns_it(monkeypatch: pytest.MonkeyP
     os.chown(folder, 12345, 12345)
     monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(folder.parent))
     assert jit._choose() == (folder, True)
+
+
+# --- a small function, compiled in this process
+
+
+@pytest.fixture
+def triple(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Makes a function that is compiled when it is first called, and kept in the folder `cache`."""
+    file, folder = tmp_path / "small.py", tmp_path / "cache"
+    file.write_text("def triple(x):\n    return 3.0*x\n", "utf-8")
+    monkeypatch.setattr(jit, "FOLDER", folder)
+    monkeypatch.setattr(jit, "IS_COMPLETE", False)
+    monkeypatch.setattr(jit, "_unsaved", [])
+    monkeypatch.setattr(jit.config, "CACHE_DIR", str(folder))
+
+    def make() -> Any:
+        spec = importlib.util.spec_from_file_location("small", file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return jit.jit(module.triple)
+
+    return make
+
+
+def loads_after_calling(function: Any) -> int:
+    """How often machine code is loaded from disk for a call."""
+    assert function(2.0) == 6.0
+    return sum(function.stats.cache_hits.values())
+
+
+def test_machine_code_is_loaded_where_it_was_saved(triple: Any, tmp_path: Path) -> None:
+    assert loads_after_calling(triple()) == 0
+    assert loads_after_calling(triple()) == 1
+    jit.mark_complete()
+    assert (tmp_path / "cache" / jit.COMPLETE).is_file()
+
+
+def test_machine_code_of_somebody_else_is_not_loaded(triple: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert loads_after_calling(triple()) == 0
+    owner = tmp_path.stat().st_uid
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    assert loads_after_calling(triple()) == 0
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"], ids=["index", "machine code"])
+def test_damaged_machine_code_is_compiled_again(
+    triple: Any, suffix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert loads_after_calling(triple()) == 0
+    (file,) = (tmp_path / "cache").rglob(f"*.{suffix}")
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with caplog.at_level("WARNING", "autodiff"):
+        assert loads_after_calling(triple()) == 0
+    assert {record.getMessage() for record in caplog.records} == {f"{file} is damaged, so its kernel is compiled again"}
+    assert loads_after_calling(triple()) == 1
+
+
+def test_machine_code_that_cannot_be_saved_is_used_nevertheless(
+    triple: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a full disk. The next start compiles again, as a warning says."""
+
+    def replace(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert loads_after_calling(triple()) == loads_after_calling(triple()) == 0
+    with caplog.at_level("WARNING", "autodiff"):
+        jit.mark_complete()
+    (record,) = caplog.records
+    said = f"kernels could not be saved in {tmp_path / 'cache'}, so the next start compiles them again: "
+    assert record.getMessage() == f"{said}[Errno {errno.ENOSPC}] No space left on device"
+    assert not (tmp_path / "cache" / jit.COMPLETE).exists()
+
+
+def test_function_without_a_folder_is_compiled_all_the_same(triple: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit, "FOLDER", None)
+    assert loads_after_calling(triple()) == 0
+    jit.mark_complete()
