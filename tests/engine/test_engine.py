@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 import app.engine
@@ -43,6 +45,23 @@ def test_examples_in_docstrings() -> None:
         assert found.failed == 0
     assert doctest.testmod(app.engine).attempted == 4
     assert callable(value)
+
+
+def test_backward_of_a_text_takes_all_arguments_of_the_walk() -> None:
+    """The sum of a*x over the points 1, 2 and 3."""
+    inputs: dict[str, Any] = {"a": 2.0, "x": [1.0, 2.0, 3.0]}
+    outputs: list[Any] = ["a*x", parse("a*x")]
+    for output in outputs:
+        value, gradients = backward(output, inputs, ["a"], 0.5, reduce="sum")
+        assert (value, dict(gradients)) == (12.0, {"a": 3.0})
+        value, gradients = backward(output, inputs, reduce="mean")
+        assert (value, gradients["a"], np.ravel(gradients["x"]).tolist()) == (4.0, 2.0, [2 / 3] * 3)
+
+        def stop() -> None:
+            raise TimeoutError
+
+        with pytest.raises(TimeoutError):
+            backward(output, inputs, checkpoint=stop)
 
 
 def test_words_of_micrograd_ex_come_from_one_place() -> None:

@@ -57,6 +57,13 @@ def test_strings_are_cut_between_characters(kind: str, text: str) -> None:
     assert whole(decode(body, (), never)) == orjson.loads(body)
 
 
+@pytest.mark.parametrize("text", ["[ ]", "{ }", "[[ ], { }, 1]", '{"a": [ ], "b": { }, "c": [{ }]}', " [ { } , [ ] ] "])
+@pytest.mark.usefixtures("tiny")
+def test_nothing_but_space_is_an_empty_value(text: str) -> None:
+    body = text.replace(" ", " " * 50).encode()
+    assert whole(decode(body, (), never)) == orjson.loads(body)
+
+
 @pytest.mark.parametrize("size", [50, 1000])
 @pytest.mark.parametrize(
     "kind",

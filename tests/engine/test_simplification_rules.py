@@ -146,6 +146,18 @@ c*(x/3 + y/7)
 (x - y)/(y - x)
 (x - y)*(c*y - c*x)
 (x - y)*(3*y - 3*x)/(2*x - 2*y)
+(x + y + c)*(x + y - c)
+(x + y + c)*(x - y - c)
+(x + y)**2*(x - y)**2*c
+(x + y)**0.5*(x - y)**0.5*c
+(x + c)**0.5*(x - c)**0.5
+x*(x + y) - x**2 + y**3
+x*(x + y) - x**2 + y**3 + c
+y**3 + x*(x + y) - x**2 + c*y
+c*x*(x + y) - c*x**2 + y
+sin(x)*(x + y) - x*sin(x) + c + y
+x*(y + c) - x*y + sin(y)
+2*(x*(y + c) - x*y + sin(y)) + x
 """.split("\n")[1:-1]
 """`c` stands for a constant, which need not be an argument that can be folded."""
 

@@ -1108,3 +1108,22 @@ def test_difference_quotient_is_accurate_to_nine_digits(function: Callable[[Any]
     assert abs(float(quotient) - slope) <= 100.0 * float(uncertainty)
     column = difference_quotient(function, np.array([x, 1.5 * x]), function(np.array([x, 1.5 * x]))).value
     assert np.asarray(column)[0] == pytest.approx(slope, rel=1e-8, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "slope"),
+    [
+        (np.exp, 0.5, math.exp(0.5)),
+        (np.sin, 0.7, math.cos(0.7)),
+        (np.tan, 1.2, 1 + math.tan(1.2) ** 2),
+        (np.log, 3.0, 1 / 3),
+        (np.tanh, 2.0, 1 / math.cosh(2.0) ** 2),
+        (lambda x: 1 / x, 0.125, -64.0),
+    ],
+    ids=["exp", "sin", "tan", "log", "tanh", "reciprocal"],
+)
+def test_extrapolated_differences_of_smooth_functions_have_thirteen_digits(
+    function: Callable[[Any], Any], x: float, slope: float
+) -> None:
+    """The error of a central difference is a series of even powers of the step, and each column takes away one of them."""
+    assert difference_quotient(function, x, function(x)).value == pytest.approx(slope, rel=1e-13)
