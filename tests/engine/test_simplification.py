@@ -119,6 +119,12 @@ def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_shor
     assert sum(node.op == "where" for node in graph.nodes) == (1 if is_short else 2)
 
 
+@pytest.mark.parametrize("factor", ["2", "3", "-1", "-7", "0.5", "1.5", "-0.25", "1e6"])
+@pytest.mark.parametrize("text", ["{0}*(a + y) - {0}*a", "{0}*(a + y + 2) - {0}*(a + 2)", "z + {0}*(a - y) + {0}*(y - a)"])
+def test_terms_of_a_multiple_of_a_sum_cancel(text: str, factor: str) -> None:
+    assert not uses(shown(text.format(f"({factor})")), "a")
+
+
 @pytest.mark.parametrize("choice", ["where(x > 1, {}, z)", "where(x > 1, z, {})"], ids=["holds", "does not hold"])
 @pytest.mark.parametrize(
     "around",
