@@ -311,6 +311,20 @@ def test_score_of_zero_is_not_above_zero(name: str, target: float, expected: flo
     assert evaluation.gradients(one, np.zeros((1, 1)), np.array([[target]]), losses.named(name)).accuracy == expected
 
 
+@pytest.mark.parametrize(
+    ("targets", "share"), [([0, 1, 2, 2], 1.0), ([0, 2, 2, 2], 0.75), ([1, 0, 2, 0], 0.25), ([1, 0, 0, 0], 0.0)]
+)
+@pytest.mark.parametrize("rows", [4, 400])
+def test_accuracy_of_classes_is_the_share_of_rows_with_the_largest_score_at_their_class(
+    targets: list[int], share: float, rows: int
+) -> None:
+    """The scores are the inputs."""
+    model = Model((Layer(np.eye(3), np.zeros(3), "linear"),))
+    scores = np.array([[2.0, 1.0, -1.0], [0.0, 0.5, 0.25], [-3.0, -2.0, -1.0], [0.0, 0.0, 1e-9]] * (rows // 4))
+    given = np.array([[float(target)] for target in targets] * (rows // 4))
+    assert evaluation.gradients(model, scores, given, losses.named("cross_entropy")).accuracy == share
+
+
 def test_accuracy_is_the_share_of_all_outputs() -> None:
     same = Model((Layer(np.eye(2), np.zeros(2)),))
     scores, targets = np.array([[2.0, -1.0], [-0.5, 3.0]]), np.array([[1.0, 1.0], [-1.0, 1.0]])
