@@ -1,6 +1,7 @@
 """The work of simplification grows with the expression and not with its square. How formulas look is in `tests/formats`."""
 
 import cProfile
+import itertools
 import pstats
 from collections.abc import Callable
 from fractions import Fraction
@@ -117,6 +118,23 @@ def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_shor
     names = ", ".join(f"y{k}" for k in range(parts - 8))
     graph = shown(f"where(x > 1, where(x > 1, x, 2)*logsumexp({names}), 0)")
     assert sum(node.op == "where" for node in graph.nodes) == (1 if is_short else 2)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        ("2", "x", "-2*(x + y)"),
+        ("x", "sin(y)", "-2*(x + y)"),
+        ("x*z", "-x*(z - y)", "sin(y)"),
+    ],
+)
+@pytest.mark.parametrize("around", ["{}", "({})*w", "({})**2 + w"])
+def test_terms_that_merge_do_so_in_any_order(terms: tuple[str, ...], around: str) -> None:
+    graphs = [shown(around.format(" + ".join(f"({term})" for term in order))) for order in itertools.permutations(terms)]
+    assert len({len(graph.nodes) for graph in graphs}) == 1
+    inputs = {"x": 0.75, "y": -1.5, "z": 2.25, "w": 0.5}
+    values = [evaluate(graph, {name: inputs[name] for name in graph.leaves})["output"] for graph in graphs]
+    assert values == pytest.approx([values[0]] * len(values), rel=1e-13)
 
 
 @pytest.mark.parametrize("factor", ["2", "3", "-1", "-7", "0.5", "1.5", "-0.25", "1e6"])
