@@ -251,6 +251,22 @@ def test_long_steps_have_the_result_of_short_ones(
     assert len(checks) == count
 
 
+def test_no_block_of_a_long_step_is_worked_on_twice(monkeypatch: pytest.MonkeyPatch, small_blocks: None) -> None:
+    """Rows of two are lost as soon as the block behind theirs is begun."""
+    expected = train(steps=1, batch_size=None)
+    monkeypatch.setattr(training, "LONG_STEP_PRODUCTS", 0)
+    inputs, calls = INPUTS.copy(), 0
+
+    def lose() -> None:
+        nonlocal calls
+        calls += 1
+        inputs[: max(0, 2 * (calls - 2))] = math.nan
+
+    found = training.train(MODEL, inputs, TARGETS, options_of(steps=1, batch_size=None), checkpoint=lose)
+    assert numbers(found) == numbers(expected) and found.history == expected.history
+    assert np.isnan(inputs[:18]).all()
+
+
 @pytest.mark.parametrize("calls", [0, 5, 30])
 def test_a_long_step_that_is_stopped_changes_nothing(monkeypatch: pytest.MonkeyPatch, small_blocks: None, calls: int) -> None:
     monkeypatch.setattr(training, "LONG_STEP_PRODUCTS", 0)
