@@ -3,6 +3,8 @@
 import asyncio
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,35 @@ from app.service.logs import access_log, configure_logging
 configure_logging("{level}")
 access_log.info("request", route="/v1/backward", ms=0.25)
 """
+
+
+LINES = """
+import logging
+from app.service.logs import access_log, configure_logging
+configure_logging("info")
+access_log.info("request", status=200, method="POST", route="/v1/backward", ms=1.25)
+logging.getLogger("library").warning("of %s", "a library")
+"""
+
+
+@pytest.mark.parametrize("streams", [("stdout",), ("stdin", "stderr")], ids=" and ".join)
+def test_lines_are_for_people_where_standard_output_is_a_terminal(streams: tuple[str, ...]) -> None:
+    """Where it is a file or a pipe they are JSON, even if the program was started at a terminal."""
+    pty = pytest.importorskip("pty", reason="there are no terminals on this system")
+    screen, terminal = pty.openpty()
+    given: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | dict.fromkeys(streams, terminal)
+    with subprocess.Popen([sys.executable, "-c", LINES], cwd=ROOT, text=True, **given) as process:
+        written = process.communicate()[0]
+    if "stdout" in streams:
+        written = os.read(screen, 65536).decode()
+    os.close(terminal)
+    os.close(screen)
+    lines = written.splitlines()
+    if "stdout" in streams:
+        assert re.fullmatch(r"\d\d:\d\d:\d\d  200  POST /v1/backward  1\.2 ms", lines[0])
+        assert re.fullmatch(r"\d\d:\d\d:\d\d  warning: of a library", lines[1])
+    else:
+        assert [json.loads(line)["event"] for line in lines] == ["request", "of a library"]
 
 
 def test_line_of_a_request_has_its_level_and_time() -> None:

@@ -105,6 +105,20 @@ def test_invalid_environment_variable_is_named(
     assert message.count("AUTODIFF_") == 1, "settings that follow from the wrong one are not named"
 
 
+def test_all_invalid_environment_variables_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also one after a setting whose default follows from a wrong one."""
+    monkeypatch.setattr("uvicorn.run", no_server)
+    for name, value in {"AUTODIFF_WORKERS": "0", "AUTODIFF_LOG_LEVEL": "loud", "AUTODIFF_PORT": "x"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as exit:
+        command.main([])
+    lines = capsys.readouterr().err.splitlines()
+    named = [line.partition(":")[0] for line in lines]
+    assert exit.value.code == 2 and named == ["AUTODIFF_PORT", "AUTODIFF_WORKERS", "AUTODIFF_LOG_LEVEL"]
+
+
 def test_help_lists_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit:
         command.main(["--help"])
