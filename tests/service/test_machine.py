@@ -69,12 +69,21 @@ def test_memory_of_a_system_that_does_not_say(groups: Path, monkeypatch: pytest.
     assert machine.memory_bytes() == 8 << 30
 
 
-def test_limit_of_a_group_with_several_controllers(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As version 1 of control groups lists them: `hierarchy:controllers:path`."""
+@pytest.mark.parametrize(
+    ("listed", "folder"),
+    [
+        ("7:cpu,memory,pids:/service\n1:name=systemd:/\n", "v1/service/limit"),
+        ("12:devices:/other\n7:memory:/service\n1:name=systemd:/\n0::/other\n", "v1/service/limit"),
+        ("12:devices:/other\n7:memory:/other\n0::/service\n", "service/memory.max"),
+        ("12:pids:/other\n7:memory:/pods.slice:cri-containerd:service\n", "v1/pods.slice:cri-containerd:service/limit"),
+    ],
+    ids=["several controllers", "version 1", "both versions", "colons in the path"],
+)
+def test_limit_of_the_group_that_is_listed(groups: Path, monkeypatch: pytest.MonkeyPatch, listed: str, folder: str) -> None:
+    """One line per group, in any order: `hierarchy:controllers:path`; version 2 has no controllers there."""
     read = Path.read_text
-    listed = "7:cpu,memory,pids:/service\n1:name=systemd:/\n"
     monkeypatch.setattr(Path, "read_text", lambda file: listed if str(file) == "/proc/self/cgroup" else read(file))
-    limit(groups / "v1/service/limit", "4000000")
+    limit(groups / folder, "4000000")
     assert machine.memory_bytes() == 4_000_000
 
 
