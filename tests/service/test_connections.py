@@ -162,6 +162,20 @@ def test_all_that_are_late_at_once_are_left(clock: Clock, monkeypatch: pytest.Mo
     on_server(clock, monkeypatch, test)
 
 
+def test_one_timer_looks_at_all_connections(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each connection would leave one behind."""
+    looks: list[int] = []
+    monkeypatch.setattr(connections, "sweep", lambda loop, found: looks.append(len(found)))
+
+    async def test(server: Server) -> None:
+        for _ in range(5):
+            server.connect()
+        await clock.advance(connections.SWEEP_SECONDS + 0.01)
+        assert looks == [5]
+
+    on_server(clock, monkeypatch, test)
+
+
 def test_head_drop_by_drop_gets_no_more_time(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(server: Server) -> None:
         connection, transport = server.connect()
