@@ -11,6 +11,7 @@ from app.main import create_app
 from app.service import bodies
 from app.service.execution import Execution, Job
 from app.service.keys import client_of
+from app.service.memory import State
 from app.service.problems import Problem
 from app.settings import Settings
 from tests.service.fake_time import Clock, Work, in_pool, run_with_execution, settle
@@ -239,12 +240,36 @@ def test_memory_of_a_body_that_is_decompressed(less: int, status: int) -> None:
     assert response.status_code == status
 
 
+def test_memory_of_a_computation_that_runs_is_waited_for(clock: Clock) -> None:
+    """Also where it holds no more than its body."""
+
+    async def test(execution: Execution) -> None:
+        first, second = (Job(execution.settings, clock.now + 30.0, {}) for _ in range(2))
+        for job, size in ((first, 40), (second, 10)):
+            request = Caller("1.2.3.4").request()
+            execution.receive(job, request, size)
+            await execution.admit(job, request)
+        assert second.share is not None
+        asking = asyncio.create_task(execution.run(second, lambda: second.reserve(70)))
+        while second.share.state is not State.WAITING and not asking.done():
+            await asyncio.sleep(0)
+        execution.release(first)
+        execution.finish(first)
+        await asking
+        assert execution.budget.used == 80
+        execution.release(second)
+        execution.finish(second)
+
+    run_with_execution(clock, Settings(memory_bytes=100, max_concurrency=2), test)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [
         ("1.2.3.4", "1.2.3.5", False),
         ("1.2.3.4", "1.2.3.4", True),
         ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::", "2001:db8::ffff:ffff:ffff:ffff", True),
         ("2001:db8::1", "2001:db8:0:1::1", False),
         ("::ffff:1.2.3.4", "1.2.3.4", True),
         ("::ffff:1.2.3.4", "::ffff:1.2.3.5", False),

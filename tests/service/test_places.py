@@ -106,6 +106,18 @@ def test_ticket_that_gives_up_makes_room() -> None:
     hall(1, test)
 
 
+def test_short_ticket_that_gives_up_makes_room() -> None:
+    def test(hall: Hall) -> None:
+        hall.come("A1", "B1", "C1", "A2")
+        assert hall.running == {"A1", "B1"}
+        hall.go("C1")
+        assert hall.places.waiting == 1 and hall.places.count_waiting("c") == 0
+        hall.go("B1")
+        assert hall.running == {"A1", "A2"} and len(hall.places.running) == 2
+
+    hall(1, test)
+
+
 @pytest.mark.parametrize(
     ("names", "last"),
     [(("a1",), None), (("a1", "b1"), "b1"), (("a1", "b1", "c1", "c2"), "c2"), (("a1", "b1", "b2", "c1", "B3", "B4"), "b2")],
