@@ -158,6 +158,22 @@ def test_deadline_holds_while_the_answer_is_written(clock: Clock, ends_early: bo
         assert response.json()["numbers"] == [0] * 2_000_000 and clock.now - began > 32.0
 
 
+@pytest.mark.parametrize(("seconds", "ends_early", "status"), [(29.9, False, 200), (30.1, False, 503), (30.1, True, 200)])
+def test_small_answer_that_is_late_is_none(clock: Clock, seconds: float, ends_early: bool, status: int) -> None:
+    """However long its work was without looking at the time."""
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/slow")
+    @computation(estimate_seconds=lambda request: 1.0, ends_early=ends_early)
+    def slow(request: Count, job: Job) -> Numbers:
+        clock.now += seconds
+        return Numbers(numbers=[1.0], thread="")
+
+    response = send(service(router, settings=Settings(compute_timeout_s=30.0)), "POST", "/slow", json={"count": 1})
+    assert response.status_code == status
+    assert status == 200 or response.json()["type"] == "/problems/deadline-exceeded"
+
+
 class SlowRow(SlowRows):
     """The same of one part."""
 
