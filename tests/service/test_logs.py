@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
+from pydantic import SecretStr
 
 from app.main import create_app
 from app.service import middleware
@@ -90,6 +91,7 @@ def test_line_of_a_request_below_the_level_is_not_written() -> None:
     assert run.stdout == ""
 
 
+PREFLIGHT = {"Origin": "https://b.example", "Access-Control-Request-Method": "GET"}
 REFUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "invalid-json": ("POST", "/v1/forward", {"content": b"{"}),
     "invalid-request": ("POST", "/v1/forward", {"json": {}}),
@@ -102,7 +104,17 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "method-not-allowed": ("GET", "/v1/forward", {}),
     "not-acceptable": ("GET", "/v1/info", {"headers": {"Accept": "text/html"}}),
     "unsupported-media-type": ("POST", "/v1/forward", {"content": b"", "headers": {"Content-Type": "text/plain"}}),
+    "too-large": ("POST", "/v1/forward", {"json": {"expression": "1 + 1"}}),
+    "unauthorized": ("GET", "/v1/info", {}),
+    "overloaded": ("GET", "/readyz", {"ready": False}),
+    "invalid-request of a preflight": ("OPTIONS", "/v1/info", {"headers": PREFLIGHT}),
 }
+SETTINGS: dict[str, dict[str, Any]] = {
+    "too-large": {"max_body_bytes": 9},
+    "unauthorized": {"api_keys": SecretStr("k")},
+    "invalid-request of a preflight": {"cors_origins": "https://a.example"},
+}
+"""Other settings than the default ones."""
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -110,7 +122,7 @@ def test_line_of_a_refused_request_names_its_problem(monkeypatch: pytest.MonkeyP
     lines: list[dict[str, Any]] = []
     monkeypatch.setattr(middleware, "access_log", SimpleNamespace(info=lambda event, **facts: lines.append(facts)))
     method, path, options = REFUSED[name]
-    response = send(create_app(Settings()), method, path, **options)
+    response = send(create_app(Settings(**SETTINGS.get(name, {}))), method, path, **options)
     assert response.json()["type"] == f"/problems/{name.partition(' ')[0]}"
     assert [(line["status"], line["problem"]) for line in lines] == [(response.status_code, name.partition(" ")[0])]
 
