@@ -83,11 +83,25 @@ def test_error_without_a_place_has_no_errors() -> None:
             {},
             '\'x\' has no number; add it to "inputs" or give the node "data"',
         ),
+        (errors.UnboundInput("'x' and 'y' have no number", ()), "x", "'x' and 'y' have no number; add them to \"inputs\""),
+        (
+            errors.UnboundInput("'PI' has no number; pi is written pi", ()),
+            "x",
+            "'PI' has no number; pi is written pi; or add it to \"inputs\"",
+        ),
         (errors.NonFinite("NaN", ()), "x", 'NaN; with "nonfinite": "null" the response has null in its place'),
         (errors.UnknownPrimitive("no 'q'.", ()), "x", "no 'q'. GET /v1/primitives lists them."),
         (errors.UnknownPrimitive("no 'sn'. Did you mean 'sin'?", ()), "x", "no 'sn'. Did you mean 'sin'?"),
     ],
-    ids=["unbound in a text", "unbound in a graph", "not finite", "unknown primitive", "nearly known primitive"],
+    ids=[
+        "unbound in a text",
+        "unbound in a graph",
+        "several unbound",
+        "unbound, with a hint",
+        "not finite",
+        "unknown primitive",
+        "nearly known primitive",
+    ],
 )
 def test_advice_for_clients(error: EngineError, expression: object, detail: str) -> None:
     assert problem_for(error, expression).detail == detail
