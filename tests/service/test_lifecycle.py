@@ -828,6 +828,7 @@ def test_folders_of_metrics_do_not_pile_up(monkeypatch: pytest.MonkeyPatch, tmp_
     processes.prepare_metrics(2)
     made = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     assert {folder.name for folder in tmp_path.iterdir()} == kept | {made.name}
+    assert made.name.startswith(f"autodiff-metrics-{os.getpid()}-"), "the next start removes it if this process is killed"
     assert at_exit == [(shutil.rmtree, made)]
 
 
