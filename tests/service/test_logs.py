@@ -49,32 +49,85 @@ access_log.info("request", route="/v1/backward", ms=0.25)
 
 
 LINES = """
-import logging
+import logging, logging.config
+from uvicorn.config import LOGGING_CONFIG
 from app.service.logs import access_log, configure_logging
-configure_logging("info")
-access_log.info("request", status=200, method="POST", route="/v1/backward", ms=1.25)
-logging.getLogger("library").warning("of %s", "a library")
+logging.config.dictConfig(LOGGING_CONFIG)  # as uvicorn does by itself
+configure_logging("{level}")
+logging.getLogger("uvicorn.error").setLevel("{level}".upper())  # as it does with its option log_level
+facts = dict(method="POST", route="/v1/backward", ms=1.3)
+access_log.info("request", status=200, **facts)
+access_log.info("request", status=422, problem="syntax-error", **facts)
+library, server = logging.getLogger("library"), logging.getLogger("uvicorn.error")
+library.debug("detail")
+library.info("of %s", "a library")
+library.warning("of %s", "a library")
+server.info("Started server process [7]")
+server.info("Uvicorn running on http://0.0.0.0:8000 (Press CTRL+C to quit)")
+server.error("of uvicorn")
+try:
+    1 / 0
+except ZeroDivisionError:
+    library.exception("failed")
 """
+FOR_PEOPLE = r"""
+TIME  200  POST /v1/backward  1\.3 ms
+TIME  422  POST /v1/backward  1\.3 ms  syntax-error
+TIME  of a library
+TIME  warning: of a library
+
+  autodiff-http
+
+  playground     http://localhost:8000/
+  documentation  http://localhost:8000/docs
+
+  Ctrl-C ends it\.
+
+TIME  error: of uvicorn
+TIME  error: failed
+Traceback \(most recent call last\):
+  [^\n]*
+ZeroDivisionError: division by zero
+"""
+"""What a person sees, where TIME is a time of day."""
 
 
-@pytest.mark.parametrize("streams", [("stdout",), ("stdin", "stderr")], ids=" and ".join)
-def test_lines_are_for_people_where_standard_output_is_a_terminal(streams: tuple[str, ...]) -> None:
-    """Where it is a file or a pipe they are JSON, even if the program was started at a terminal."""
+def test_lines_on_a_terminal_are_for_people() -> None:
+    """They leave out how the server starts."""
     pty = pytest.importorskip("pty", reason="there are no terminals on this system")
     screen, terminal = pty.openpty()
-    given: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | dict.fromkeys(streams, terminal)
-    with subprocess.Popen([sys.executable, "-c", LINES], cwd=ROOT, text=True, **given) as process:
-        written = process.communicate()[0]
-    if "stdout" in streams:
-        written = os.read(screen, 65536).decode()
+    run = subprocess.run([sys.executable, "-c", LINES.format(level="info")], cwd=ROOT, stdout=terminal, stderr=subprocess.PIPE)
+    written = os.read(screen, 65536).decode().replace("\r\n", "\n")
     os.close(terminal)
     os.close(screen)
-    lines = written.splitlines()
-    if "stdout" in streams:
-        assert re.fullmatch(r"\d\d:\d\d:\d\d  200  POST /v1/backward  1\.2 ms", lines[0])
-        assert re.fullmatch(r"\d\d:\d\d:\d\d  warning: of a library", lines[1])
-    else:
-        assert [json.loads(line)["event"] for line in lines] == ["request", "of a library"]
+    assert run.stderr == b""
+    assert re.fullmatch(FOR_PEOPLE.replace("TIME", r"\d\d:\d\d:\d\d").lstrip(), written), written
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        ("debug", ["info", "info", "debug", "info", "warning", "info", "info", "error", "error"]),
+        ("info", ["info", "info", "info", "warning", "info", "info", "error", "error"]),
+        ("warning", ["warning", "error", "error"]),
+        ("error", ["error", "error"]),
+    ],
+)
+def test_lines_elsewhere_are_json_from_a_level_on(level: str, expected: list[str]) -> None:
+    """Also if the program was started at a terminal. The times are in UTC, and those of libraries have the same form."""
+    pty = pytest.importorskip("pty", reason="there are no terminals on this system")
+    screen, terminal = pty.openpty()
+    program = [sys.executable, "-c", LINES.format(level=level)]
+    run = subprocess.run(program, cwd=ROOT, stdin=terminal, stdout=subprocess.PIPE, stderr=terminal, text=True)
+    os.set_blocking(screen, False)
+    with pytest.raises(BlockingIOError):
+        os.read(screen, 65536)  # nothing was written there
+    os.close(terminal)
+    os.close(screen)
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [line["level"] for line in lines] == expected
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line["timestamp"]) for line in lines)
+    assert lines[-1]["event"] == "failed" and "ZeroDivisionError: division by zero" in lines[-1]["exception"]
 
 
 def test_line_of_a_request_has_its_level_and_time() -> None:
