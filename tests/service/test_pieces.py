@@ -153,6 +153,7 @@ LARGE: dict[str, Any] = {
     "rows made when they are written": Rows(NUMBERS.ravel().tolist()),
     "models": [Answer(value=row) for row in NUMBERS],
     "texts": ["x" * 1000] * 8000,
+    "long texts": ["x" * 1_900_000] * 8,
     "its own form": Squares(200_000),
 }
 

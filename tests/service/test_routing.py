@@ -5,6 +5,7 @@ import gzip
 import json
 import threading
 import time
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import httpx
@@ -172,6 +173,33 @@ def test_small_answer_that_is_late_is_none(clock: Clock, seconds: float, ends_ea
     response = send(service(router, settings=Settings(compute_timeout_s=30.0)), "POST", "/slow", json={"count": 1})
     assert response.status_code == status
     assert status == 200 or response.json()["type"] == "/problems/deadline-exceeded"
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+@pytest.mark.parametrize(("seconds", "ends_early", "status"), [(0.2, False, 200), (0.4, False, 503), (0.4, True, 200)])
+def test_deadline_holds_while_another_media_type_is_written(
+    clock: Clock, seconds: float, ends_early: bool, status: int, coding: str
+) -> None:
+    def rows(answer: Numbers) -> Iterator[bytes]:
+        for _ in range(100):
+            clock.now += seconds
+            yield b"row\n"
+
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/slow")
+    @computation(estimate_seconds=lambda request: 1.0, ends_early=ends_early, renderings={"text/plain": rows})
+    def slow(request: Count, job: Job) -> Numbers:
+        return Numbers(numbers=[1.0], thread="")
+
+    app, began = service(router, settings=Settings(compute_timeout_s=30.0)), clock.now
+    headers = {"Accept": "text/plain", "Accept-Encoding": coding}
+    response = send(app, "POST", "/slow", json={"count": 1}, headers=headers)
+    assert response.status_code == status
+    if status == 200:
+        assert response.content == b"row\n" * 100 and response.headers["content-type"].startswith("text/plain")
+    else:
+        assert response.json()["type"] == "/problems/deadline-exceeded" and clock.now - began < 31.0
 
 
 class SlowRow(SlowRows):
