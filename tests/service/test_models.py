@@ -367,6 +367,10 @@ BAD_BASE64: dict[str, tuple[str, tuple[str, str, str]]] = {
         '{"float64": "AAAA!AAA8D8="}',
         ("invalid-request", "/{}/float64", "character 4 (counted from 0) is not in base64's alphabet"),
     ),
+    "a wrong character in a long text": (
+        f'{{"float64": "{"A" * 7999}!"}}',
+        ("invalid-request", "/{}/float64", "character 7999 (counted from 0) is not in base64's alphabet"),
+    ),
     "a character of base64url": (
         '{"float64": "AAAA_AAA8D8="}',
         ("invalid-request", "/{}/float64", "character 4 (counted from 0) is of base64url"),
@@ -509,6 +513,22 @@ def test_fault_in_an_entry_of_a_list_of_any_length(count: int, row: str, place: 
     with pytest.raises(Problem) as caught:
         parse(text.encode(), Table)
     assert [(error.pointer, error.detail) for error in caught.value.errors] == [(f"/rows/{count}/{place}", detail)]
+
+
+class Counts(RequestModel):
+    """A list of integers."""
+
+    counts: Items[WholeNumber]
+
+
+@every_length
+@pytest.mark.parametrize("name", ["boolean", "string", "null", "object", "list"])
+def test_entry_of_a_list_that_is_no_integer(name: str, length: int) -> None:
+    text = f'{{"counts": [{"3, " * length}{WRONG[name][0]}]}}{PADDING}'
+    with pytest.raises(Problem) as caught:
+        parse(text.encode(), Counts)
+    assert [error.pointer for error in caught.value.errors] == [f"/counts/{length}"]
+    assert caught.value.detail == f"at /counts/{length}: expected an integer, found {WRONG[name][1]}"
 
 
 @every_length
