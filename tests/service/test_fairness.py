@@ -240,6 +240,27 @@ def test_memory_of_a_body_that_is_decompressed(less: int, status: int) -> None:
     assert response.status_code == status
 
 
+def test_body_of_a_computation_in_the_queue_is_no_upload(clock: Clock) -> None:
+    """Uploads have half of the memory, and it does not count among them."""
+
+    async def test(execution: Execution) -> None:
+        running, queued, uploading = (Job(execution.settings, clock.now + 30.0, {}) for _ in range(3))
+        request = Caller("1.2.3.4").request()
+        await execution.admit(running, request)
+        execution.receive(queued, request, 40)
+        admission = asyncio.create_task(execution.admit(queued, request))
+        await settle()
+        execution.receive(uploading, request, 20)
+        assert execution.budget.used == 60
+        execution.release(running)
+        await admission
+        execution.release(queued)
+        for job in (running, queued, uploading):
+            execution.finish(job)
+
+    run_with_execution(clock, Settings(memory_bytes=100, max_concurrency=1), test)
+
+
 def test_memory_of_a_computation_that_runs_is_waited_for(clock: Clock) -> None:
     """Also where it holds no more than its body."""
 
