@@ -87,6 +87,14 @@ def test_limit_of_the_group_that_is_listed(groups: Path, monkeypatch: pytest.Mon
     assert machine.memory_bytes() == 4_000_000
 
 
+@pytest.mark.parametrize(("processors", "threads"), [(None, 2), (1, 2), (2, 2), (3, 3), (64, 64)])
+def test_as_many_computations_run_as_there_are_processors(
+    monkeypatch: pytest.MonkeyPatch, processors: int | None, threads: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: processors)
+    assert Settings().max_concurrency == threads
+
+
 @pytest.mark.parametrize(("allowed", "found"), [(256, 256), (10_099, 10_099), (1_000_000, 10_100), (-1, 10_100)])
 def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyPatch, allowed: int, found: int) -> None:
     resource = pytest.importorskip("resource")  # which Windows has not
