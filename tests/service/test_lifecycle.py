@@ -158,6 +158,7 @@ def test_process_is_ready_when_its_kernels_are(
         async with serving(app, kernels.load, [kernels.load_more, lambda: None]):
             await kernels.warm.begun.wait()
             await clock.advance(60.0)
+            assert app.state.execution.gradients_ready.is_set(), "small requests for gradients are answered already"
             readiness = await get(app, "/readyz")
             assert readiness.problem() == "overloaded" and readiness.status == 503
             assert int(readiness.headers["retry-after"]) >= 1
