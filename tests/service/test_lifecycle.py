@@ -4,6 +4,7 @@ import asyncio
 import atexit
 import gc
 import io
+import json
 import logging
 import os
 import shutil
@@ -22,13 +23,14 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import StreamingResponse
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.registry import REGISTRY
 from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from app import __main__ as command
 from app.api import operations
-from app.service import lifecycle, logs, middleware, processes
+from app.service import lifecycle, logs, metrics, middleware, processes
 from app.service.execution import Execution, Job
 from app.service.lifecycle import GRACE_SECONDS, IDLE_SECONDS, PATIENCE_SECONDS, QUIET_SECONDS, drained, interruptible, serving
 from app.service.models import RequestModel, ResponseModel
@@ -854,6 +856,23 @@ def test_worker_that_was_killed_runs_nothing(tmp_path: Path) -> None:
     left = {file.name for file in tmp_path.iterdir()}
     expected = {name.format(process) for process in (os.getpid(), dead) for name in names}
     assert left == expected - {f"gauge_livesum_{dead}.db"}
+
+
+def test_metrics_leave_out_what_a_worker_that_was_killed_has_been_doing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    mapped: Any = MmapedDict  # which has no types
+    for process, kind, name in (
+        (os.getpid(), "gauge_livesum", "autodiff_pool_running"),
+        (dead_process(), "gauge_livesum", "autodiff_pool_running"),
+        (dead_process(), "counter", "autodiff_requests_total"),
+    ):
+        file = mapped(str(tmp_path / f"{kind}_{process}.db"))
+        file.write_value(json.dumps([name.removesuffix("_total"), name, {}, "help"]), 3.0, 0.0)
+        file.close()
+    lines = metrics.exposition().decode().splitlines()
+    assert "autodiff_pool_running 3.0" in lines and "autodiff_requests_total 3.0" in lines
 
 
 @pytest.fixture
