@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -29,6 +30,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from app import __main__ as command
+from app import main
 from app.api import operations
 from app.service import lifecycle, logs, metrics, middleware, processes
 from app.service.execution import Execution, Job
@@ -905,6 +907,24 @@ def test_server_waits_for_requests_as_long_as_the_setting_says(
     monkeypatch.setenv("AUTODIFF_SHUTDOWN_S", seconds)
     command.main([])
     assert served[-1]["timeout_graceful_shutdown"] == waits and served[-1]["app"] == "app.main:served"
+
+
+def test_process_of_the_server_is_set_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its event loop waits a millisecond for a thread, and objects that stay are looked through once in ten million."""
+    done: list[object] = []
+    monkeypatch.setattr(main, "configure_logging", done.append)
+    monkeypatch.setattr(main, "keep_heaps_small", lambda: done.append("heaps"))
+    monkeypatch.setenv("AUTODIFF_LOG_LEVEL", "error")
+    interval, threshold = sys.getswitchinterval(), gc.get_threshold()
+    try:
+        app = main.served()
+        assert sys.getswitchinterval() == pytest.approx(0.001)
+        assert math.prod(gc.get_threshold()) == 10_000_000
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*threshold)
+    assert done == ["error", "heaps"]
+    assert app.state.owns_process and app.state.settings.log_level == "error"
 
 
 def test_orderly_end_by_sigterm_is_a_success(served: list[dict[str, Any]], terminations: list[int]) -> None:
