@@ -1,6 +1,7 @@
 """Clients beside each other: what one of them may have in flight, and what it cannot take from the others."""
 
 import asyncio
+import gc
 import gzip
 from typing import Any
 
@@ -121,6 +122,24 @@ def test_work_of_a_client_that_has_left_counts_until_its_thread_ends(clock: Cloc
         await Call(execution, clock, "1.1.1.1").end()
 
     run_with_execution(clock, Settings(max_concurrency=1, max_concurrency_per_client=1), test)
+
+
+def test_refusal_of_a_client_that_leaves_at_that_moment_is_not_reported(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The log does not have it as an exception that was forgotten."""
+
+    async def test(execution: Execution) -> None:
+        calls = [Call(execution, clock, "1.1.1.1") for _ in range(3)]
+        await calls[0].work.begun.wait()
+        calls[2].client.left.set()
+        other = Call(execution, clock, "2.2.2.2")
+        await settle()
+        assert isinstance(calls[2].task.exception(), ClientDisconnect)
+        for call in (calls[0], calls[1], other):
+            await call.end()
+
+    run_with_execution(clock, Settings(max_concurrency=1, max_queue=2), test)
+    gc.collect()
+    assert not caplog.records
 
 
 def test_upload_counts_as_in_flight(clock: Clock) -> None:
