@@ -13,12 +13,21 @@ import numpy as np
 import pytest
 from fastapi import APIRouter, FastAPI, Query, Request, Response
 from prometheus_client.registry import REGISTRY
+from starlette.types import Message, Receive, Scope, Send
 
 from app.main import create_app
 from app.service.execution import INLINE_BYTES, Job
 from app.service.models import Items, RequestModel, ResponseModel
 from app.service.problems import Problem
-from app.service.routing import MIN_COMPRESSED_BYTES, ComputationRoute, PrefixRouter, computation
+from app.service.routing import (
+    MIN_COMPRESSED_BYTES,
+    PNG,
+    ComputationRoute,
+    FileResponse,
+    PrefixRouter,
+    computation,
+    file_response,
+)
 from app.settings import Settings
 from tests.service.fake_time import Clock
 from tests.service.inprocess import running, send, service
@@ -200,6 +209,50 @@ def test_deadline_holds_while_another_media_type_is_written(
         assert response.content == b"row\n" * 100 and response.headers["content-type"].startswith("text/plain")
     else:
         assert response.json()["type"] == "/problems/deadline-exceeded" and clock.now - began < 31.0
+
+
+@pytest.mark.parametrize("accept", ["application/json", "text/plain", "image/png", "application/octet-stream"])
+def test_response_holds_as_much_memory_as_it_has_bytes(accept: str) -> None:
+    """While it is sent; what its computation has held is free by then."""
+    router = APIRouter(route_class=ComputationRoute)
+
+    def draw(request: Count, job: Job) -> bytes:
+        job.reserve(1e6)
+        return b"x" * 500
+
+    @router.post("/numbers")
+    @computation(
+        estimate_seconds=lambda request: 1.0, renderings={"text/plain": lambda answer: iter([b"x" * 500])}, pictures={PNG: draw}
+    )
+    def numbers(request: Count, job: Job) -> Numbers:
+        job.reserve(1e6)
+        return Numbers(numbers=[1.0] * 100, thread="")
+
+    @router.post("/file")
+    @computation(estimate_seconds=lambda request: 1.0, file=True)
+    def file(request: Count, job: Job) -> FileResponse:
+        job.reserve(1e6)
+        return file_response([b"x" * 500], "x.bin")
+
+    app = service(router)
+    held: list[int] = []
+
+    async def observed(scope: Scope, receive: Receive, send: Send) -> None:
+        async def observe(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                held.append(app.state.execution.budget.used)
+            await send(message)
+
+        await app(scope, receive, observe)
+
+    async def respond() -> httpx.Response:
+        async with running(app), httpx.AsyncClient(transport=httpx.ASGITransport(observed), base_url="http://test") as client:
+            path = "/file" if accept.endswith("stream") else "/numbers"
+            return await client.post(path, json={"count": 1}, headers={"Accept": accept, "Accept-Encoding": "identity"})
+
+    response = asyncio.run(respond())
+    assert response.status_code == 200 and set(held) == {len(response.content)}
+    assert app.state.execution.budget.used == 0
 
 
 class SlowRow(SlowRows):
