@@ -166,6 +166,46 @@ def test_arrays_within_an_object_are_read() -> None:
     assert [np.asarray(values[name]).tolist() for name in ("b", "c/d")] == [[1.0, 2.0], long]
 
 
+class Plain(RequestModel):
+    """Fields whose types know nothing of scanned lists and large bodies."""
+
+    numbers: list[float] = []
+    rows: list[list[float]] = []
+    table: dict[str, float] = {}
+    texts: dict[str, str] = {}
+
+
+PLAIN: dict[str, Any] = {
+    "numbers": [k / 8 for k in range(2000)],
+    "rows": [[k / 8, 1.0, 2.0, 3.0] for k in range(500)],
+    "table": {f"name {k}": k / 8 for k in range(200_000)},
+    "texts": {"float64": base64.b64encode(bytes(8000)).decode(), "long": "x" * 2_000_000},
+}
+
+
+@every_size
+@pytest.mark.parametrize("field", PLAIN)
+def test_large_value_of_a_plain_field_is_read(field: str, space: str) -> None:
+    text = json.dumps({field: PLAIN[field]}) + space
+    assert getattr(parse(text.encode(), Plain), field) == PLAIN[field]
+
+
+@every_size
+@pytest.mark.parametrize(
+    ("field", "text", "place", "found"),
+    [
+        ("numbers", list_text(1600, "null"), "/numbers/1600", "null"),
+        ("rows", rows_text(1600, "[1, true]"), "/rows/400/1", "a boolean"),
+        ("texts", f'{{"x": {list_text(1600)}}}', "/texts/x", "a list"),
+    ],
+)
+def test_fault_in_a_large_value_of_a_plain_field(field: str, text: str, place: str, found: str, space: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse(f'{{"{field}": {text}}}{space}'.encode(), Plain)
+    assert [error.pointer for error in caught.value.errors] == [place]
+    assert caught.value.errors[0].detail.endswith(f", found {found}")
+
+
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
