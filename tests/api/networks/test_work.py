@@ -38,6 +38,7 @@ from app.service.execution import Job
 from app.service.memory import Budget, Share
 from app.service.problems import Problem
 from app.service.routing import FileResponse
+from app.settings import Settings
 from tests.service.inprocess import job_with
 
 
@@ -320,6 +321,12 @@ def test_numbers_of_a_file_have_a_limit() -> None:
     work.check_import(job_with(max_numbers=7), 1, 7)
     with pytest.raises(Problem, match="the limit is 7, and AUTODIFF_MAX_NUMBERS raises it"):
         work.check_import(job_with(max_numbers=7), 1, 8)
+
+
+def test_file_is_not_read_past_the_deadline() -> None:
+    with pytest.raises(Problem) as caught:
+        work.check_import(Job(Settings(), 0.0, {}), 1, 7)
+    assert caught.value.kind.name == "deadline-exceeded"
 
 
 def test_memory_of_a_history_comes_on_top() -> None:
