@@ -44,6 +44,7 @@ class Outer(RequestModel):
     choice: Literal["error", "null"] = "error"
     positive: float = Field(1.0, gt=0.0)
     named: dict[str, Entry] = {}
+    method: Literal["l-bfgs-b", "slsqp"] = "slsqp"
 
 
 class Faulty(RequestModel):
@@ -89,13 +90,18 @@ CASES: dict[str, tuple[Any, str, str]] = {
     "model as list": ({"number": 1, "inner": []}, "/inner", "expected an object, found a list"),
     "model within a list": ({"number": 1, "inners": [{}, 3]}, "/inners/1", "expected an object, found a number"),
     "choice": ({"number": 1, "choice": "nul"}, "/choice", 'expected "error" or "null"'),
+    "choice, as Python has it": (
+        {"number": 1, "method": "L_BFGS_B"},
+        "/method",
+        'expected "l-bfgs-b" or "slsqp"; write "l-bfgs-b"',
+    ),
     "limit": ({"number": 1, "positive": 0}, "/positive", "input should be greater than 0"),
     "length": ({"number": 1, "pair": [1]}, "/pair", "list should have at least 2 items, not 1"),
     "unknown": (
         {"number": 1, "x": 1},
         "/x",
         "unknown field 'x'. The fields are number, whole, text, flag, words, pair, table, inner, inners, choice, positive, "
-        "named.",
+        "named, method.",
     ),
     "unknown, nearly known": ({"number": 1, "wordz": 1}, "/wordz", "unknown field 'wordz'. Did you mean 'words'?"),
     "unknown, in capitals": ({"number": 1, "TEXT": ""}, "/TEXT", "unknown field 'TEXT'. Did you mean 'text'?"),
