@@ -485,7 +485,7 @@ def test_handler_that_is_cancelled_before_the_stream_begins_stops_it(clock: Cloc
         connection.task.cancel()
         await asyncio.wait((connection.task,))
         await settle()
-        assert stream.jobs[0].cancelled
+        assert stream.jobs[0].cancelled and connection.task.cancelled()
         gate.may_go_on.set()
         await stream.finish()
 
