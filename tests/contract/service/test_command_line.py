@@ -35,6 +35,13 @@ def no_server(*_: Any, **__: Any) -> None:
             id="variables and flag",
         ),
         pytest.param({"AUTODIFF_WORKERS": "4"}, ["--host", "::1"], {"workers": 4, "host": "::1"}, id="IPv6"),
+        pytest.param({}, [], {"log_config": None, "proxy_headers": False}, id="no proxy, and log lines of our own"),
+        pytest.param(
+            {"AUTODIFF_TRUSTED_PROXIES": "10.0.0.1, 10.1.0.0/16"},
+            [],
+            {"proxy_headers": True, "forwarded_allow_ips": "10.0.0.1, 10.1.0.0/16"},
+            id="proxies",
+        ),
     ],
 )
 def test_flags_take_precedence_over_the_environment(
