@@ -532,7 +532,7 @@ def collapse_constants(bound: Bound, slots: Sequence[int] | Ints, values: Entrie
     """Return the values of these slots, each that depends on no list as one number and not as a column."""
     if isinstance(values, list):
         return values[: len(slots)]
-    if bound.points is None:
+    if values.ndim == 1:  # at one point, or reduced
         return values[: len(slots)].tolist()  # type: ignore[no-any-return]  # floats
     if not bound.points:
         return list(values[: len(slots)])

@@ -234,6 +234,39 @@ def test_lists_are_the_default(post: Post, case: Case) -> None:
         assert send(post, case.operation, {**case.request, "arrays": arrays}).content == expected.content
 
 
+REDUCED: dict[str, tuple[str, dict[str, Any]]] = {
+    "forward": ("forward", {}),
+    "backward": ("backward", {"wrt": ["c"]}),
+    "jvp": ("jvp", {"tangents": {"c": 2}}),
+    "hvp": ("hvp", {"wrt": ["c"], "tangents": {"c": 2}}),
+    "jacobian": ("jacobian", {"wrt": ["c"]}),
+    "hessian": ("hessian", {"wrt": ["c"]}),
+    "sparse Jacobian": ("jacobian", {"wrt": ["c"], "format": "sparse"}),
+    "sparse Hessian": ("hessian", {"wrt": ["c"], "format": "sparse"}),
+    "Hessian by nothing": ("hessian", {"wrt": []}),
+}
+
+
+LISTS = {"x": [1.0, 2.0], "y": [3.0, 5.0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "lists", "total", "mean"),
+    [("x*y + c*c", LISTS, 111.0, 55.5), ("c*c", {}, 49.0, 49.0), ("spare = x*y; c*c", LISTS, 98.0, 49.0)],
+    ids=["of lists", "at one point", "beside lists"],
+)
+@pytest.mark.parametrize("name", REDUCED)
+def test_reduced_numbers_are_numbers_in_base64_too(
+    post: Post, name: str, text: str, lists: dict[str, Any], total: float, mean: float
+) -> None:
+    operation, fields = REDUCED[name]
+    for reduce, expected in (("sum", total), ("mean", mean)):
+        request = {"expression": text, "inputs": {**lists, "c": 7}, "reduce": reduce, **fields}
+        answer = decoded(json_of(send(post, operation, {**request, "arrays": "base64"})), "", [])
+        assert answer == json_of(send(post, operation, request))
+        assert (answer["values"]["output"] if operation == "jacobian" else answer["value"]) == expected
+
+
 @pytest.mark.parametrize("name", ["train", "fit", "minimize"])
 def test_results_of_a_stream_follow_the_request_too(post: Post, name: str) -> None:
     case = CASES[name]
