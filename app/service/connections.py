@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, cast
 from weakref import WeakSet
 
+from httptools import HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.service.metrics import CLOSED
@@ -27,6 +28,8 @@ SWEEP_SECONDS = 0.5
 
 LINGER_SECONDS = 10.0
 """How long a client may go on to send a body after the response. If the connection were closed, it would lose the response."""
+
+END_OF_HEAD = b"\r\n\r\n"
 
 LEAST_RATE = 10_000
 """Bytes per second that a client must send, or read, to be waited for beyond the time limit."""
@@ -57,14 +60,37 @@ def settings() -> Settings:
     return Settings()
 
 
+class RequestParser(HttpRequestParser):
+    """The parser of a connection, which reads requests that offer to change to another protocol as if they did not."""
+
+    def __init__(self, connection: "Connection") -> None:
+        super().__init__(connection)
+        self.connection = connection
+
+    def offers_upgrade(self) -> bool:
+        """Whether the request that is being read makes such an offer. A CONNECT is nothing else, and has no body."""
+        return bool(self.should_upgrade()) and self.get_method() != b"CONNECT"
+
+    def feed_data(self, data: Any) -> None:
+        """Read a part of what the client sends."""
+        try:
+            super().feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            if not self.offers_upgrade():
+                raise
+            self.connection.read_without_upgrade(data[upgrade.args[0] :])
+
+
 class Connection(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.parser: RequestParser = RequestParser(self)
         self.phase = Phase.HEAD
         self.since = self.loop.time()  # when the phase began
         self.received = 0  # bytes in this phase
+        self.is_reading = False  # between the first byte of a request and its last
         self.unread_since: float | None = None  # since when much of a response waits for the client to read it
         self.unread_bytes = 0  # how much waited then
         self.address = ""  # of the client
@@ -106,19 +132,43 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what comes, and refuse a head that is too long."""
+        limit = settings().max_head_bytes
+        if not self.is_reading and len(data) > limit and not 0 <= data.find(END_OF_HEAD) <= limit:
+            self._refuse_head(limit)
+            return
         self.received += len(data)
         super().data_received(data)
-        limit = settings().max_head_bytes
         if self.phase is Phase.HEAD and self.received > limit and not self.transport.is_closing():
-            self._close("AUTODIFF_MAX_HEAD_BYTES", 431, f"The head of a request has at most {limit} bytes.")
+            self._refuse_head(limit)
+
+    def _refuse_head(self, limit: int) -> None:
+        self._close("AUTODIFF_MAX_HEAD_BYTES", 431, f"The head of a request has at most {limit} bytes.")
+
+    def read_without_upgrade(self, rest: bytes) -> None:
+        """Read a request once more without its offer to change to another protocol, and what follows its head.
+
+        A server may ignore that offer (RFC 9110, section 7.8), but httptools takes what follows for the other protocol: the
+        body would be lost, or be read as a request. The client of Java makes the offer with every first request.
+        """
+        options = b",".join(value for name, value in self.headers if name == b"connection").split(b",")
+        kept = [option.strip() for option in options if option.strip().lower() in (b"close", b"keep-alive")]
+        headers = [(name, value) for name, value in self.headers if name not in (b"connection", b"upgrade")]
+        headers += [(b"connection", b", ".join(kept))] if kept else []
+        first = b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        head = b"\r\n".join([first, *(b"%s: %s" % header for header in headers), b"", b""])
+        self.parser = RequestParser(self)
+        self.parser.feed_data(head + rest)
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        self.is_reading = True
         self._enter(Phase.HEAD)
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Its body begins."""
+        if self.parser.offers_upgrade():
+            return
         self._enter(Phase.BODY)
         super().on_headers_complete()
         if self.cycle is not None:
@@ -126,6 +176,9 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It has arrived."""
+        self.is_reading = False
+        if self.parser.offers_upgrade():
+            return
         self._enter(Phase.RESPONSE)
         super().on_message_complete()
         if self.lingers_until is not None:
@@ -219,7 +272,7 @@ class ResponseTransport:
 
     def flush(self) -> None:
         """Write the head if it has not been written yet."""
-        if self.head:
+        if self.head and not self.transport.is_closing():
             head, self.head = self.head, None
             self.transport.write(head)
 

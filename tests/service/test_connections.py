@@ -26,6 +26,7 @@ class Transport(asyncio.Transport):
         self.connection = connection
         self.address = address
         self.writes: list[bytes] = []
+        self.too_late = 0  # how often something was written after the end
         self.ended: str | None = None
         self.unread = 0  # bytes that wait for the client
 
@@ -38,8 +39,10 @@ class Transport(asyncio.Transport):
         return b"".join(self.writes)
 
     def write(self, data: Any) -> None:
-        if self.ended is None:  # or it is lost
+        if self.ended is None:
             self.writes.append(bytes(data))
+        else:
+            self.too_late += 1
 
     def close(self) -> None:
         self._end("closed")
@@ -441,6 +444,100 @@ def test_client_that_asks_first_is_told_at_once_to_send_its_body(clock: Clock, m
         await answering(b"read")(scope, receive, send)
 
     on_server(clock, monkeypatch, test, app)
+
+
+@pytest.mark.parametrize("before", [b"", SMALL], ids=["first", "second"])
+@pytest.mark.parametrize(("size", "status"), [(20_000, b"200"), (20_001, b"431")])
+def test_head_in_one_part_has_the_same_limit(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, before: bytes, size: int, status: bytes
+) -> None:
+    """Whether a body of any length follows or not."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(before)
+        await settle()
+        first = len(transport.written)
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\nX: \r\n\r\n"
+        head = head.replace(b"X: ", b"X: " + (size - len(head) + 4) * b"x")
+        assert head.index(b"\r\n\r\n") == size
+        connection.data_received(head + 50_000 * b" ")
+        await settle()
+        assert transport.written[first:].startswith(b"HTTP/1.1 " + status)
+
+    on_server(clock, monkeypatch, test, answering(b"body"), max_head_bytes=20_000)
+
+
+def test_head_of_a_connection_that_is_closed_is_not_written(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvloop raises for writing to it, which would be a traceback in the log."""
+
+    async def test(server: Server) -> None:
+        _, transport = server.connect(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\ngarbage\r\n\r\n")
+        await settle()
+        assert transport.ended == "closed" and transport.written.startswith(b"HTTP/1.1 400 ")
+        assert transport.too_late == 0
+
+    on_server(clock, monkeypatch, test, answering(b"left out"))
+
+
+UPGRADE = b"POST /x?y=1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
+
+
+async def echo(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    """An application that responds with the path and the body."""
+    content, more = scope["raw_path"] + b"?" + scope["query_string"] + b" ", True
+    while more:
+        message = await receive()
+        content, more = content + message["body"], message.get("more_body", False)
+    assert not any(name in (b"upgrade", b"connection") for name, _ in scope["headers"])
+    await answering(content)(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (UPGRADE + b'Content-Length: 7\r\n\r\n{"a":1}',),
+        (UPGRADE + b"Content-Length: 7\r\n\r\n", b'{"a"', b":1}"),
+        (UPGRADE[:90], UPGRADE[90:] + b"Content-Length: 7\r\n\r\n{", b'"a":1}'),
+        (UPGRADE.replace(b"h2c", b"websocket") + b'Transfer-Encoding: chunked\r\n\r\n7\r\n{"a":1}\r\n0\r\n\r\n',),
+    ],
+    ids=["in one part", "body behind the head", "head in two parts", "chunks, to a web socket"],
+)
+def test_request_that_offers_another_protocol_is_read_as_it_is(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, parts: tuple[bytes, ...]
+) -> None:
+    """RFC 9110, section 7.8: a server may ignore the field. Java's client sends it with each first request."""
+
+    async def test(server: Server) -> None:
+        connection, transport = server.connect(*parts)
+        await settle()
+        assert transport.written.endswith(b'\r\n\r\n/x?y=1 {"a":1}') and transport.ended is None
+        connection.data_received(SMALL)
+        await settle()
+        assert transport.written.count(b"HTTP/1.1 200") == 2 and transport.written.endswith(b"/? {}")
+
+    on_server(clock, monkeypatch, test, echo)
+
+
+def test_requests_behind_such_an_offer_are_answered(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        _, transport = server.connect(UPGRADE + b"Content-Length: 2\r\n\r\n{}" + SMALL)
+        await settle()
+        assert transport.written.index(b"/x?y=1 {}") < transport.written.index(b"/? {}")
+
+    on_server(clock, monkeypatch, test, echo)
+
+
+@pytest.mark.parametrize("kept", [b"close", b"Keep-Alive"])
+def test_other_options_of_the_connection_still_count(clock: Clock, monkeypatch: pytest.MonkeyPatch, kept: bytes) -> None:
+    async def test(server: Server) -> None:
+        options = b"Connection: Upgrade, " + kept
+        _, transport = server.connect(b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\n" + options + b"\r\n\r\n")
+        await settle()
+        assert transport.written.startswith(b"HTTP/1.1 200") and (transport.ended == "closed") is (kept == b"close")
+
+    on_server(clock, monkeypatch, test, answering(b"body"))
 
 
 def test_client_of_a_socket_in_the_file_system_is_left_too(
