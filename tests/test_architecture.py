@@ -47,7 +47,7 @@ ROOMS = {
     "app.service": room(
         "machine settings engine", "fastapi starlette pydantic pydantic_core numpy orjson prometheus_client structlog"
     ),
-    "app.service.connections": room("settings service", "uvicorn"),
+    "app.service.connections": room("settings service", "httptools uvicorn"),
     "app.api.errors": room("engine nn solvers formats pictures service", "fastapi"),
     "app.api.expressions": room("engine formats pictures service api.errors", "fastapi pydantic pydantic_core numpy orjson"),
     "app.api.networks": room(
