@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import errno
 import gc
 import io
 import json
@@ -846,6 +847,16 @@ def test_folder_that_cannot_be_removed_is_left(monkeypatch: pytest.MonkeyPatch, 
     left.touch()
     processes.prepare_metrics(2)
     assert left.exists() and Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).is_dir()
+
+
+def test_process_of_somebody_else_counts_as_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may not be asked, so its metrics are left alone."""
+
+    def kill(process: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "kill", kill)
+    assert processes.is_alive("1")
 
 
 def test_worker_that_was_killed_runs_nothing(tmp_path: Path) -> None:

@@ -1,11 +1,14 @@
 """Flags and environment variables of `python -m app`."""
 
+import contextlib
+import errno
 import os
 import re
 import socket
 import subprocess
 import sys
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -36,6 +39,7 @@ def no_server(*_: Any, **__: Any) -> None:
         ),
         pytest.param({"AUTODIFF_WORKERS": "4"}, ["--host", "::1"], {"workers": 4, "host": "::1"}, id="IPv6"),
         pytest.param({}, [], {"log_config": None, "proxy_headers": False}, id="no proxy, and log lines of our own"),
+        pytest.param({}, [], {"ws": "none", "server_header": False, "access_log": False}, id="nothing but HTTP"),
         pytest.param(
             {"AUTODIFF_TRUSTED_PROXIES": "10.0.0.1, 10.1.0.0/16"},
             [],
@@ -57,6 +61,20 @@ def test_flags_take_precedence_over_the_environment(
         monkeypatch.setenv(name, value)
     command.main(arguments)
     assert expected.items() <= options.items()
+
+
+def test_port_that_only_root_may_take_is_explained(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tests may be run by root."""
+
+    def bind(*_: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("uvicorn.run", no_server)
+    monkeypatch.setattr(socket, "socket", lambda *_: contextlib.nullcontext(Mock(bind=bind)))
+    with pytest.raises(SystemExit) as exit:
+        command.main(["--port", "80"])
+    said = "cannot listen on 127.0.0.1 port 80: permission denied; ports below 1024 are reserved: --port 8000\n"
+    assert exit.value.code == 1 and capsys.readouterr().err == said
 
 
 INVALID = [
