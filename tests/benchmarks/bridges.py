@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from tests.benchmarks.measure import OURS, Row
-from tests.benchmarks.service import wrk
+from tests.benchmarks.service import answering, wrk
 from tests.conftest import Server
 
 ROSENBROCK = "(1 - x)**2 + 100*(y - x**2)**2"
@@ -59,17 +59,8 @@ def own_server(folder: Path) -> Iterator[str]:
     with (folder / "peer.log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-c", OWN_SERVER], stdout=log, stderr=log)
     url = f"http://127.0.0.1:{PORT}"
-    try:
-        for _ in range(200):
-            try:
-                httpx.get(f"{url}/Info")
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
+    with answering(process, f"{url}/Info"):
         yield url
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def bridges() -> Iterator[Row]:

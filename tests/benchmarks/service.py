@@ -78,6 +78,22 @@ DEMO = {
 
 
 @contextlib.contextmanager
+def answering(process: subprocess.Popen[bytes], url: str) -> Iterator[None]:
+    """Wait until a server answers at a URL, and end it afterwards."""
+    try:
+        for _ in range(200):
+            try:
+                httpx.get(url)
+                break
+            except httpx.TransportError:
+                time.sleep(0.05)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@contextlib.contextmanager
 def uvicorn_running(source: str, folder: Path) -> Iterator[str]:
     """The URL of another application, whose source this is, behind the same server."""
     (folder / "other.py").write_text(source)
@@ -85,18 +101,8 @@ def uvicorn_running(source: str, folder: Path) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "other:app", "--port", str(port), "--log-level", "warning", "--no-access-log"]
-    process = subprocess.Popen(command, cwd=folder)
-    try:
-        for _ in range(200):
-            try:
-                httpx.post(f"http://127.0.0.1:{port}/1")
-                break
-            except httpx.TransportError:
-                time.sleep(0.05)
+    with answering(subprocess.Popen(command, cwd=folder), f"http://127.0.0.1:{port}/1"):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
 
 
 def wrk(url: str, body: Any, folder: Path) -> float:

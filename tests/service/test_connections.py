@@ -467,9 +467,7 @@ def test_head_in_one_part_has_the_same_limit(
     on_server(clock, monkeypatch, test, answering(b"body"), max_head_bytes=20_000)
 
 
-def test_head_of_a_connection_that_is_closed_is_not_written(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_head_of_a_connection_that_is_closed_is_not_written(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """uvloop raises for writing to it, which would be a traceback in the log."""
 
     async def test(server: Server) -> None:
