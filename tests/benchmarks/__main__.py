@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks [part ...]`: one table, all of one run; ends with 1 where a target is missed.
 
-`--check` runs a small part of it against bounds ten times as wide, with none of the peers but CasADi: for CI, to catch a
-tenfold slip. Peers are those of the extra `bench`; requests a second want the program wrk.
+`--check` runs a small part of it against bounds ten times as wide, with autograd, CasADi and JAX alone of the peers: for CI, to
+catch a tenfold slip. Peers are those of the extra `bench`; requests a second want the program wrk.
 """
 
 import argparse
@@ -23,8 +23,8 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "sparse": lambda: sparse.matrices((1_000, 10_000, 100_000), True),
     "pairs": lambda: sparse.dense_in_disguise(200),
     "derivatives": lambda: expressions.derivatives(100_000, 2.0),
-    "demo": networks.demo,
-    "trainings": networks.trainings,
+    "demo": lambda: networks.demo(True),
+    "trainings": lambda: networks.trainings(True),
     "service": lambda: service.service(100_000),
     "arrays": lambda: service.many_points(1_000_000),
     "bridges": bridges.bridges,
@@ -35,8 +35,12 @@ LARGE: dict[str, Callable[[], Iterator[Row]]] = {"bulk": lambda: bulk.bulk(200_0
 CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "texts": lambda: expressions.long_text(1 << 16, 0.3, 60.0),
     "tapes": lambda: expressions.tapes((1_000, 20_000)),
+    "cores": lambda: expressions.many_points(100_000, threads=2, target=0.7),
+    "matrices": expressions.matrices,
     "sparse": lambda: sparse.matrices((1_000, 10_000), False),
     "pairs": lambda: sparse.dense_in_disguise(100),
+    "demo": lambda: networks.demo(False),
+    "trainings": lambda: networks.trainings(False),
     "service": lambda: service.service(20_000),
     "arrays": lambda: service.many_points(100_000),
 }
