@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import mpmath
@@ -113,14 +114,16 @@ def test_every_operation_is_here() -> None:
     assert set(REGIONS) == set(WIRE)
 
 
+@cache
 def derivative(name: str, point: tuple[Any, ...], orders: tuple[int, ...]) -> Any:
-    """A derivative by mpmath. A kink is further away than its steps."""
+    """A derivative by mpmath, with as many digits as `digits` says. A kink is further away than its steps."""
     oracle = ORACLES[name]
-    if name == "polygamma":
-        return mpmath.psi(int(point[0]) + orders[1], point[1]) if not orders[0] else mpf(0)
-    if len(point) == 1:
-        return mpmath.diff(oracle, point[0], orders[0]) if orders[0] else oracle(*point)
-    return mpmath.diff(oracle, point, orders) if any(orders) else oracle(*point)
+    with mp.workdps(digits(name)):
+        if name == "polygamma":
+            return mpmath.psi(int(point[0]) + orders[1], point[1]) if not orders[0] else mpf(0)
+        if len(point) == 1:
+            return mpmath.diff(oracle, point[0], orders[0]) if orders[0] else oracle(*point)
+        return mpmath.diff(oracle, point, orders) if any(orders) else oracle(*point)
 
 
 def digits(name: str) -> int:

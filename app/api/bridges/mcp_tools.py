@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -123,6 +124,7 @@ NOT_FOR_MODELS = ("title", "examples", COMPONENT)
 """Keywords of schemas that add nothing to names and descriptions. A model reads every word of a schema."""
 
 
+@cache
 def input_schema(tool: Tool) -> dict[str, Any]:
     """The JSON schema of a tool's arguments: that of the endpoint's request, and `check` where answers can be checked."""
     schema: dict[str, Any] = _without_absent(_plain(tool.request.model_json_schema()))
@@ -131,6 +133,7 @@ def input_schema(tool: Tool) -> dict[str, Any]:
     return schema
 
 
+@cache
 def output_schema(tool: Tool) -> dict[str, Any]:
     """The JSON schema of a tool's result: that of the endpoint's response, and `check` where answers can be checked."""
     schema: dict[str, Any] = _plain(tool.response.model_json_schema())

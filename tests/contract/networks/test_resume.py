@@ -1,6 +1,8 @@
 """Resuming a training from the model and the state of a response."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import httpx
@@ -10,6 +12,8 @@ from tests.contract.conftest import Post
 from tests.contract.networks.calls import MOONS, train
 from tests.contract.wire import json_of, problem
 from tests.nn.networks import OPTIMIZERS, SPEC, Text, parts, rows, written
+
+Whole = Callable[[str, int | None], dict[str, str]]
 
 
 def resume(post: Post, first: httpx.Response, **body: Any) -> httpx.Response:
@@ -31,12 +35,24 @@ def run(name: str, batch: int | None) -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def whole_of(post: Post) -> Whole:
+    """The parts of the response to all 100 steps at once, which several tests compare with; it is asked for once."""
+
+    @cache
+    def whole(name: str, batch: int | None) -> dict[str, str]:
+        return parts(post("networks/train", model=SPEC, steps=100, **run(name, batch)).content)
+
+    return whole
+
+
 @pytest.mark.parametrize(("first", "second"), [(60, 40), (1, 99), (99, 1)])
 @pytest.mark.parametrize("batch", [None, 7], ids=["all rows", "batches"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_two_parts_give_the_same_bytes_as_the_whole(post: Post, name: str, batch: int | None, first: int, second: int) -> None:
-    body = run(name, batch)
-    whole = parts(post("networks/train", model=SPEC, steps=100, **body).content)
+def test_two_parts_give_the_same_bytes_as_the_whole(
+    post: Post, whole_of: Whole, name: str, batch: int | None, first: int, second: int
+) -> None:
+    body, whole = run(name, batch), whole_of(name, batch)
     assert list(whole) == ["model", "state", "history", "stopped"]
     one = post("networks/train", model=SPEC, steps=first, **body)
     two = resume(post, one, steps=second, **body)
@@ -51,10 +67,9 @@ def test_two_parts_give_the_same_bytes_as_the_whole(post: Post, name: str, batch
 
 @pytest.mark.parametrize("batch", [None, 7], ids=["all rows", "batches"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_thinned_history_of_two_parts(post: Post, name: str, batch: int | None) -> None:
+def test_thinned_history_of_two_parts(post: Post, whole_of: Whole, name: str, batch: int | None) -> None:
     """With log_every=7 there is each seventh step of the whole, and the last of each part."""
-    body = run(name, batch)
-    whole = parts(post("networks/train", model=SPEC, steps=100, **body).content)
+    body, whole = run(name, batch), whole_of(name, batch)
     one = post("networks/train", model=SPEC, steps=60, **body | {"log_every": 7})
     two = parts(resume(post, one, steps=40, **body | {"log_every": 7}).content)
     assert (two["model"], two["state"]) == (whole["model"], whole["state"])

@@ -5,7 +5,7 @@ The cases are the requests in openapi/examples, walked along the schemas in open
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -141,16 +141,30 @@ def result(response: httpx.Response) -> Any:
     return response.content
 
 
+@pytest.fixture(scope="module")
+def unchanged(post: Post) -> Callable[[Case], Any]:
+    """The result of a case's request as it is, which many cases share; it is asked for once."""
+    found: dict[str, Any] = {}
+
+    def of(case: Case) -> Any:
+        key = f"{case.path} {json.dumps(case.request)}"
+        if key not in found:
+            found[key] = result(send(post, case, case.request))
+        return found[key]
+
+    return of
+
+
 @pytest.mark.parametrize("case", list(absent_fields()), ids=str)
-def test_null_is_absent(post: Post, case: Case) -> None:
+def test_null_is_absent(post: Post, unchanged: Callable[[Case], Any], case: Case) -> None:
     with_null = put(case.request, case.place, None)
-    assert result(send(post, case, with_null)) == result(send(post, case, case.request))
+    assert result(send(post, case, with_null)) == unchanged(case)
 
 
 @pytest.mark.parametrize("case", integers(), ids=str)
-def test_integer_may_be_written_with_a_fraction_of_zero(post: Post, case: Case) -> None:
+def test_integer_may_be_written_with_a_fraction_of_zero(post: Post, unchanged: Callable[[Case], Any], case: Case) -> None:
     with_fraction = put(case.request, case.place, float(at(case.request, case.place)))
-    assert result(send(post, case, with_fraction)) == result(send(post, case, case.request))
+    assert result(send(post, case, with_fraction)) == unchanged(case)
 
 
 @pytest.mark.parametrize("case", integers(), ids=str)
