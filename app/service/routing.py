@@ -369,28 +369,25 @@ class ComputationRoute(APIRoute):
         arrays = _arrays(arguments[self.model_name])
         began = time.perf_counter()
         draw = self.computation.pictures.get(media_type)
+        answer = endpoint(**arguments) if draw is None else draw(arguments[self.model_name], request.job)
+        computed = time.perf_counter()
+        COMPUTE.observe(computed - began)
         if draw is not None:
-            content = draw(arguments[self.model_name], request.job)
-            request.job.keep(len(content))
-            computed = time.perf_counter()
+            request.job.keep(len(answer))
+            content = answer
         else:
-            answer = endpoint(**arguments)
-            computed = time.perf_counter()
             if isinstance(answer, FileResponse):
                 return self._file(answer, request)
             if not isinstance(answer, BaseModel):
                 return answer
             check = request.job.check_client if self.computation.ends_early else request.job.check
             if media_type == JSON and request.job.admitted:
-                COMPUTE.observe(computed - began)
                 return self._in_pieces(pieces.unwritten(answer, check, arrays), check, request)
             render = self.computation.renderings.get(media_type)
             written = bodies.encode(answer, arrays) if render is None else render(answer)
             if not isinstance(written, bytes) and request.job.admitted:
-                COMPUTE.observe(computed - began)
                 return self._in_pieces(_checked(written, check), check, request)
             content = written if isinstance(written, bytes) else b"".join(written)
-        COMPUTE.observe(computed - began)
         headers = {"Vary": self.vary}
         if request.negotiated.compress and len(content) >= MIN_COMPRESSED_BYTES and media_type != PNG:
             content = bodies.compress(content)
@@ -415,7 +412,7 @@ class ComputationRoute(APIRoute):
 
     def _file(self, answer: FileResponse, request: ParsedRequest) -> Response:
         """The file, compressed if the client accepts gzip."""
-        job, content = request.job, answer.pieces
+        began, job, content = time.perf_counter(), request.job, answer.pieces
         if request.negotiated.compress and sum(map(len, content)) >= MIN_COMPRESSED_BYTES:
             whole = (content.popleft() for _ in range(len(content)))
             content.extend(list(pieces.compress(whole, job.check)))
@@ -424,6 +421,7 @@ class ComputationRoute(APIRoute):
         answer.headers["Content-Length"] = str(size)
         if job.admitted:
             job.keep(size)
+        ENCODE.observe(time.perf_counter() - began)
         return answer
 
     async def _stream(self, endpoint: Callable[..., Any], arguments: Mapping[str, Any], request: ParsedRequest) -> Response:
