@@ -1,4 +1,4 @@
-"""Load or compile every kernel, so that no request waits for the compiler."""
+"""Load or compile every kernel, and load the solvers, so that no request waits for that."""
 
 import contextlib
 import logging
@@ -33,7 +33,8 @@ INPUTS, AT_ZERO = {"x": 0.5, "y": 2.0}, {"x": 0.0, "y": 2.0}
 
 
 def warm(gradients_are_ready: Callable[[], None] = lambda: None) -> None:
-    """Load every kernel from disk, or compile and save it there. Of several processes one compiles, and the others wait.
+    """Load every kernel from disk, or compile and save it there; then the solvers. Of several processes one compiles, and the
+    others wait.
 
     `gradients_are_ready` is called as soon as those for gradients at one point are there. While kernels are compiled, a second
     process compiles a part of them, which this one then loads from disk.
@@ -52,6 +53,7 @@ def warm(gradients_are_ready: Callable[[], None] = lambda: None) -> None:
             _long_texts()
         _readers()
         _other_derivatives()
+        _solvers()
         if not jit.IS_COMPLETE:
             jit.mark_complete()
             log.info("compiled kernels in %.1f s into %s", time.perf_counter() - began, jit.FOLDER)
@@ -150,6 +152,12 @@ def _other_derivatives() -> None:
     transforms.hvp(graph, INPUTS, {"x": 1.0})
     for quantity in Quantity:
         explain(graph, INPUTS, Fault(quantity, "x", float("nan")), {"x": 1.0})
+
+
+def _solvers() -> None:
+    """Load the parts of SciPy that solve: SciPy would load them when they are first used, and gradients need none of them."""
+    for part in ("scipy.optimize", "scipy.sparse.csgraph"):
+        import_module(part)
 
 
 PRELOADED: Sequence[Callable[[], object]] = (

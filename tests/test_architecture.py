@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -211,6 +212,26 @@ def is_private(name: str, member: str | None) -> bool:
 def test_no_private_name_is_imported(packages: set[str]) -> None:
     names = [(module, *pair) for module in MODULES for pair in imported(module) if pair[0].partition(".")[0] in packages]
     assert not [found for found in names if is_private(*found[1:])]
+
+
+@pytest.mark.slow
+def test_start_loads_no_library_that_few_requests_need() -> None:
+    """They are loaded once gradients can be computed, or by the first request that needs them."""
+    libraries = {
+        "matplotlib",
+        "mcp",
+        "mcp_types",
+        "onnx",
+        "pyarrow",
+        "ray",
+        "scipy.linalg",
+        "scipy.optimize",
+        "scipy.sparse",
+        "sklearn",
+    }
+    program = f"import sys; import app.main; app.main.create_app(); print({libraries} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"
 
 
 def test_msgspec_is_used_in_one_place() -> None:

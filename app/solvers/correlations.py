@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from app.engine.errors import Place, UnknownNode, nearest, quote
 from app.engine.interruption import Checkpoint, checked, never
@@ -42,7 +42,7 @@ class Correlations:
         alone[here] = False
         groups = [np.array([k], np.int32) for k in np.flatnonzero(alone).tolist()]
         if len(here):
-            count, labels = connected_components(self.matrix[np.ix_(among, among)] != 0.0, directed=False)
+            count, labels = scipy.sparse.csgraph.connected_components(self.matrix[np.ix_(among, among)] != 0.0, directed=False)
             groups += [here[labels == label] for label in range(count)]
         return groups
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg, optimize
+import scipy
 
 from app.solvers.newton import CANNOT_TELL, FLAT, Verdict
 from app.solvers.objective import Floats
@@ -174,15 +174,15 @@ def _signed_least_squares(matrix: Floats, gradient: Floats, sides: Signs) -> Flo
     size = np.linalg.norm(matrix, axis=1)
     scale = 1.0 / np.where(size > 0.0, size, 1.0)
     scaled = (matrix * scale[:, None]).T
-    found: Floats = linalg.lstsq(scaled, gradient, check_finite=False)[0]
+    found: Floats = scipy.linalg.lstsq(scaled, gradient, check_finite=False)[0]
     wrong = ((sides == 1) & (found < 0.0)) | ((sides == -1) & (found > 0.0))
     if wrong.any():
         low, high = np.where(sides == 1, 0.0, -np.inf), np.where(sides == -1, 0.0, np.inf)
-        found = np.asarray(optimize.lsq_linear(scaled, gradient, (low, high), method="bvls").x)
+        found = np.asarray(scipy.optimize.lsq_linear(scaled, gradient, (low, high), method="bvls").x)
         kept = (sides == 2) | ((found > 0.0) & (sides == 1)) | ((found < 0.0) & (sides == -1))
         again: Floats = np.zeros(len(found))
         if kept.any():
-            again[kept] = linalg.lstsq(scaled[:, kept], gradient, check_finite=False)[0]
+            again[kept] = scipy.linalg.lstsq(scaled[:, kept], gradient, check_finite=False)[0]
         if not (((sides == 1) & (again < 0.0)) | ((sides == -1) & (again > 0.0))).any():
             found = again
     return found * scale
@@ -280,11 +280,11 @@ def _solve(system: Floats, wanted: Floats) -> Floats:
         return wanted
     size = np.sqrt(np.maximum(np.abs(system).max(axis=1), np.finfo(np.float64).tiny))
     scaled = system / size[:, None] / size
-    factor, _, found, singular = linalg.lapack.dgesv(scaled, wanted / size)  # which, unlike `solve`, warns of nothing
+    factor, _, found, singular = scipy.linalg.lapack.dgesv(scaled, wanted / size)  # which, unlike `solve`, warns of nothing
     if not singular and np.abs(np.diagonal(factor)).min() > 1e-13:
         solution: Floats = found / size
         return solution
-    least: Floats = linalg.lstsq(scaled, wanted / size, cond=1e-13, check_finite=False)[0] / size
+    least: Floats = scipy.linalg.lstsq(scaled, wanted / size, cond=1e-13, check_finite=False)[0] / size
     return least
 
 
@@ -308,9 +308,9 @@ def judge(search: Search, here: Sample, met: Conditions, tolerance: float) -> Ve
         sizes = search.sizes_at(here.x)[free]
         rows, matrix = here.jacobian[met.active_constraints != 0][:, free] * sizes, matrix[np.ix_(free, free)]
         rows, matrix = rows / np.array([[_largest(row)] for row in rows]).reshape(-1, 1), sizes[:, None] * matrix * sizes
-        basis = linalg.null_space(rows) if len(rows) else np.eye(len(matrix))
+        basis = scipy.linalg.null_space(rows) if len(rows) else np.eye(len(matrix))
         if basis.shape[1] and np.isfinite(matrix).all():
-            eigenvalues = linalg.eigvalsh(basis.T @ matrix @ basis, check_finite=False)
+            eigenvalues = scipy.linalg.eigvalsh(basis.T @ matrix @ basis, check_finite=False)
             if eigenvalues[0] < -SADDLE * max(float(np.abs(eigenvalues).max()), 1e-8 * float(np.abs(matrix).max())):
                 return Verdict(
                     False, "this is not a minimum: the second derivative is negative in a direction along the constraints"

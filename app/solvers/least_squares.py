@@ -13,8 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
-from scipy import optimize
+import scipy
 
 from app.solvers.curve import Curve, Floats
 
@@ -235,7 +234,7 @@ class _Search:
             return self.jacobian(point)
 
         try:
-            found = optimize.least_squares(
+            found = scipy.optimize.least_squares(
                 self.residuals, start, jacobian, method="lm", x_scale="jac", ftol=TOLERANCE, xtol=TOLERANCE, gtol=EPSILON
             )
             return np.asarray(found.x, np.float64)
@@ -246,7 +245,7 @@ class _Search:
         """SciPy's trust-region reflective method."""
         problem = self.problem
         try:
-            found = optimize.least_squares(
+            found = scipy.optimize.least_squares(
                 self.residuals,
                 start,
                 self.jacobian,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import linalg, optimize, sparse
+import scipy
 
 from app.solvers.objective import Floats
 from app.solvers.scale import factor_for
@@ -20,13 +20,7 @@ from app.solvers.search import PATIENCE, Sample, Search, norm
 
 Method = Literal["bfgs", "l-bfgs-b", "newton-cg", "trust-ncg", "trust-exact", "slsqp", "trust-constr"]
 
-
-MINIMIZE: Any = optimize.minimize
-CONSTRAINT: Any = optimize.NonlinearConstraint
-"""Untyped, because SciPy's stubs know only vectors of a fixed number of dimensions."""
-
-
-SCIPY_ERRORS = (ArithmeticError, ValueError, RuntimeError, IndexError, UnboundLocalError, linalg.LinAlgError)
+SCIPY_ERRORS = (ArithmeticError, ValueError, RuntimeError, IndexError, UnboundLocalError, np.linalg.LinAlgError)
 """What SciPy's methods raise where numbers are too large or too small for them, some by mistake."""
 DENSE_ROWS = 100
 """With more rows of constraints and bounds, `trust-constr` factorizes their derivatives as a sparse matrix."""
@@ -157,7 +151,8 @@ def _finite(numbers: Floats) -> Floats:
 
 
 def _minimize(search: Search, method: str, functions: _Functions, options: dict[str, Any], **more: Any) -> None:
-    result = MINIMIZE(
+    optimize: Any = scipy.optimize  # untyped, because SciPy's stubs know only vectors of a fixed number of dimensions
+    result = optimize.minimize(
         functions.value,
         functions.start(),
         jac=functions.gradient,
@@ -244,14 +239,18 @@ def _trust_constr(search: Search, tolerance: float) -> None:
     lower, upper = functions.bounds()
     more: dict[str, Any] = {}
     if task.has_bounds:
-        more["bounds"] = optimize.Bounds(lower, upper, keep_feasible=True)
+        more["bounds"] = scipy.optimize.Bounds(lower, upper, keep_feasible=True)
         inside = functions.sample(_inside(functions.start(), lower, upper))
         if inside.finite:
             search.current = inside
     is_large = len(search.movable) * (1 + task.has_bounds) + len(task.constraints) > DENSE_ROWS
     if task.constraints:
-        jacobian = (lambda y: sparse.csr_array(functions.jacobian(y))) if is_large else functions.jacobian
-        more["constraints"] = CONSTRAINT(functions.constraints, *functions.limits(), jac=jacobian, hess=functions.curvature)
+        jacobian = (lambda y: scipy.sparse.csr_array(functions.jacobian(y))) if is_large else functions.jacobian
+        optimize: Any = scipy.optimize  # as above
+        limits = functions.limits()
+        more["constraints"] = optimize.NonlinearConstraint(
+            functions.constraints, *limits, jac=jacobian, hess=functions.curvature
+        )
     gtol = functions.tolerance(tolerance)
     options: dict[str, Any] = {"gtol": gtol, "xtol": 1e-14, "barrier_tol": gtol, "maxiter": _most(search)}
     if task.constraints or task.has_bounds:

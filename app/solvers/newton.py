@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
-from scipy.sparse import linalg as sparse_linalg
+import scipy
 
 from app.solvers.objective import Floats
 from app.solvers.search import Sample, Search, norm
@@ -139,8 +138,8 @@ def _large_model(search: Search, here: Sample, free: Bools) -> Model | None:
         return search.product(here.x, tangent)[free]
 
     shape = len(gradient), len(gradient)
-    operator = sparse_linalg.LinearOperator(shape, matvec=product, dtype=np.float64)
-    solved, _ = sparse_linalg.cg(operator, -gradient, rtol=1e-8, maxiter=min(2 * len(gradient), MAX_PRODUCTS))
+    operator = scipy.sparse.linalg.LinearOperator(shape, matvec=product, dtype=np.float64)
+    solved, _ = scipy.sparse.linalg.cg(operator, -gradient, rtol=1e-8, maxiter=min(2 * len(gradient), MAX_PRODUCTS))
     curvature = float(solved @ product(solved))
     if not (np.isfinite(solved).all() and curvature > 0.0):
         return None
@@ -158,12 +157,12 @@ def _cholesky_step(matrix: Floats, gradient: Floats) -> Floats | None:
     if not np.isfinite(scaled).all():
         return None
     try:
-        factor = linalg.cho_factor(scaled, lower=True, check_finite=False)
-    except linalg.LinAlgError:
+        factor = scipy.linalg.cho_factor(scaled, lower=True, check_finite=False)
+    except np.linalg.LinAlgError:
         return None
     if float(np.diagonal(factor[0]).min()) ** 2 < FLAT:
         return None
-    step = -scale * linalg.cho_solve(factor, scale * gradient, check_finite=False)
+    step = -scale * scipy.linalg.cho_solve(factor, scale * gradient, check_finite=False)
     return step if np.isfinite(step).all() else None
 
 
@@ -179,7 +178,7 @@ def _eigen_step(matrix: Floats, gradient: Floats, x: Floats) -> tuple[Floats, bo
     scaled = matrix * scale[:, None] * scale
     if not np.isfinite(scaled).all():
         scale, scaled = np.ones(len(x)), matrix
-    eigenvalues, vectors = linalg.eigh(scaled, check_finite=False)
+    eigenvalues, vectors = scipy.linalg.eigh(scaled, check_finite=False)
     largest = float(np.abs(eigenvalues).max(initial=0.0))
     parts = vectors.T @ (scale * gradient)
     up, down = eigenvalues > FLAT * largest, eigenvalues < -1e-8 * largest

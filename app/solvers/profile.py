@@ -8,7 +8,7 @@ Nonlinear Regression Analysis and Its Applications (1988), section 6.1.2.
 import math
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from app.solvers.curve import Curve, Floats
 from app.solvers.least_squares import LeastSquares, Solution, Watch, cost_of, least_squares
@@ -127,4 +127,4 @@ class _Profile:
             return min(self.growth(number), 1e3 * limit) - limit
 
         tolerance = max(TOLERANCE * self.distance * limit, 1e-300)
-        return float(optimize.brentq(excess, inside, outside, xtol=tolerance, rtol=1e-14))
+        return float(scipy.optimize.brentq(excess, inside, outside, xtol=tolerance, rtol=1e-14))

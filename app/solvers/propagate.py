@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import ndtri, stdtr, stdtrit
+import scipy
 
 from app.engine import transforms
 from app.engine.derivative import gradient
@@ -321,10 +321,10 @@ def coverage_factor(coverage: float, degrees_of_freedom: float | None) -> tuple[
     """
     tail = 0.5 * (1.0 - coverage)
     if degrees_of_freedom is None:
-        return -float(ndtri(tail)), ""
+        return -float(scipy.special.ndtri(tail)), ""
     whole = math.floor(degrees_of_freedom * (1.0 + ROUNDING))
-    factor = -float(stdtrit(whole or degrees_of_freedom, tail))
-    if abs(float(stdtr(whole or degrees_of_freedom, -factor)) - tail) > ROUNDING * tail:
+    factor = -float(scipy.special.stdtrit(whole or degrees_of_freedom, tail))
+    if abs(float(scipy.special.stdtr(whole or degrees_of_freedom, -factor)) - tail) > ROUNDING * tail:
         factor = math.inf  # SciPy's is not the quantile if that is beyond 1e152
     message = "there is less than one degree of freedom, which is not truncated for the coverage factor"
     return factor, "" if whole else message

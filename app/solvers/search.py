@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
+import scipy
 
 from app.engine.errors import quote
 from app.engine.faults import number_text
@@ -288,7 +288,7 @@ def is_better(sample: Sample, other: Sample) -> bool:
 
 def norm(vector: Floats) -> float:
     """The Euclidean norm of a finite vector, without overflow on the way and at most the largest double."""
-    return min(float(linalg.norm(vector, check_finite=False)), float(np.finfo(np.float64).max)) if len(vector) else 0.0
+    return min(float(scipy.linalg.norm(vector, check_finite=False)), float(np.finfo(np.float64).max)) if len(vector) else 0.0
 
 
 def _violation(value: float, rounding: float, terms: float, limits: Limits) -> float:

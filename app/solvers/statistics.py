@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from app.solvers.curve import Floats
 from app.solvers.least_squares import (
@@ -102,7 +102,7 @@ def _nothing(problem: LeastSquares, minimum: Solution, absolute: bool) -> Spread
 
 def quantile(level: float, degrees_of_freedom: int) -> float:
     """The two-sided quantile of Student's t distribution; NaN without degrees of freedom."""
-    return float(stdtrit(degrees_of_freedom, 0.5 + 0.5 * level)) if degrees_of_freedom > 0 else math.nan
+    return float(scipy.special.stdtrit(degrees_of_freedom, 0.5 + 0.5 * level)) if degrees_of_freedom > 0 else math.nan
 
 
 @dataclass(frozen=True, slots=True)

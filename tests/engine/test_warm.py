@@ -12,7 +12,7 @@ from app import warm
 from app.engine import jit
 from tests.conftest import ROOT
 
-PARTS = ("_gradients", "_other_gradients", "_values_and_networks", "_long_texts", "_readers", "_other_derivatives")
+PARTS = ("_gradients", "_other_gradients", "_values_and_networks", "_long_texts", "_readers", "_other_derivatives", "_solvers")
 
 
 @pytest.fixture

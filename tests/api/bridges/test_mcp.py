@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import json
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -364,13 +363,6 @@ def test_service_without_the_sdk_says_what_to_install(monkeypatch: pytest.Monkey
     response = asked(call_of("gradient", SQUARE))
     assert response.status_code == 501 and response.json()["type"] == "/problems/not-available"
     assert "pip install 'autodiff-http[mcp]'" in response.json()["detail"]
-
-
-@pytest.mark.slow
-def test_sdk_is_loaded_by_the_first_request_only() -> None:
-    program = "import sys; import app.main; app.main.create_app(); print({'mcp', 'mcp_types'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
 
 
 def test_many_first_requests_share_one_server() -> None:
