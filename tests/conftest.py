@@ -111,6 +111,19 @@ class Server:
             self.process.wait(30)
 
 
+# What a report is made of, but for what only failures have, and the keywords, which nothing here looks at.
+FIELDS = ("nodeid", "location", "outcome", "when", "duration", "start", "stop")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_to_serializable(report: pytest.CollectReport | pytest.TestReport) -> dict[str, Any] | None:
+    """Send reports of what has passed in a short form: processes spend a tenth of their time on 60,000 of them."""
+    if not isinstance(report, pytest.TestReport) or not report.passed or report.sections:
+        return None
+    parts = {name: getattr(report, name) for name in FIELDS}
+    return {"$report_type": "TestReport", "keywords": {}, "longrepr": None, "sections": [], "user_properties": [], **parts}
+
+
 @contextlib.contextmanager
 def _environment_put_back() -> Iterator[None]:
     before = dict(os.environ)

@@ -54,6 +54,9 @@ def test_a_quoted_name_is_cut_beyond_sixty_characters(length: int, shown: str) -
         ("alpa", ["beta", "alpha"], " Did you mean 'alpha'?"),
         ("ALPHA", ["beta", "alpha"], " Did you mean 'alpha'?"),
         ("X", ["y", "x"], " Did you mean 'x'?"),
+        ("sqrz", ["sqrt"], " Did you mean 'sqrt'?"),
+        ("sen", ["sin"], ""),  # of three letters, another one is another name
+        ("si", ["sin"], " Did you mean 'sin'?"),
         ("sumxy", ["sum"], ""),
         ("sigmoidxy", ["sigmoid"], " Did you mean 'sigmoid'?"),
         ("sigmoixy", ["sigmoi"], ""),

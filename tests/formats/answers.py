@@ -159,6 +159,9 @@ Vm*S/(Km*(1 + I/Ki) + S)|I|-Vm*Km*S/(Ki*(Km*(1 + I/Ki) + S)**2)
 exp(-(x - m)**2/(2*s**2))/(s*sqrt(2*pi))|s|((x - m)**2 - s**2)*exp(-(x - m)**2/(2*s**2))/(s**4*sqrt(2*pi))
 log(1 + (x/s)**2/n)|x|2*x/(n*s**2 + x**2)
 (x - a)*(a - x)|x|-2*(x - a)
+-x*y - x*z|x|-y - z
+y/(x > 0)|y|1/(x > 0)
+x*min(1, 2, 3)|x|min(1, 2, 3)
 """
 
 CASES = [tuple(line.split("|")) for line in ANSWERS.splitlines()]

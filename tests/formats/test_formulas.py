@@ -19,8 +19,8 @@ from tests.formats.answers import CASES
 
 POINT = {"x": 0.7, "y": 1.3, "a": 1.7, "b": -0.4, "t": 0.9, "m": 0.2, "s": 1.1, "w": 0.6, "r": 1.2, "K": 3.0}
 ELSEWHERE = {"acosh(x)": {"x": 1.7}, "sqrt(x**2 - 1)": {"x": 1.7}, "asin(2*x)": {"x": 0.3}}
-ELSEWHERE |= {"m*c**2/sqrt(1 - v**2/c**2)": {"v": 0.5}, "(a*x + b)/(c*x + d)": {"c": 0.9}}
-"""Where expressions are defined that are not at `POINT`."""
+ELSEWHERE |= {"m*c**2/sqrt(1 - v**2/c**2)": {"v": 0.5}, "(a*x + b)/(c*x + d)": {"c": 0.9}, "y/(x > 0)": {"x": -1.0}}
+"""Where expressions are defined that are not at `POINT`, or infinite that are finite there."""
 
 
 def derivative_of(graph: Graph, *wrt: str) -> Graph:
