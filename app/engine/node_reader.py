@@ -233,7 +233,7 @@ def _unescape_part(raw: Bytes, p: int, stop: int, out: Bytes, q: int) -> tuple[i
             if unit >= 0:
                 size, code = 6, unit
                 second = code_unit(raw, p + 6)
-                if 0xD800 <= unit <= 0xDBFF and second >= 0xDC00:
+                if 0xD800 <= unit <= 0xDBFF and 0xDC00 <= second <= 0xDFFF:
                     size, code = 12, 0x10000 + ((unit - 0xD800) << 10) + (second - 0xDC00)
             elif raw[p + 1] == SLASH:
                 code = SLASH

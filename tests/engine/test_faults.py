@@ -93,6 +93,7 @@ def test_fault_of_a_value(text: str, inputs: dict[str, float], guilty: str) -> N
         ("0*exp(x)", {"x": 1000.0}, "'%1' = exp(1000.0)"),
         ("y = sqrt(x); prod(2, y, z)", {"x": -1.0, "z": 0.0}, "'y' = sqrt(-1.0)"),
         ("y = exp(x); sign(y - y)", {"x": 1000.0}, "'y' = exp(1000.0)"),
+        ("where(log(x), 1/y, 2)", {"x": -1.0, "y": 0.0}, "'%2' = divide(1.0, 0.0)"),  # rather than the condition
     ],
 )
 def test_a_value_whose_fault_comes_through_a_slope_of_zero(text: str, inputs: dict[str, float], guilty: str) -> None:

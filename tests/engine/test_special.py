@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf
 
-from app.engine import special
+from app.engine import special, transforms
+from app.engine.text import parse
 
 POLYGAMMA = [(special.digamma, 0), (special.trigamma, 1), (special.tetragamma, 2)]
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -47,6 +48,15 @@ def test_polygamma_functions(function: Callable[[Any], Any], order: int) -> None
             allowed = 4e-15 * abs(want) + 4.4e-16 * abs(x * steepness)
             assert abs(got - want) <= allowed, (x, got, mpmath.nstr(want, 17))
             assert abs(function(np.float64(x)) - want) <= allowed
+
+
+@pytest.mark.parametrize("x", [0.3, 2.5, 40.0])
+def test_highest_order_has_two_derivatives(x: float) -> None:
+    found = transforms.hessian(parse("polygamma(100, x)"), {"x": x})
+    with mp.workdps(40):
+        want = [float(mpmath.polygamma(order, mpf(x))) for order in (100, 101, 102)]
+    assert [found.value, found.gradients["x"], found.hessian["x"]["x"]] == pytest.approx(want, rel=1e-12)
+    assert math.isnan(special.polygamma(103.0, x))
 
 
 @pytest.mark.slow

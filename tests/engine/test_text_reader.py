@@ -130,6 +130,7 @@ def test_numbers_are_rounded_as_python_rounds_them() -> None:
         "1" * 40,
         "0." + "0" * 30 + "1",
     ]
+    texts += [str(chosen.randrange(10 ** (digits - 1), 10**digits)) for digits in range(17, 22) for _ in range(20)]
     graph = text_reader.read("sum(" + ", ".join(texts) + ")")
     assert graph is not None and graph.table is not None
     assert graph.table.numbers.tolist() == [float(text) for text in texts]
@@ -150,6 +151,14 @@ def test_parse_reads_long_texts_so() -> None:
     inputs = {"a0": 0.25, "w": -1.5, "x": 100.0, "b": 3.0}
     got, want = backward(found, inputs), backward(expected, inputs)
     assert got.value == want.value and dict(got.gradients) == dict(want.gradients)
+
+
+def test_unnamed_nodes_of_a_long_text_are_numbered_from_one() -> None:
+    graph = parse(program(200))
+    unnamed = [node.id for node in graph.nodes if node.id.startswith("%")]
+    assert [graph.nodes[graph.index[name]].id for name in unnamed] == unnamed
+    for name in ("%0", f"%{len(unnamed) + 1}", "%01", "%-1", "%", "%x"):
+        assert graph.index.get(name) is None, name
 
 
 def test_a_fault_in_a_long_text_has_its_line_and_column() -> None:

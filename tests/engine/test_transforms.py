@@ -754,17 +754,37 @@ def test_threads_share_many_points() -> None:
 
 
 @pytest.mark.parametrize("in_helper", [False, True], ids=["own thread", "other thread"])
-def test_an_error_in_one_thread_ends_all(in_helper: bool) -> None:
+def test_an_error_in_one_thread_ends_all(monkeypatch: pytest.MonkeyPatch, in_helper: bool) -> None:
+    """The other thread finishes its block, and begins no other one."""
+    monkeypatch.setattr("app.engine.points.BLOCK_POINTS", 64)
     before, own = threading.active_count(), threading.get_ident()
+    graph, calls = parse("sin(x)"), 0
+    helping, failed = threading.Event(), threading.Event()
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    backward(graph, {"x": np.ones(64)}, checkpoint=count)
+    of_a_block, calls = calls, 0
 
     def fail() -> None:
-        time.sleep(0.001)
-        if (threading.get_ident() != own) == in_helper:
+        """The first block is walked before there are two threads. The one that fails does so while the other waits."""
+        count()
+        if calls <= of_a_block:
+            return
+        if is_helper := threading.get_ident() != own:
+            helping.set()
+        assert helping.wait(60)
+        if is_helper == in_helper:
+            failed.set()
             raise TimeoutError
+        assert failed.wait(60)
 
     with pytest.raises(TimeoutError):
-        backward(parse("sin(x)"), {"x": np.ones(SHARED)}, threads=2, checkpoint=fail)
+        backward(graph, {"x": np.ones(64 * 100)}, threads=2, checkpoint=fail)
     assert threading.active_count() == before
+    assert of_a_block < calls <= 3 * of_a_block + 1
 
 
 def _flat(result: transforms.Hessian) -> tuple[Any, Any, Any]:
