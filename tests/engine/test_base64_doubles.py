@@ -120,6 +120,14 @@ def test_fault_and_its_place(text: str, fault: str, position: int) -> None:
     assert read(text.encode()) == BrokenDoubles(fault, position)
 
 
+@pytest.mark.parametrize("characters", [7, 8, 100])
+def test_place_of_a_fault_behind_many_escapes(monkeypatch: pytest.MonkeyPatch, characters: int) -> None:
+    """Characters are counted in parts, and an escape is one wherever a part ends."""
+    monkeypatch.setattr(base64_doubles, "CHARACTERS_PER_CHECK", characters)
+    text = "\\u0041\\/A" * 40
+    assert read(f"{text}*".encode()) == BrokenDoubles("character", 3 * 40)
+
+
 @given(st.lists(st.sampled_from("AB/+=8D\n-"), max_size=40).map("".join))
 def test_what_is_read_is_what_the_standard_library_reads(text: str) -> None:
     """Nothing but canonical base64 of whole finite doubles is read."""

@@ -92,6 +92,8 @@ def test_every_operation_keeps_its_value() -> None:
         ("sub(0.0, x)", "neg(x)"),
         ("mul(x, 0.0)", "0.0"),
         ("mul(0.0, x)", "0.0"),
+        ("divide(0.0, 0.0)", "divide(0.0, 0.0)"),
+        ("divide(x, 0.0)", "divide(x, 0.0)"),
         ("mul(x, 1.0)", "x"),
         ("mul(1.0, x)", "x"),
         ("mul(x, -1.0)", "neg(x)"),

@@ -869,8 +869,16 @@ def test_many_inputs_go_to_their_leaves(inputs: list[str], text: bool) -> None:
         ({"y": 1.0}, InvalidNode, ("inputs", "y"), "only a leaf can have an input"),
     ],
 )
-def test_many_inputs_that_do_not_fit(changed: dict[str, Any], kind: type[Exception], place: Any, message: str) -> None:
-    graph = parse(f"y = {' + '.join(NAMES)}; y**2")
+@pytest.mark.parametrize("text", [True, False], ids=["text", "nodes"])
+def test_many_inputs_that_do_not_fit(
+    changed: dict[str, Any], kind: type[Exception], place: Any, message: str, text: bool
+) -> None:
+    if text:
+        graph = parse(f"y = {' + '.join(NAMES)}; y**2")
+    else:
+        graph = Graph(
+            [*(Node(name, "value") for name in NAMES), Node("y", "sum", tuple(NAMES)), Node("z", "sin", ("y",))], ("z",)
+        )
     inputs = {name: 1.0 for name in NAMES} | changed
     with pytest.raises(kind) as caught:
         evaluate(graph, {name: number for name, number in inputs.items() if number is not None})

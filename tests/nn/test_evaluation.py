@@ -13,6 +13,7 @@ import pytest
 from mpmath import mp
 
 from app.engine import transforms
+from app.engine.graph import ID_LIMIT
 from app.engine.interruption import ITEMS_BETWEEN
 from app.engine.text import parse
 from app.nn import MLP, Layer, Model, evaluation, losses, optimizers, training
@@ -475,6 +476,17 @@ def test_numbers_of_a_block_do_not_grow_with_the_outputs_or_the_loss(name: str, 
     count = network.cells.size + objective.values.size + objective.adjoints.size
     assert network.block == evaluation.MIN_BLOCK_ROWS or count <= evaluation.BLOCK_NUMBERS
     assert network.block >= evaluation.MIN_BLOCK_ROWS and count <= evaluation.MAX_BLOCK_NUMBERS
+
+
+@pytest.mark.parametrize("length", [98, 99, 100, 101, 120, ID_LIMIT])
+def test_names_of_a_loss_may_be_as_long_as_any(length: int) -> None:
+    """In the graph of a network with many outputs, where they get a prefix."""
+    name = "n" * length
+    loss = losses.of_expression(parse(f"{name} = (score - target)**2; {name}*1"))
+    graph = network_graph(MLP(1, [12], seed=1), np.ones(1), np.zeros(12), loss)
+    assert max(len(node.id) for node in graph.nodes) <= ID_LIMIT
+    scores = evaluation.predict(MLP(1, [12], seed=1), np.ones((1, 1)))
+    assert transforms.evaluate(graph)["loss"] == pytest.approx(float(np.mean(scores**2)), rel=1e-13)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 10**6])

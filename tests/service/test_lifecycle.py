@@ -40,6 +40,7 @@ from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
 from app.settings import Settings
+from tests.conftest import ROOT
 from tests.service.fake_time import PATIENCE, Clock, Connection, Work, assert_idle, idle, run_on, settle
 from tests.service.inprocess import service
 
@@ -886,6 +887,29 @@ def test_metrics_leave_out_what_a_worker_that_was_killed_has_been_doing(
         file.close()
     lines = metrics.exposition().decode().splitlines()
     assert "autodiff_pool_running 3.0" in lines and "autodiff_requests_total 3.0" in lines
+
+
+KILLED = """
+import os
+from app.service import metrics
+if not os.fork():
+    metrics.RUNNING.inc(2)
+    metrics.QUEUED.inc(3)
+    metrics.REQUESTS.labels("/v1/forward", 200).inc(4)
+    os._exit(0)
+os.wait()
+metrics.RUNNING.inc(5)
+print(metrics.exposition().decode())
+"""
+
+
+def test_what_a_killed_worker_had_in_its_pool_is_in_no_metric(tmp_path: Path) -> None:
+    environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    found = subprocess.run(
+        [sys.executable, "-c", KILLED], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert "autodiff_pool_running 5.0" in found and "autodiff_pool_queued 3.0" not in found
+    assert 'autodiff_requests_total{route="/v1/forward",status="200"} 4.0' in found
 
 
 @pytest.fixture

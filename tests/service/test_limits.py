@@ -455,6 +455,17 @@ def test_times_are_above_0(name: str) -> None:
         Settings(**{name: 0.0})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("text", ["", "/a", "/a/b", "/a-b_c.d/~e"])
+def test_root_path_of_a_service(text: str) -> None:
+    assert Settings(root_path=text).root_path == text
+
+
+@pytest.mark.parametrize("text", ["/", "/a/", "a", "a/b", "/a?", "/a?b", "/a#b", "https://a.example/a"])
+def test_root_path_that_makes_no_links(text: str) -> None:
+    with pytest.raises(ValidationError, match="root_path"):
+        Settings(root_path=text)
+
+
 @pytest.mark.parametrize(("port", "valid"), [(65535, True), (65536, False), (-1, False)])
 def test_port_is_one_that_exists(port: int, valid: bool) -> None:
     if valid:

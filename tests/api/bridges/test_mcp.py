@@ -373,6 +373,17 @@ def test_many_first_requests_share_one_server() -> None:
     assert {response.status_code for response in asyncio.run(call_at_once())} == {200}
 
 
+def test_client_that_leaves_while_the_sdk_is_loaded_leaves_it_to_others() -> None:
+    async def answer() -> httpx.Response:
+        async with served() as (app, client):
+            first = asyncio.create_task(app.state.mcp.started())
+            await asyncio.sleep(0)
+            first.cancel()
+            return await client.post("/mcp", json=call_of("gradient", SQUARE))
+
+    assert asyncio.run(answer()).status_code == 200
+
+
 def test_application_that_ends_while_the_sdk_is_loaded_ends() -> None:
     async def end() -> None:
         connector = Connector(FastAPI())
