@@ -478,7 +478,7 @@ def test_numbers_of_a_block_do_not_grow_with_the_outputs_or_the_loss(name: str, 
     assert network.block >= evaluation.MIN_BLOCK_ROWS and count <= evaluation.MAX_BLOCK_NUMBERS
 
 
-@pytest.mark.parametrize("length", [98, 99, 100, 101, 120, ID_LIMIT])
+@pytest.mark.parametrize("length", [98, 99, 100, 101, ID_LIMIT - 4, ID_LIMIT - 1, ID_LIMIT])
 def test_names_of_a_loss_may_be_as_long_as_any(length: int) -> None:
     """In the graph of a network with many outputs, where they get a prefix."""
     name = "n" * length

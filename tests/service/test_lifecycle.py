@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -922,20 +921,6 @@ def served(monkeypatch: pytest.MonkeyPatch, terminations: list[int]) -> list[dic
     monkeypatch.setattr(command, "check_address", lambda host, port: None)  # somebody may listen there
     monkeypatch.setattr(processes, "prepare_metrics", lambda workers: calls.append({"metrics of": workers}))
     return calls
-
-
-def test_port_whose_connections_the_last_server_has_closed_is_free(served: list[dict[str, Any]]) -> None:
-    """The system remembers such connections for a minute."""
-    with socket.create_server(("127.0.0.1", 0)) as server:  # with SO_REUSEADDR, as asyncio's
-        port = server.getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port)) as client:
-            accepted, _ = server.accept()
-            accepted.close()
-            assert client.recv(1) == b""
-    with socket.socket() as attempt, pytest.raises(OSError, match="in use"):
-        attempt.bind(("127.0.0.1", port))
-    command.main(["--port", str(port)])
-    assert len(served) == 1
 
 
 def test_flags_come_before_the_settings(monkeypatch: pytest.MonkeyPatch, served: list[dict[str, Any]]) -> None:

@@ -166,6 +166,19 @@ def test_port_in_use_ends_the_process_with_a_message() -> None:
     assert proposed and int(proposed[1]) > port
 
 
+def test_port_whose_connections_the_last_server_has_closed_is_free() -> None:
+    """The system remembers such connections for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as server:  # with SO_REUSEADDR, as asyncio's
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            accepted, _ = server.accept()
+            accepted.close()
+            assert client.recv(1) == b""
+    with socket.socket() as attempt, pytest.raises(OSError, match="in use"):
+        attempt.bind(("127.0.0.1", port))
+    command.check_address("127.0.0.1", port)
+
+
 @pytest.mark.parametrize(("host", "message"), [("203.0.113.1", "cannot assign"), ("no-such-host.invalid", "name|address")])
 def test_address_that_is_none_of_the_machine_ends_the_process_with_a_message(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], host: str, message: str
