@@ -317,10 +317,12 @@ def assert_blocks(found: sparse.SparseHessian, count: int, size: int) -> None:
 
 
 def test_steps_may_outgrow_their_first_room() -> None:
-    graph = blocks(20, 30)
-    assert_blocks(sparse.hessian(graph), 20, 30)
+    """All of it is asked for: four numbers of four bytes a step, and two more to find them."""
+    graph, asked = blocks(20, 30), list[int]()
+    assert_blocks(sparse.hessian(graph, allowance=Allowance(room=asked.append)), 20, 30)
     plan = graph.plans["hessian"][1]
     assert isinstance(plan, Elimination) and len(plan.steps) > 2 * elimination.LEAST_STEPS + 4 * len(graph.tape.code)
+    assert len(asked) > 1 and sum(asked) >= 24 * len(plan.steps)
 
 
 @pytest.mark.parametrize("piece", [1, 7, 100])
