@@ -112,6 +112,15 @@ def test_operation_has_the_digits(name: str) -> None:
     assert worst < (1e-13 if name in ONLY_DOUBLE else mpf(10) ** -28), mpmath.nstr(worst, 3)
 
 
+@pytest.mark.parametrize("numbers", [(0.0, 800.0), (800.0, 0.0), (-800.0, -1600.0), (750.0, 750.0, -750.0)])
+def test_logsumexp_of_numbers_far_apart(numbers: tuple[float, ...]) -> None:
+    ids = [f"x{k}" for k in range(len(numbers))]
+    hi, lo = evaluate(parse(f"logsumexp({', '.join(ids)})"), dict(zip(ids, numbers, strict=True)))
+    with mp.workdps(60):
+        expected = TRUTH["logsumexp"](*map(mpf, numbers))
+        assert abs(mpf(float(hi)) + mpf(float(lo)) - expected) <= mpf(10) ** -28 * abs(expected)
+
+
 @pytest.mark.parametrize(
     ("text", "x"),
     [

@@ -269,6 +269,13 @@ def test_point_at_fault_for_a_sum_is_found_with_the_seeds(
     assert "is Infinity at point 1 (counted from 0): " in error.detail and error.place[0] == "nodes"
 
 
+def test_point_at_fault_for_a_sum_of_another_output_is_found() -> None:
+    nodes = (Node("x", "value"), Node("f", "exp", ("x",)), Node("g", "sqrt", ("x",)))
+    fault = Fault(Quantity.GRADIENT, "x", INF, output="g")
+    error = explain(Graph(nodes, ("f", "g")), {"x": [4.0, 0.0]}, fault, reduce="sum")
+    assert "is Infinity at point 1 (counted from 0): " in error.detail and blamed(error) == "'g' = sqrt(0.0)"
+
+
 # --- whatever the graph
 
 

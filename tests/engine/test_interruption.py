@@ -86,6 +86,21 @@ def test_long_text_is_stopped_within_its_parsing(call: int) -> None:
         parse(LONG, checkpoint=stop_at(call))
 
 
+@pytest.mark.parametrize("call", [1, 2, 3, 4])
+def test_long_text_that_python_code_reads_is_stopped_too(call: int) -> None:
+    with pytest.raises(Stopped):
+        parse("+".join([LONG.replace("x", "é")] * 3), checkpoint=stop_at(call))
+
+
+@pytest.mark.parametrize("call", [1, 15, 30])
+@pytest.mark.parametrize("name", ["hessian", "jacobian"])
+def test_matrix_at_the_points_of_one_block_is_stopped_between_its_walks(name: str, call: int) -> None:
+    graph = parse(" * ".join(f"x{k}" for k in range(32)))
+    graph = Graph(graph.nodes, tuple(node.id for node in graph.nodes[-31:]) if name == "jacobian" else graph.outputs)
+    with pytest.raises(Stopped):
+        WORK[name](graph, {f"x{k}": [1.0] * 64 for k in range(32)}, stop_at(call))
+
+
 @pytest.mark.parametrize("call", range(1, 9))
 def test_drawing_of_many_nodes_is_stopped_within(call: int) -> None:
     """Its nodes are laid out, walked over, and made into rows; each takes long where they are many."""

@@ -223,6 +223,20 @@ def test_a_complete_read_only_folder_is_used_without_compiling(complete: Path) -
     assert len(found["loaded"]) >= 10
 
 
+def test_complete_folder_need_not_be_writable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Root may write everywhere, so the system is not asked here."""
+    monkeypatch.setenv("AUTODIFF_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(jit, "_home", jit._named)
+    monkeypatch.setattr(jit, "_temporary", jit._named)
+    folder, complete = jit._choose()
+    assert folder is not None and folder.parent == tmp_path and not complete
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert jit._choose() == (None, False)
+    folder.mkdir()
+    (folder / jit.COMPLETE).touch()
+    assert jit._choose() == (folder, True)
+
+
 @pytest.mark.slow
 def test_the_same_sources_elsewhere_share_the_machine_code(complete: Path, tmp_path: Path) -> None:
     """The name of the folder depends on the text of the sources, not on where or when they were written."""

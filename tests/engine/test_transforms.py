@@ -889,6 +889,14 @@ def test_many_inputs_that_do_not_fit(
 # --- inputs that do not fit
 
 
+def test_first_leaf_without_a_number_is_pointed_at() -> None:
+    """The first of the nodes as they were given, whichever the output comes to first."""
+    graph = Graph([Node("f", "add", ("b", "a")), Node("a", "value"), Node("b", "value")], ("f",))
+    with pytest.raises(UnboundInput, match="'a' and 'b' have no number") as caught:
+        evaluate(graph, {})
+    assert caught.value.place == ("nodes", 1)
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "path", "message"),
     [

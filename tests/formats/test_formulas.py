@@ -49,6 +49,14 @@ def length(text: str) -> int:
     return len(re.sub(r"\s", "", text))
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("x**2/4", "x/2"), ("x**2/18", "x/9"), ("x**2/20", "0.1*x"), ("x**2/22", "x/11"), ("x**2/200", "0.01*x")],
+)
+def test_small_denominators_stay_and_decimal_fractions_are_written_so(text: str, answer: str) -> None:
+    assert text_of(parse(text), "x") == answer
+
+
 @pytest.mark.parametrize(("text", "wrt", "answer"), CASES, ids=[f"{text} by {wrt}" for text, wrt, _ in CASES])
 def test_text_is_as_short_as_that_of_a_person(text: str, wrt: str, answer: str) -> None:
     found = text_of(parse(text), wrt)

@@ -570,6 +570,13 @@ def test_scores_of_a_wrong_shape_are_refused(words: str, shape: tuple[int, int])
     assert caught.value.place == ("inputs",)
 
 
+@pytest.mark.parametrize(("loss", "target"), [("cross_entropy", [3.0]), ("cross_entropy", [0.0, 1.0]), ("mse", [1.0])])
+def test_target_of_a_graph_that_does_not_fit_is_refused(loss: str, target: list[float]) -> None:
+    with pytest.raises(NetworkMismatch) as caught:
+        network_graph(MLP(2, [3]), np.ones(2), np.array(target), losses.named(loss))
+    assert caught.value.place == ("target",)
+
+
 @pytest.mark.parametrize("label", [3.0, -1.0, 0.5])
 def test_a_class_without_an_output_is_refused(label: float) -> None:
     targets = np.array([[0.0], [label]])

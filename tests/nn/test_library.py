@@ -65,8 +65,9 @@ def test_wrong_arguments_are_explained(fields: dict[str, Any], kind: type[Engine
 
 
 def test_a_rate_belongs_to_a_name() -> None:
-    with pytest.raises(TypeError, match="learning_rate"):
-        train(MODEL, INPUTS, TARGETS, optimizer=optimizers.make("adam"), learning_rate=0.1)
+    for rate in (0.1, 0.0, ""):
+        with pytest.raises(TypeError, match="learning_rate"):
+            train(MODEL, INPUTS, TARGETS, optimizer=optimizers.make("adam"), learning_rate=rate)
     assert train(MODEL, INPUTS, TARGETS, optimizer=optimizers.make("adam", parse("0.1*step")), steps=1).stopped == "completed"
 
 

@@ -168,6 +168,7 @@ def test_apply_gradients_refuses_another_shape(other: Model) -> None:
         pytest.param("biases", NetworkMismatch, ("biases",), lambda: Layer(np.ones((2, 2)), np.ones(3)), id="extra bias"),
         pytest.param("weights", NetworkMismatch, ("weights",), lambda: Layer(np.ones(2), np.ones(2)), id="flat weights"),
         pytest.param("weights", NetworkMismatch, ("weights",), lambda: Layer(np.ones((2, 0)), np.ones(2)), id="empty weights"),
+        pytest.param("biases", NetworkMismatch, ("biases",), lambda: Layer(np.ones((2, 3)), np.ones((2, 1))), id="a column"),
         pytest.param(
             "layer 1 .*layer 0",
             NetworkMismatch,

@@ -315,6 +315,13 @@ def test_infinite_learning_rate_is_found_at_its_step(
     assert again.history[0] == found.history[-1]
 
 
+@pytest.mark.parametrize("fault", [2, 17, 40])
+def test_buffers_are_those_before_the_fault(fault: int) -> None:
+    found = train(optimizer=optimizers.make("adam", parse(f"0.05/(step != {fault})")), steps=60)
+    assert found.stopped == "non-finite" and found.state.step == fault - 1
+    assert numbers(found) == numbers(train(optimizer=optimizers.make("adam", 0.05), steps=fault - 1))
+
+
 def test_overflow_of_the_loss_returns_the_last_finite_model() -> None:
     found = train(optimizer=sgd(1e9), steps=1000, loss=losses.named("mse"), batch_size=None)
     assert found.stopped == "non-finite" and found.detail
