@@ -932,6 +932,8 @@ def test_flags_come_before_the_settings(monkeypatch: pytest.MonkeyPatch, served:
     assert [call["metrics of"] for call in served[::2]] == [2, 3]
     found = [(call["host"], call["port"], call["workers"]) for call in served[1::2]]
     assert found == [("::1", 1, 2), ("0.0.0.0", 9, 3)]
+    # The worker processes read the settings again: whom /mcp answers, and among how many the memory is divided.
+    assert (Settings().host, Settings().workers) == ("0.0.0.0", 3)
 
 
 @pytest.mark.parametrize(("seconds", "waits"), [("0", 1), ("0.4", 1), ("25", 25), ("3600", 3600)])

@@ -102,6 +102,12 @@ def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(resource, "getrlimit", lambda what: (allowed, -1))
     monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
     assert machine.open_files() == found
+    assert Settings().max_connections == max(found - 100, 64)
+
+
+def test_few_open_files_are_connections_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.settings.open_files", lambda: 163)
+    assert Settings().max_connections == 64
 
 
 @pytest.mark.parametrize(

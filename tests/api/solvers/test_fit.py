@@ -98,6 +98,10 @@ def test_limits_are_those_of_points_work_and_numbers() -> None:
     assert fit(job_with(max_numbers=13), **LINE).converged
     with pytest.raises(Problem, match="AUTODIFF_MAX_NUMBERS"):
         fit(job_with(max_numbers=12), **LINE)
+    long = LINE | {"data": {"x": list(range(20)), "y": [2.0 * k + k % 3 for k in range(20)]}}  # whose Jacobian is larger
+    assert fit(job_with(max_numbers=40), **long).converged
+    with pytest.raises(Problem, match="AUTODIFF_MAX_NUMBERS"):
+        fit(job_with(max_numbers=39), **long)
 
 
 SLOW: dict[str, Any] = {

@@ -27,14 +27,25 @@ def test_request_at_the_limit_is_answered_and_one_over_it_refused(case: AtLimit)
     assert_held(case)
 
 
+WORK = 4 * 3 + 4
+"""Four nodes are walked over three times, and two uncertainties make a matrix of four numbers."""
+
+
+def test_work_is_limited() -> None:
+    assert_held(AtLimit("propagate", XY, "max_work", WORK))
+
+
 @pytest.mark.parametrize(
     "fields",
-    [{}, SAMPLES, {"order": 2}, {"correlations": [["x", "y", 0.5]]}, {"expression": "f = x; g = x + y", "outputs": ["f", "g"]}],
+    [
+        SAMPLES,
+        {"order": 2},
+        {"correlations": [["x", "y", 0.5]]},
+        {"expression": "f = x*y + x; f + y", "outputs": ["f", "output"]},
+    ],
 )
-def test_work_is_limited(fields: dict[str, Any]) -> None:
-    """More of anything is more work."""
-    work = 12
-    refused = post("propagate", XY | fields, max_work=work)
+def test_more_of_anything_is_more_work(fields: dict[str, Any]) -> None:
+    refused = post("propagate", XY | fields, max_work=WORK)
     assert refused.status_code == 422 and "AUTODIFF_MAX_WORK" in refused.json()["detail"]
     assert post("propagate", XY | fields).status_code == 200
 
