@@ -6,6 +6,7 @@ at its next checkpoint; its place in the pool and its memory are free again when
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections import Counter
@@ -35,6 +36,9 @@ TRIMMED_BYTES = 1 << 25
 TRIM_SECONDS = 1.0
 """So long after a job that has held more, what the process has kept is given back to the system. Done at once after each of
 many such jobs, it would make the next one slower, which then has to get the same memory again."""
+
+DRAINING_SEEN_SECONDS = 0.5
+"""How often a request that waits for kernels looks whether a shutdown leaves it time to."""
 
 SHORT_BYTES = 1 << 18
 SHORT_SECONDS = 0.05
@@ -282,6 +286,17 @@ class Execution:
     def _count(self) -> None:
         RUNNING.set(len(self.places.running))
         QUEUED.set(self.places.waiting)
+
+    async def wait_for_kernels(self, job: Job, *, of_gradients: bool) -> None:
+        """Wait until all kernels are loaded, or those of gradients. Raises Problem where a shutdown leaves no time for that."""
+        loaded = self.gradients_ready if of_gradients else self.ready
+        while not loaded.is_set():
+            left = self.last_deadline - time.perf_counter()
+            if left <= 0.0:
+                job.stopping = True
+                raise job.deadline_exceeded()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(loaded.wait(), min(left, DRAINING_SEEN_SECONDS))
 
     def drain(self) -> None:
         """Give jobs, also those still to come, the time that a shutdown leaves. Trainings then end with the model so far."""

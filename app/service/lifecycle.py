@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -66,9 +67,14 @@ async def serving(
     def only_loads() -> bool:
         return not execution.ready.is_set() or not (task.done() or execution.requests_in_flight)
 
-    with drained(execution), interruptible(only_loads, bool(getattr(app.state, "owns_process", False))):
+    owns_process = bool(getattr(app.state, "owns_process", False))
+    with drained(execution), interruptible(only_loads, owns_process):
         yield
     task.cancel()
+    if owns_process and not execution.ready.is_set():
+        log.info("stopped before the kernels were ready")
+        sys.stdout.flush()
+        os._exit(0)  # no thread that compiles can be asked to stop
     execution.close()
 
 

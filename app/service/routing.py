@@ -276,7 +276,7 @@ class ComputationRoute(APIRoute):
                 state["facts"]["bytes_in"] = len(body)
                 if not execution.ready.is_set():
                     is_early = self.computation.needs_gradients_only and len(body) < bodies.SCANNED_BYTES
-                    await (execution.gradients_ready if is_early else execution.ready).wait()
+                    await execution.wait_for_kernels(job, of_gradients=is_early)
             job.deadline = time.perf_counter() + settings.compute_timeout_s
             try:
                 if not self.reads_body:

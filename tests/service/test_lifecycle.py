@@ -293,6 +293,25 @@ def test_ctrl_c_ends_the_process_at_once_while_it_only_loads(
     assert calls[0] == (130 if exits else "server")  # the end of the process would be the last
 
 
+@pytest.mark.parametrize("owns_process", [True, False])
+def test_process_ends_without_the_kernels_that_it_compiles(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, freezes: list[str], owns_process: bool
+) -> None:
+    """A program or a test that runs the app goes on, and waits for the thread."""
+    calls: list[int] = []
+    monkeypatch.setattr(os, "_exit", calls.append)
+
+    async def main() -> None:
+        app, kernels = app_of(), Kernels()
+        app.state.owns_process = owns_process
+        async with serving(app, kernels.load, []):
+            await kernels.warm.begun.wait()
+            kernels.warm.may_end.set()  # which the loop does not see before the end
+
+    run_on(clock, main())
+    assert calls == ([0] if owns_process else [])
+
+
 def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) -> None:
     """It waits for the thread, which ends at its next check."""
 

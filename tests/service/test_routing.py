@@ -48,7 +48,7 @@ class Numbers(ResponseModel):
     thread: str
 
 
-def numbers_app() -> FastAPI:
+def numbers_app(**settings: Any) -> FastAPI:
     """An application that counts, takes as long as it is told to estimate, and can write text."""
     router = APIRouter(route_class=ComputationRoute)
 
@@ -74,7 +74,7 @@ def numbers_app() -> FastAPI:
         """Counts what the query says."""
         return count(request, job)
 
-    return service(router)
+    return service(router, settings=Settings(**settings))
 
 
 def thread_of(app: FastAPI, **options: Any) -> str:
@@ -352,6 +352,35 @@ def test_only_small_requests_for_gradients_are_answered_before_all_kernels_are_r
             assert task.done() == is_early
             app.state.execution.ready.set()
             assert (await task).json()["numbers"] == [0.0, 1.0, 2.0]
+
+    asyncio.run(test())
+
+
+@pytest.mark.parametrize("path", ["/gradients", "/count"])
+def test_request_that_waits_for_kernels_is_answered_before_a_shutdown_ends(path: str) -> None:
+    async def test() -> None:
+        app = numbers_app(shutdown_s=2.0)  # the last two of which belong to the answers
+        async with running(app, ready=False) as client:
+            task = asyncio.create_task(client.post(path, content=BODY))
+            await asyncio.sleep(0.02)
+            app.state.execution.drain()
+            response = await asyncio.wait_for(task, 60)
+        assert response.status_code == 503 and response.headers["retry-after"] == "1"
+        assert response.json()["type"] == "/problems/deadline-exceeded" and "shutting down" in response.json()["detail"]
+
+    asyncio.run(test())
+
+
+def test_kernels_that_are_loaded_during_a_shutdown_answer_what_waits_for_them() -> None:
+    async def test() -> None:
+        app = numbers_app(shutdown_s=60.0)
+        async with running(app, ready=False) as client:
+            task = asyncio.create_task(client.post("/count", content=BODY))
+            await asyncio.sleep(0.02)
+            app.state.execution.drain()
+            await asyncio.sleep(1.0)
+            app.state.execution.ready.set()
+            assert (await asyncio.wait_for(task, 60)).json()["numbers"] == [0.0, 1.0, 2.0]
 
     asyncio.run(test())
 
