@@ -76,11 +76,11 @@ def explain(
     over points, as `reduce` says; then the first point counts at which what is added up is not finite.
     """
     if reduce != "none" and fault.point is None and points_of(graph, inputs):
-        point = _first_point(graph, inputs, fault, seeds, checkpoint)
-        if point is None:
+        found = _first_point(graph, inputs, fault, seeds, checkpoint)
+        if found is None:
             detail = f"{_quantity(fault, graph.output)}: the {reduce} over the points is too large for a number of 64 bits"
             return NonFinite(detail, ("nodes", graph.index[fault.node]))
-        fault = replace(fault, point=point)
+        fault = found
     bound = bind(graph, inputs)
     if bound.tape.slot[graph.index[fault.node]] < 0:
         bound = bind(graph, inputs, everything=True)
@@ -99,8 +99,8 @@ def explain(
 
 def _first_point(
     graph: Graph, inputs: Mapping[str, Seed], fault: Fault, seeds: Mapping[str, Seed] | None, checkpoint: Checkpoint
-) -> int | None:
-    """The first point at which the number is not finite, or None if it is finite at all points."""
+) -> Fault | None:
+    """The fault at the first point at which the number is not finite, or None if it is finite at all points."""
     node, quantity = fault.node, fault.quantity
     graph = Graph(graph.nodes, (fault.output or graph.output,))
     if quantity is Quantity.VALUE:
@@ -111,7 +111,8 @@ def _first_point(
         column = backward(graph, inputs, [node], (seeds or {}).get(graph.output, 1.0), checkpoint=checkpoint).gradients[node]
     else:
         column = hvp(graph, inputs, seeds, [node], checkpoint=checkpoint).hvp[node]
-    return next(iter(np.flatnonzero(~np.isfinite(column)).tolist()), None)
+    points = np.flatnonzero(~np.isfinite(column))
+    return replace(fault, point=int(points[0]), number=float(np.ravel(column)[points[0]])) if len(points) else None
 
 
 def _quantity(fault: Fault, output: str) -> str:

@@ -269,6 +269,12 @@ def test_point_at_fault_for_a_sum_is_found_with_the_seeds(
     assert "is Infinity at point 1 (counted from 0): " in error.detail and error.place[0] == "nodes"
 
 
+def test_number_at_the_point_is_named_and_not_the_sum() -> None:
+    """The sum of -Infinity and NaN is NaN."""
+    error = explain(parse("log(x)"), {"x": [1.0, 0.0, -1.0]}, Fault(Quantity.VALUE, "output", NAN), reduce="sum")
+    assert error.detail.startswith("the value of 'output' is -Infinity at point 1 (counted from 0): ")
+
+
 def test_point_at_fault_for_a_sum_of_another_output_is_found() -> None:
     nodes = (Node("x", "value"), Node("f", "exp", ("x",)), Node("g", "sqrt", ("x",)))
     fault = Fault(Quantity.GRADIENT, "x", INF, output="g")
