@@ -841,6 +841,20 @@ def test_inputs_can_be_any_type_of_number(number: Any) -> None:
     assert evaluate(parse("x*2"), {"x": [number, 1]})["output"].tolist() == [2.0 * float(number), 2.0]  # type: ignore[union-attr]
 
 
+def test_overflow_in_one_direction_of_many_is_no_finite_number() -> None:
+    """It overflows in the first of the groups that directions are computed in, and in none of the others."""
+    names = [f"x{k}" for k in range(40)]
+    sines = [f"s{j} = sin({' + '.join(f'{(7 * j + 3 * k) % 11 + 1}*{x}' for k, x in enumerate(names))})" for j in range(60)]
+    ring = " + ".join(f"s{j}*s{(j + 1) % 60}" for j in range(60))  # of which a dense matrix is made
+    graph = parse("; ".join([*sines, f"x0*1e200*1e200*x0*x0 + {ring}"]))
+    inputs = {name: 0.01 * k for k, name in enumerate(names)}
+    row = hessian(graph, inputs).hessian["x0"]
+    column = hvp(graph, inputs, {"x0": 1.0}).hvp
+    assert math.isnan(column["x0"]) and math.isnan(row["x0"])
+    found, expected = (np.array([given[name] for name in names[1:]], float) for given in (row, column))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 # --- many inputs
 
 NAMES = [f"x{k}" for k in range(40)]
