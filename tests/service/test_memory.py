@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,16 @@ from tests.service.inprocess import job_with, send
 
 def go_on() -> None:
     """A check that never ends a wait."""
+
+
+def for_a_minute() -> Callable[[], None]:
+    """A check that ends a wait which should have ended long before."""
+    end = time.monotonic() + 60.0
+
+    def check() -> None:
+        assert time.monotonic() < end, "it waits for ever"
+
+    return check
 
 
 def running(budget: Budget, size: int) -> Share:
@@ -119,7 +130,7 @@ def test_of_requests_that_wait_for_each_other_the_last_is_refused() -> None:
     waiting = Waiting(first, 70)
     assert waiting.asked.wait(10)
     with pytest.raises(Problem, match="AUTODIFF_MEMORY_BYTES allows is in use by other computations") as caught:
-        second.set(70, go_on)
+        second.set(70, for_a_minute())
     assert caught.value.kind.name == "overloaded" and caught.value.headers == {"Retry-After": "1"}
     second.release()
     waiting.end()
