@@ -1,4 +1,4 @@
-"""Load or compile every kernel, and load the solvers, so that no request waits for that."""
+"""Load or compile every kernel and import the solvers, so that no request has to."""
 
 import contextlib
 import logging
@@ -33,9 +33,9 @@ INPUTS, AT_ZERO = {"x": 0.5, "y": 2.0}, {"x": 0.0, "y": 2.0}
 
 
 def warm(gradients_are_ready: Callable[[], None] = lambda: None) -> None:
-    """Load every kernel from disk, or compile and save it there; then the solvers. Of several processes one compiles, and the
-    others wait.
+    """Load every kernel from disk, or compile and save it there; then import the solvers.
 
+    Of several processes one compiles, and the others wait.
     `gradients_are_ready` is called as soon as those for gradients at one point are there. While kernels are compiled, a second
     process compiles a part of them, which this one then loads from disk.
     """
@@ -155,7 +155,7 @@ def _other_derivatives() -> None:
 
 
 def _solvers() -> None:
-    """Load the parts of SciPy that solve: SciPy would load them when they are first used, and gradients need none of them."""
+    """Import what the solvers use of SciPy, which imports its parts at their first use. Gradients need none of them."""
     for part in ("scipy.optimize", "scipy.sparse.csgraph"):
         import_module(part)
 

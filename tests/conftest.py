@@ -111,16 +111,16 @@ class Server:
             self.process.wait(30)
 
 
-# What a report is made of, but for what only failures have, and the keywords, which nothing here looks at.
-FIELDS = ("nodeid", "location", "outcome", "when", "duration", "start", "stop")
+# What the report of a test that has passed needs. Keywords are left out, because nothing here reads them.
+REPORT_FIELDS = ("nodeid", "location", "outcome", "when", "duration", "start", "stop")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_to_serializable(report: pytest.CollectReport | pytest.TestReport) -> dict[str, Any] | None:
-    """Send reports of what has passed in a short form: processes spend a tenth of their time on 60,000 of them."""
+    """Send reports of tests that have passed in a short form: a tenth of all time goes into 60,000 of them."""
     if not isinstance(report, pytest.TestReport) or not report.passed or report.sections:
         return None
-    parts = {name: getattr(report, name) for name in FIELDS}
+    parts = {name: getattr(report, name) for name in REPORT_FIELDS}
     return {"$report_type": "TestReport", "keywords": {}, "longrepr": None, "sections": [], "user_properties": [], **parts}
 
 

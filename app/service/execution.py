@@ -37,8 +37,8 @@ TRIM_SECONDS = 1.0
 """So long after a job that has held more, what the process has kept is given back to the system. Done at once after each of
 many such jobs, it would make the next one slower, which then has to get the same memory again."""
 
-DRAINING_SEEN_SECONDS = 0.5
-"""How often a request that waits for kernels looks whether a shutdown leaves it time to."""
+KERNELS_POLL_SECONDS = 0.5
+"""How often a request that waits for kernels checks whether a shutdown has begun."""
 
 SHORT_BYTES = 1 << 18
 SHORT_SECONDS = 0.05
@@ -288,7 +288,7 @@ class Execution:
         QUEUED.set(self.places.waiting)
 
     async def wait_for_kernels(self, job: Job, *, of_gradients: bool) -> None:
-        """Wait until all kernels are loaded, or those of gradients. Raises Problem where a shutdown leaves no time for that."""
+        """Wait until all kernels are loaded, or only those for gradients. Raises Problem if a shutdown leaves no time."""
         loaded = self.gradients_ready if of_gradients else self.ready
         while not loaded.is_set():
             left = self.last_deadline - time.perf_counter()
@@ -296,7 +296,7 @@ class Execution:
                 job.stopping = True
                 raise job.deadline_exceeded()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(loaded.wait(), min(left, DRAINING_SEEN_SECONDS))
+                await asyncio.wait_for(loaded.wait(), min(left, KERNELS_POLL_SECONDS))
 
     def drain(self) -> None:
         """Give jobs, also those still to come, the time that a shutdown leaves. Trainings then end with the model so far."""

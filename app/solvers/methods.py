@@ -150,9 +150,13 @@ def _finite(numbers: Floats) -> Floats:
     return numbers if np.isfinite(numbers).all() else np.where(np.isfinite(numbers), numbers, 0.0)
 
 
+def _optimize() -> Any:
+    """`scipy.optimize` without its types, since SciPy's stubs know only vectors of a fixed number of dimensions."""
+    return scipy.optimize
+
+
 def _minimize(search: Search, method: str, functions: _Functions, options: dict[str, Any], **more: Any) -> None:
-    optimize: Any = scipy.optimize  # untyped, because SciPy's stubs know only vectors of a fixed number of dimensions
-    result = optimize.minimize(
+    result = _optimize().minimize(
         functions.value,
         functions.start(),
         jac=functions.gradient,
@@ -246,9 +250,8 @@ def _trust_constr(search: Search, tolerance: float) -> None:
     is_large = len(search.movable) * (1 + task.has_bounds) + len(task.constraints) > DENSE_ROWS
     if task.constraints:
         jacobian = (lambda y: scipy.sparse.csr_array(functions.jacobian(y))) if is_large else functions.jacobian
-        optimize: Any = scipy.optimize  # as above
         limits = functions.limits()
-        more["constraints"] = optimize.NonlinearConstraint(
+        more["constraints"] = _optimize().NonlinearConstraint(
             functions.constraints, *limits, jac=jacobian, hess=functions.curvature
         )
     gtol = functions.tolerance(tolerance)

@@ -70,7 +70,7 @@ def test_document_is_the_same_in_any_order_of_calls(order: tuple[str, ...]) -> N
         assert document == documents[0], way
 
 
-@pytest.mark.parametrize("name", ["defaults", "keys and root path"])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_two_applications_have_one_document(documents: dict[str, Document], name: str) -> None:
     assert create_app(SETTINGS[name]).openapi() == documents[name]
 

@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks [part ...]`: one table, all of one run; ends with 1 where a target is missed.
 
-`--check` runs a small part of it against bounds ten times as wide, with autograd, CasADi and JAX alone of the peers: for CI, to
+`--check` runs a small part of it against bounds ten times as wide, with only autograd, CasADi and JAX as peers: for CI, to
 catch a tenfold slip. Peers are those of the extra `bench`; requests a second want the program wrk.
 """
 
@@ -23,8 +23,8 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "sparse": lambda: sparse.matrices((1_000, 10_000, 100_000), True),
     "pairs": lambda: sparse.dense_in_disguise(200),
     "derivatives": lambda: expressions.derivatives(100_000, 2.0),
-    "demo": lambda: networks.demo(True),
-    "trainings": lambda: networks.trainings(True),
+    "demo": lambda: networks.demo(in_torch=True),
+    "trainings": lambda: networks.trainings(in_torch=True),
     "service": lambda: service.service(100_000),
     "arrays": lambda: service.many_points(1_000_000),
     "bridges": bridges.bridges,
@@ -39,8 +39,8 @@ CHECKED: dict[str, Callable[[], Iterator[Row]]] = {
     "matrices": expressions.matrices,
     "sparse": lambda: sparse.matrices((1_000, 10_000), False),
     "pairs": lambda: sparse.dense_in_disguise(100),
-    "demo": lambda: networks.demo(False),
-    "trainings": lambda: networks.trainings(False),
+    "demo": lambda: networks.demo(in_torch=False),
+    "trainings": lambda: networks.trainings(in_torch=False),
     "service": lambda: service.service(20_000),
     "arrays": lambda: service.many_points(100_000),
 }

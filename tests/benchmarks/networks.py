@@ -1,7 +1,7 @@
 """Training against PyTorch and JAX: micrograd's demo, and networks on digits."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,32 +60,42 @@ def compiled(function: Callable[[], Any]) -> tuple[Contestant, Any]:
     return Contestant(lambda: jax.block_until_ready(function()), both - (time.perf_counter() - began)), first
 
 
-def demo_in_torch(model: Model, inputs: np.ndarray, targets: np.ndarray, steps: int) -> Callable[[], list[float]]:
-    """micrograd's demo in PyTorch: what gives the losses of its steps."""
-    import torch
-
-    network = torch_of(model)
-    start = torch_of(model).state_dict()
-    x, t = torch.tensor(inputs), torch.tensor(targets)
+def eager_in_torch(
+    model: Model, optimizer: Callable[..., Any], rates: Sequence[float], loss: Callable[[Any, int], Any]
+) -> Callable[[], list[float]]:
+    """Training in PyTorch, with a learning rate and a loss of the network for each step: returns the losses when called."""
+    network, start = torch_of(model), torch_of(model).state_dict()
 
     def eager() -> list[float]:
         network.load_state_dict(start)
-        sgd = torch.optim.SGD(network.parameters(), lr=1.0)
+        stepper = optimizer(network.parameters(), lr=rates[0])
         found = []
-        for step in range(steps):
-            total = torch.relu(1 - t * network(x)).mean() + 1e-4 * sum((p * p).sum() for p in network.parameters())
-            sgd.param_groups[0]["lr"] = 1.0 - 0.9 * step / 100
-            sgd.zero_grad()
+        for step, rate in enumerate(rates):
+            total = loss(network, step)
+            stepper.param_groups[0]["lr"] = rate
+            stepper.zero_grad()
             total.backward()
-            sgd.step()
+            stepper.step()
             found.append(total.item())
         return found
 
     return eager
 
 
-def demo(in_torch: bool) -> Iterator[Row]:
-    """micrograd's published demo: 2-16-16-1, 100 rows, 100 steps; against JAX, and against PyTorch if that is wanted."""
+def demo_in_torch(model: Model, inputs: np.ndarray, targets: np.ndarray, steps: int) -> Callable[[], list[float]]:
+    """micrograd's demo in PyTorch."""
+    import torch
+
+    x, t = torch.tensor(inputs), torch.tensor(targets)
+
+    def loss(network: Any, step: int) -> Any:
+        return torch.relu(1 - t * network(x)).mean() + 1e-4 * sum((p * p).sum() for p in network.parameters())
+
+    return eager_in_torch(model, torch.optim.SGD, [1.0 - 0.9 * step / 100 for step in range(steps)], loss)
+
+
+def demo(*, in_torch: bool) -> Iterator[Row]:
+    """micrograd's published demo: 2-16-16-1, 100 rows, 100 steps; against JAX, and PyTorch if `in_torch`."""
     import jax
     import jax.numpy as jnp
 
@@ -127,28 +137,17 @@ def demo(in_torch: bool) -> Iterator[Row]:
 def batches_in_torch(
     model: Model, inputs: np.ndarray, classes: np.ndarray, drawn: list[np.ndarray], name: str, rate: float
 ) -> Callable[[], list[float]]:
-    """Training with the rows `drawn` for each step in PyTorch: what gives the losses of the steps."""
+    """Training with the rows `drawn` for each step in PyTorch."""
     import torch
 
-    network = torch_of(model)
-    start = torch_of(model).state_dict()
     x, t = torch.tensor(inputs), torch.tensor(classes.astype(np.int64))
     picked = [torch.tensor(rows) for rows in drawn]
+
+    def loss(network: Any, step: int) -> Any:
+        return torch.nn.functional.cross_entropy(network(x[picked[step]]), t[picked[step]])
+
     kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[name]
-
-    def eager() -> list[float]:
-        network.load_state_dict(start)
-        stepper = kind(network.parameters(), lr=rate)
-        found = []
-        for rows in picked:
-            total = torch.nn.functional.cross_entropy(network(x[rows]), t[rows])
-            stepper.zero_grad()
-            total.backward()
-            stepper.step()
-            found.append(total.item())
-        return found
-
-    return eager
+    return eager_in_torch(model, kind, [rate] * len(drawn), loss)
 
 
 def batches(
@@ -207,8 +206,8 @@ def batches(
     yield per_step(race(title, contestants, targets, repeats=5), steps)
 
 
-def trainings(in_torch: bool) -> Iterator[Row]:
-    """Digits, and a network as wide as for MNIST; against JAX, and against PyTorch if that is wanted."""
+def trainings(*, in_torch: bool) -> Iterator[Row]:
+    """Digits, and a network as wide as for MNIST; against JAX, and PyTorch if `in_torch`."""
     digits = datasets.load("digits")
     whole = len(digits.inputs) // 64 * 64  # so that all batches are full
     scaled = np.ascontiguousarray(digits.inputs[:whole] / 16.0)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.advice import ATOM, CHARACTERS, REWRITTEN_LENGTH, RULES
-from app.engine.errors import EngineError, ExpressionSyntaxError, UnboundInput, UnknownPrimitive
+from app.engine.errors import EngineError, UnboundInput, UnknownPrimitive
 from app.engine.foreign_names import FORMULAS, NOTES, NUMBERS, OPERATIONS, RENAMED, SPREADSHEET_NAMES
 from app.engine.primitives import ALIASES, WIRE
 from app.engine.text import parse
@@ -206,12 +206,6 @@ def test_a_formula_in_a_note_is_the_function(names: str, formula: str, inputs: d
     for name in names.split():
         assert re.search(rf"(?<![\w(]){re.escape(formula)}(?!\w|[*/])", {**NOTES, **SPREADSHEET_NAMES}[name])
     assert evaluate(parse(formula), inputs)["output"] == pytest.approx(float(value), rel=1e-13)
-
-
-@pytest.mark.parametrize(("text", "whole", "decimal"), [("1,234*x", "1234", "1.234"), ("120,345 + x", "120345", "120.345")])
-def test_comma_before_three_digits_may_mean_either(text: str, whole: str, decimal: str) -> None:
-    with pytest.raises(ExpressionSyntaxError, match=f"write {whole} without a separator, or {decimal} with a decimal point"):
-        parse(text)
 
 
 def test_formula_of_a_root_says_where_it_holds() -> None:

@@ -456,12 +456,12 @@ def test_times_are_above_0(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "/a", "/a/b", "/a-b_c.d/~e"])
-def test_root_path_of_a_service(text: str) -> None:
+def test_valid_root_path(text: str) -> None:
     assert Settings(root_path=text).root_path == text
 
 
 @pytest.mark.parametrize("text", ["/", "/a/", "a", "a/b", "/a?", "/a?b", "/a#b", "https://a.example/a"])
-def test_root_path_that_makes_no_links(text: str) -> None:
+def test_invalid_root_path(text: str) -> None:
     with pytest.raises(ValidationError, match="root_path"):
         Settings(root_path=text)
 

@@ -57,7 +57,7 @@ def test_budget_is_half_of_the_memory_shared_among_workers(groups: Path, workers
 
 
 def test_budget_is_at_most_4_gib(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For each worker: on a large machine they need not share that."""
+    """Per worker: a large machine has enough for all of them."""
     monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 26}.__getitem__)
     assert machine.memory_budget(1) == machine.memory_budget(8) == 4 << 30
 
@@ -105,7 +105,7 @@ def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyP
     assert Settings().max_connections == max(found - 100, 64)
 
 
-def test_few_open_files_are_connections_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_least_64_connections_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.settings.open_files", lambda: 163)
     assert Settings().max_connections == 64
 

@@ -24,4 +24,4 @@ def test_metrics_count_requests_problems_and_phases(start: Start) -> None:
         'autodiff_request_seconds_count{route="/v1/backward"} 5.0',
     )
     # A request is counted after its response is sent.
-    wait_until(lambda: all(line in http.get(f"{server.url}/metrics").text for line in expected), 30)
+    wait_until(lambda: all(line in http.get(f"{server.url}/metrics").text for line in expected), 2)
