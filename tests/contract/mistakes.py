@@ -400,9 +400,6 @@ class Sent(NamedTuple):
     says: tuple[str, ...]
     fixed: dict[str, Any] | None
 
-    def __str__(self) -> str:
-        return self.name
-
 
 def sent(
     name: str, operation: str, body: dict[str, Any], problem: str, pointer: str, *says: str, fixed: dict[str, Any] | None = None

@@ -9,6 +9,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.mistakes import NOT_JSON, PATHS, SENT, TYPED, Sent, Typed
 from tests.contract.wire import assert_mentions, json_of, problem, resolve
+from tests.rows import for_each
 
 TEXT_PROBLEMS = ("syntax-error", "unknown-primitive", "wrong-arity")
 
@@ -24,7 +25,7 @@ def value(post: Post, text: str, inputs: dict[str, float]) -> float:
     return float(json_of(post("forward", expression=text, inputs=used))["value"])
 
 
-@pytest.mark.parametrize("row", TYPED, ids=[row.text for row in TYPED])
+@for_each("row", TYPED)
 def test_text_is_explained_and_the_proposal_is_right(post: Post, row: Typed) -> None:
     body = problem(post("backward", expression=row.text, inputs={}), None, 422, "/expression")
     assert body["type"].removeprefix("/problems/") in TEXT_PROBLEMS
@@ -38,7 +39,7 @@ def test_text_is_explained_and_the_proposal_is_right(post: Post, row: Typed) -> 
     assert value(post, row.writes, row.inputs) == pytest.approx(row.means, rel=1e-12)
 
 
-@pytest.mark.parametrize("row", SENT, ids=str)
+@for_each("row", SENT)
 def test_request_is_explained_and_the_fixed_one_is_answered(post: Post, row: Sent) -> None:
     body = problem(post(row.operation, **row.body), row.problem, 422, row.pointer)
     assert_mentions({"detail": body["detail"]}, row.says)
@@ -48,13 +49,13 @@ def test_request_is_explained_and_the_fixed_one_is_answered(post: Post, row: Sen
         assert post(row.operation, **row.fixed).status_code == 200
 
 
-@pytest.mark.parametrize("name", NOT_JSON)
+@for_each("name", NOT_JSON)
 def test_body_that_is_not_json_is_explained(post: Post, name: str) -> None:
     content, *says = NOT_JSON[name]
     assert_mentions(problem(post("backward", content=content.encode()), "invalid-json", 400), says)
 
 
-@pytest.mark.parametrize(("method", "path", "status", "meant"), PATHS, ids=[f"{row[0]} {row[1]}" for row in PATHS])
+@for_each(("method", "path", "status", "meant"), PATHS)
 def test_wrong_path_leads_to_the_right_one(client: httpx.Client, method: str, path: str, status: int, meant: str) -> None:
     name = {404: "not-found", 405: "method-not-allowed"}[status]
     detail = problem(client.request(method, path), name, status)["detail"]

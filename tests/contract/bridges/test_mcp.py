@@ -11,6 +11,7 @@ from tests.conftest import ROOT
 from tests.contract.bridges.mcp_client import VERSIONS, called, connected, mcp
 from tests.contract.conftest import Start
 from tests.contract.wire import LOCAL, json_of, strict
+from tests.rows import for_each
 
 WAVE = {"expression": "x**2*sin(y)", "inputs": {"x": 3, "y": 0.1}}
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -245,8 +246,8 @@ MALFORMED: dict[str, tuple[bytes, int]] = {
 }
 
 
-@pytest.mark.parametrize("case", MALFORMED)
-@pytest.mark.parametrize("headers", [{}, {"MCP-Protocol-Version": "2026-07-28"}], ids=VERSIONS)
+@for_each("case", MALFORMED)
+@for_each("headers", [{}, {"MCP-Protocol-Version": "2026-07-28"}])
 def test_malformed_message_is_an_error_of_json_rpc(base_url: str, case: str, headers: dict[str, str]) -> None:
     content, code = MALFORMED[case]
     response = httpx.post(f"{base_url}/mcp", content=content, headers={"Content-Type": "application/json"} | headers)

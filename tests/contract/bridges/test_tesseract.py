@@ -11,6 +11,7 @@ import pytest
 
 from tests.contract.bridges.tesseract_calls import TEXT, address, arrays, decoded, encoded, faults, post
 from tests.contract.wire import json_of, problem, strict
+from tests.rows import for_each
 
 X, Y = [0.3, -1.7, 2.9], [1.1, 0.2, -0.8]
 
@@ -142,7 +143,7 @@ NUMBERS_IN_JSON = [("json", dtype) for dtype in DTYPES if dtype != "bool"]
 """JSON has true and false for booleans, which are no numbers."""
 
 
-@pytest.mark.parametrize(("encoding", "dtype"), [*(("base64", dtype) for dtype in DTYPES), *NUMBERS_IN_JSON])
+@for_each(("encoding", "dtype"), [*(("base64", dtype) for dtype in DTYPES), *NUMBERS_IN_JSON])
 def test_arrays_of_every_type_are_read(client: httpx.Client, dtype: str, encoding: str) -> None:
     found = arrays(post(client, "apply", {"inputs": {"x": encoded([0, 1, 1], encoding, dtype)}}, text="3*x"))
     assert found["output"].tolist() == [0.0, 3.0, 3.0]
@@ -250,21 +251,21 @@ def test_endpoint_name_within_an_expression(client: httpx.Client) -> None:
     assert httpx.post(url, json={"inputs": {"x": 6.0, "apply": 3.0}}).json()["output"]["data"]["buffer"] == 2.0
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "words"),
     [
-        pytest.param("log%28x", "line 1, column 6", id="syntax"),
-        pytest.param("sofplus%28x%29", "Did you mean 'softplus'", id="primitive"),
-        pytest.param("%FF", "not UTF-8", id="not UTF-8"),
-        pytest.param("b64:%2A%2A", "not base64url", id="not base64url"),
-        pytest.param("b64:_w", "not UTF-8", id="not UTF-8 in base64url"),
-        pytest.param("b64:", "", id="nothing"),
-        pytest.param("%20", "", id="space"),
-        pytest.param("%00", "", id="control character"),
-        pytest.param("%3Cscript%3E", "", id="markup"),
+        ("log%28x", "line 1, column 6"),  # syntax
+        ("sofplus%28x%29", "Did you mean 'softplus'"),  # primitive
+        ("%FF", "not UTF-8"),
+        ("b64:%2A%2A", "not base64url"),
+        ("b64:_w", "not UTF-8"),  # not UTF-8 in base64url
+        ("b64:", ""),  # nothing
+        ("%20", ""),  # space
+        ("%00", ""),  # control character
+        ("%3Cscript%3E", ""),  # markup
     ],
 )
-@pytest.mark.parametrize("endpoint", ["apply", "openapi.json", "abstract_eval"])
+@for_each("endpoint", ["apply", "openapi.json", "abstract_eval"])
 def test_wrong_expression_is_an_error_in_the_path(client: httpx.Client, path: str, words: str, endpoint: str) -> None:
     url = f"/tesseract/{path}/{endpoint}"
     response = client.get(url) if endpoint == "openapi.json" else client.post(url, json={"inputs": {}})
@@ -292,26 +293,26 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "vector_jacobian_product": {"vjp_inputs": ["x"], "vjp_outputs": ["output"], "cotangent_vector": {"output": 1.0}},
 }
 
-every_endpoint = pytest.mark.parametrize("endpoint", REQUESTS)
+every_endpoint = for_each("endpoint", REQUESTS)
 
 
 @every_endpoint
-@pytest.mark.parametrize(
+@for_each(
     ("inputs", "loc"),
     [
-        pytest.param({"x": 1.0}, ("inputs", "y"), id="missing"),
-        pytest.param({"x": 1.0, "y": 1.0, "z": 1.0}, ("inputs", "z"), id="unknown"),
-        pytest.param({"x": [1.0, 2.0], "y": [1.0, 2.0, 3.0]}, ("inputs", "y"), id="shapes"),
-        pytest.param({"x": "1", "y": 1.0}, ("inputs", "x"), id="string"),
-        pytest.param({"x": None, "y": 1.0}, ("inputs", "x"), id="null"),
-        pytest.param({"x": True, "y": 1.0}, ("inputs", "x"), id="boolean"),
-        pytest.param({"x": [1.0, "2"], "y": 1.0}, ("inputs", "x"), id="string in a list"),
-        pytest.param({"x": [[1.0], [1.0, 2.0]], "y": 1.0}, ("inputs", "x"), id="ragged"),
-        pytest.param({"x": [1.0, [2.0]], "y": 1.0}, ("inputs", "x"), id="mixed depth"),
-        pytest.param({"x": [], "y": 1.0}, ("inputs", "x"), id="empty"),
-        pytest.param({"x": [1.0] * 2000 + ["2"], "y": 1.0}, ("inputs", "x"), id="string in a long list"),
-        pytest.param([1.0], ("inputs",), id="list"),
-        pytest.param(None, ("inputs",), id="nothing"),
+        ({"x": 1.0}, ("inputs", "y")),  # missing
+        ({"x": 1.0, "y": 1.0, "z": 1.0}, ("inputs", "z")),  # unknown
+        ({"x": [1.0, 2.0], "y": [1.0, 2.0, 3.0]}, ("inputs", "y")),  # shapes
+        ({"x": "1", "y": 1.0}, ("inputs", "x")),  # string
+        ({"x": None, "y": 1.0}, ("inputs", "x")),  # null
+        ({"x": True, "y": 1.0}, ("inputs", "x")),  # boolean
+        ({"x": [1.0, "2"], "y": 1.0}, ("inputs", "x")),  # string in a list
+        ({"x": [[1.0], [1.0, 2.0]], "y": 1.0}, ("inputs", "x")),  # ragged
+        ({"x": [1.0, [2.0]], "y": 1.0}, ("inputs", "x")),  # mixed depth
+        ({"x": [], "y": 1.0}, ("inputs", "x")),  # empty
+        ({"x": [1.0] * 2000 + ["2"], "y": 1.0}, ("inputs", "x")),  # string in a long list
+        ([1.0], ("inputs",)),  # list
+        (None, ("inputs",)),  # nothing
     ],
 )
 def test_wrong_inputs(client: httpx.Client, endpoint: str, inputs: Any, loc: tuple[str, ...]) -> None:
@@ -329,33 +330,33 @@ def changed(**fields: Any) -> dict[str, Any]:
     return array
 
 
-@pytest.mark.parametrize(
+@for_each(
     "array",
     [
-        pytest.param(changed(shape=[3]), id="shape"),
-        pytest.param(changed(shape=[-2]), id="negative shape"),
-        pytest.param(changed(shape=[2**62, 4]), id="enormous shape"),
-        pytest.param(changed(shape=[1] * 33 + [2]), id="dimensions"),
-        pytest.param(changed(shape="2"), id="shape of a string"),
-        pytest.param(changed(dtype="complex128"), id="complex"),
-        pytest.param(changed(dtype="float32"), id="bytes of another dtype"),
-        pytest.param(changed(object_type="tensor"), id="object type"),
-        pytest.param(changed(data_encoding="binref"), id="binref"),
-        pytest.param(changed(data_compression="lz4"), id="compressed"),
-        pytest.param(changed(data_buffer="*"), id="not base64"),
-        pytest.param(changed(data_buffer="AAA"), id="padding"),
-        pytest.param(changed(data_buffer=[1.0, 2.0]), id="list in base64"),
-        pytest.param(changed(data_encoding="json"), id="string in json"),
-        pytest.param(changed(data_encoding="json", data_buffer=[1.0]), id="too few numbers"),
-        pytest.param(changed(dtype="int64", data_encoding="json", data_buffer=[1.0, 2.5]), id="fraction among integers"),
-        pytest.param(changed(dtype="uint8", data_encoding="json", data_buffer=[1, 256]), id="integer out of range"),
-        pytest.param(changed(dtype="int8", data_encoding="json", data_buffer=[-129, 0]), id="negative integer out of range"),
-        pytest.param(changed(dtype="bool", data_encoding="json", data_buffer=[1, 2]), id="2 for a boolean"),
-        pytest.param(changed(shape=[2**62, 0], data_buffer=""), id="enormous shape without numbers"),
-        pytest.param(changed(more=1), id="unknown field"),
-        pytest.param(encoded([1.0, float("nan")]), id="NaN"),
-        pytest.param(encoded([1.0, float("inf")]), id="infinity"),
-        pytest.param({}, id="empty object"),
+        changed(shape=[3]),
+        changed(shape=[-2]),  # negative shape
+        changed(shape=[2**62, 4]),  # enormous shape
+        changed(shape=[1] * 33 + [2]),  # dimensions
+        changed(shape="2"),  # shape of a string
+        changed(dtype="complex128"),
+        changed(dtype="float32"),  # bytes of another dtype
+        changed(object_type="tensor"),  # object type
+        changed(data_encoding="binref"),
+        changed(data_compression="lz4"),  # compressed
+        changed(data_buffer="*"),  # not base64
+        changed(data_buffer="AAA"),  # padding
+        changed(data_buffer=[1.0, 2.0]),  # list in base64
+        changed(data_encoding="json"),  # string in json
+        changed(data_encoding="json", data_buffer=[1.0]),  # too few numbers
+        changed(dtype="int64", data_encoding="json", data_buffer=[1.0, 2.5]),  # fraction among integers
+        changed(dtype="uint8", data_encoding="json", data_buffer=[1, 256]),  # integer out of range
+        changed(dtype="int8", data_encoding="json", data_buffer=[-129, 0]),  # negative integer out of range
+        changed(dtype="bool", data_encoding="json", data_buffer=[1, 2]),  # 2 for a boolean
+        changed(shape=[2**62, 0], data_buffer=""),  # enormous shape without numbers
+        changed(more=1),  # unknown field
+        encoded([1.0, float("nan")]),
+        encoded([1.0, float("inf")]),  # infinity
+        {},  # empty object
     ],
 )
 def test_wrong_array(client: httpx.Client, array: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.contract.bridges.umbridge_calls import NETWORK, OPERATIONS, ROSENBROCK, error, output, post, request
 from tests.contract.wire import json_of
+from tests.rows import for_each
 
 POINT = [-1.2, 1.0]
 VEC = [0.3, -1.7]
@@ -180,29 +181,29 @@ def test_name_may_be_in_a_list(client: httpx.Client) -> None:
     error(post(client, "InputSizes", {"name": ["expression", "network"]}))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("config", "words"),
     [
-        pytest.param({"expression": "log(x"}, "line 1, column 6", id="syntax"),
-        pytest.param({"expression": "sofplus(x)"}, "Did you mean 'softplus'", id="primitive"),
-        pytest.param({"expression": "x", "inputs": ["z"]}, "no 'z'", id="input"),
-        pytest.param({"expression": "x + y", "inputs": ["x"]}, "'y'", id="unbound"),
-        pytest.param({"expression": "x", "inputs": ["x", "x"]}, "twice", id="input twice"),
-        pytest.param({"expression": "x", "inputs": []}, "at least one", id="no inputs"),
-        pytest.param({"expression": "x", "outputs": ["f"]}, "no 'f'", id="output"),
-        pytest.param({"expression": 3}, "/config/expression", id="number"),
-        pytest.param({"expresion": "x"}, "Did you mean 'expression'", id="misspelt"),
-        pytest.param({"model": NETWORK}, "no model", id="network's"),
-        pytest.param("x", "/config", id="text"),
+        ({"expression": "log(x"}, "line 1, column 6"),  # syntax
+        ({"expression": "sofplus(x)"}, "Did you mean 'softplus'"),  # primitive
+        ({"expression": "x", "inputs": ["z"]}, "no 'z'"),
+        ({"expression": "x + y", "inputs": ["x"]}, "'y'"),  # unbound
+        ({"expression": "x", "inputs": ["x", "x"]}, "twice"),  # input twice
+        ({"expression": "x", "inputs": []}, "at least one"),  # no inputs
+        ({"expression": "x", "outputs": ["f"]}, "no 'f'"),
+        ({"expression": 3}, "/config/expression"),  # number
+        ({"expresion": "x"}, "Did you mean 'expression'"),  # misspelt
+        ({"model": NETWORK}, "no model"),  # network's
+        ("x", "/config"),  # text
     ],
 )
-@pytest.mark.parametrize("operation", OPERATIONS)
+@for_each("operation", OPERATIONS)
 def test_wrong_config_is_invalid(client: httpx.Client, operation: str, config: Any, words: str) -> None:
     inputs = len(config["inputs"]) if isinstance(config, dict) and config.get("inputs") else 1
     assert words in error(post(client, operation, request(operation, inputs=inputs, config=config)))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "config",
     [
         {"expression": "x"},
@@ -211,9 +212,8 @@ def test_wrong_config_is_invalid(client: httpx.Client, operation: str, config: A
         {"model": {"layers": [{"weights": [[1, 2]], "biases": [0, 0]}]}},
         {"model": {"layers": [{"weights": [[1, 2]], "biases": [0], "activation": "nope"}]}},
     ],
-    ids=["expression", "inputs", "no layers", "biases", "activation"],
 )
-@pytest.mark.parametrize("operation", OPERATIONS)
+@for_each("operation", OPERATIONS)
 def test_wrong_config_of_a_network_is_invalid(client: httpx.Client, operation: str, config: Any) -> None:
     error(post(client, operation, request(operation, "network", config=config)))
 
@@ -236,9 +236,9 @@ def test_number_that_is_not_finite_is_an_error(client: httpx.Client, operation: 
     assert "nonfinite" not in message and ("NaN" in message or "nfinity" in message)
 
 
-@pytest.mark.parametrize("change", [-1, 1], ids=["too few", "too many"])
-@pytest.mark.parametrize("name", ["expression", "network"])
-@pytest.mark.parametrize(
+@for_each("change", [-1, 1])
+@for_each("name", ["expression", "network"])
+@for_each(
     ("operation", "field"),
     [
         ("Evaluate", "input"),

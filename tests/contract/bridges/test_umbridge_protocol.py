@@ -11,9 +11,10 @@ import pytest
 
 from tests.contract.bridges.umbridge_calls import INDICES, MODELS, OPERATIONS, error, output, post, request
 from tests.contract.wire import json_of
+from tests.rows import for_each
 
-every_model = pytest.mark.parametrize("name", MODELS)
-every_operation = pytest.mark.parametrize("operation", OPERATIONS)
+every_model = for_each("name", MODELS)
+every_operation = for_each("operation", OPERATIONS)
 
 
 def sizes(client: httpx.Client, name: str) -> tuple[list[int], list[int]]:
@@ -61,7 +62,7 @@ def test_outputs_have_their_sizes(client: httpx.Client, name: str) -> None:
 
 
 @every_model
-@pytest.mark.parametrize(("operation", "side"), [("Gradient", 0), ("ApplyJacobian", 1), ("ApplyHessian", 0)])
+@for_each(("operation", "side"), [("Gradient", 0), ("ApplyJacobian", 1), ("ApplyHessian", 0)])
 def test_products_have_the_size_of_an_input_or_output(client: httpx.Client, name: str, operation: str, side: int) -> None:
     """A gradient and a Hessian's product are as long as the input, a Jacobian's product as the output."""
     found = output(client, operation, default(client, operation, name))
@@ -76,7 +77,7 @@ def test_unknown_model_is_not_found_whatever_else_is_missing(client: httpx.Clien
 
 @every_model
 @every_operation
-@pytest.mark.parametrize("more", [1, -1])
+@for_each("more", [1, -1])
 def test_input_of_another_length_is_invalid(client: httpx.Client, operation: str, name: str, more: int) -> None:
     body = default(client, operation, name)
     body["input"] = [[0.0] * (len(body["input"][0]) + more)]
@@ -85,7 +86,7 @@ def test_input_of_another_length_is_invalid(client: httpx.Client, operation: str
 
 @every_model
 @every_operation
-@pytest.mark.parametrize("vectors", [[], [[0.0, 0.0], [0.0]], [0.0, 0.0], 0.0, "x", None], ids=str)
+@for_each("vectors", [[], [[0.0, 0.0], [0.0]], [0.0, 0.0], 0.0, "x", None])
 def test_input_that_is_not_one_vector_is_invalid(client: httpx.Client, operation: str, name: str, vectors: Any) -> None:
     assert "/input" in error(post(client, operation, default(client, operation, name, input=vectors)))
 
@@ -94,8 +95,8 @@ INDEXED = [(operation, index) for operation, indices in INDICES.items() for inde
 
 
 @every_model
-@pytest.mark.parametrize(("operation", "index"), INDEXED)
-@pytest.mark.parametrize("value", [1, -1, 2**70, 0.5, "0", None, True], ids=str)
+@for_each(("operation", "index"), INDEXED)
+@for_each("value", [1, -1, 2**70, 0.5, "0", None, True])
 def test_index_of_no_vector_is_invalid(client: httpx.Client, operation: str, index: str, name: str, value: Any) -> None:
     assert index in error(post(client, operation, default(client, operation, name, **{index: value})))
 
@@ -104,8 +105,8 @@ WEIGHED = [("Gradient", "sens"), ("ApplyJacobian", "vec"), ("ApplyHessian", "sen
 
 
 @every_model
-@pytest.mark.parametrize(("operation", "field"), WEIGHED)
-@pytest.mark.parametrize("value", [[], [0.0] * 9, [[0.0]], ["a", "b"], 0.0, None], ids=str)
+@for_each(("operation", "field"), WEIGHED)
+@for_each("value", [[], [0.0] * 9, [[0.0]], ["a", "b"], 0.0, None])
 def test_vector_of_another_length_or_type_is_invalid(
     client: httpx.Client, operation: str, field: str, name: str, value: Any
 ) -> None:
@@ -122,6 +123,6 @@ def test_missing_field_is_invalid(client: httpx.Client, operation: str, name: st
 
 
 @every_operation
-@pytest.mark.parametrize("content", [b"", b"nope", b"[]", b"null", b'{"name": 1}', b'{"name": "expression"', b"\xff"], ids=repr)
+@for_each("content", [b"", b"nope", b"[]", b"null", b'{"name": 1}', b'{"name": "expression"', b"\xff"])
 def test_body_that_is_no_request_is_invalid(client: httpx.Client, operation: str, content: bytes) -> None:
     error(post(client, operation, content))

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tests.contract.wire import graph, label, leaf, node, smallest
+from tests.contract.wire import graph, leaf, node, smallest
 
 
 class Fault(NamedTuple):
@@ -14,9 +14,6 @@ class Fault(NamedTuple):
     pointer: str
     words: tuple[str, ...]
     """What the detail must contain; "a|b" stands for a or b."""
-
-    def __str__(self) -> str:
-        return f"{self.operation} {self.pointer} {label(self.fields)}"
 
     @property
     def request(self) -> dict[str, Any]:

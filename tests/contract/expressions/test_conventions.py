@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Post
-from tests.contract.wire import json_of, label
+from tests.contract.wire import json_of
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "inputs", "gradients"),
     [
         ("relu(x)", {"x": 0}, {"x": 0.0}),
@@ -32,9 +33,8 @@ from tests.contract.wire import json_of, label
         ("prod(x, y, z)", {"x": 0, "y": 2, "z": 3}, {"x": 6.0, "y": 0.0, "z": 0.0}),
         ("leaky_relu(x)", {"x": -5}, {"x": 0.01}),
     ],
-    ids=label,
 )
-@pytest.mark.parametrize("many", [False, True], ids=["point", "points"])
+@for_each("many", [False, True])
 def test_gradient_by_convention(
     post: Post, text: str, inputs: dict[str, float], gradients: dict[str, float], many: bool
 ) -> None:
@@ -51,9 +51,9 @@ def test_zero_to_the_zero_is_one_with_derivative_zero_by_the_base(post: Post, ma
     assert found["gradients"]["x"] == ([0.0, 0.0] if many else 0.0)
 
 
-@pytest.mark.parametrize("text", ["sigmoid(log(x))", "softplus(log(x))", "sqrt(x)**2", "(x**3)**(1/3)", "0*sqrt(x)"])
-@pytest.mark.parametrize("path", ["backward", "jvp", "jacobian", "hessian", "hvp"])
-@pytest.mark.parametrize("many", [False, True], ids=["point", "points"])
+@for_each("text", ["sigmoid(log(x))", "softplus(log(x))", "sqrt(x)**2", "(x**3)**(1/3)", "0*sqrt(x)"])
+@for_each("path", ["backward", "jvp", "jacobian", "hessian", "hvp"])
+@for_each("many", [False, True])
 def test_zero_times_infinity_is_refused_unless_a_selection_made_the_zero(post: Post, path: str, text: str, many: bool) -> None:
     """The first four have the slope 1 at 0; the product of their factors does not know it."""
     request: dict[str, Any] = {"expression": text, "inputs": {"x": [0, 0.5] if many else 0}}

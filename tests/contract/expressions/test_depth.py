@@ -4,42 +4,41 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import problem
+from tests.rows import for_each
 
-DEEP = [b"[" * 100_000, b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000, b"[{" * 50_000]
-DEEP += [b"[" * depth + b"]" * depth for depth in (100, 500, 900, 1000, 1100, 3000)]
-
-DEEP_IDS = [
-    "open lists",
-    "lists",
-    "objects",
-    "lists and objects",
-    *(f"{depth} lists" for depth in (100, 500, 900, 1000, 1100, 3000)),
-]
+DEEP = {
+    "open lists": b"[" * 100_000,
+    "lists": b"[" * 100_000 + b"]" * 100_000,
+    "objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "lists and objects": b"[{" * 50_000,
+    **{f"{depth} lists": b"[" * depth + b"]" * depth for depth in (100, 500, 900, 1000, 1100, 3000)},
+}
 
 
-@pytest.mark.parametrize("deep", DEEP, ids=DEEP_IDS)
-@pytest.mark.parametrize("field", ["", "expression", "inputs", "tangents", "nonfinite", "wrt", "cotangent", "other"])
-def test_deep_nesting_in_a_field_is_refused(post: Post, field: str, deep: bytes) -> None:
+@for_each("name", DEEP)
+@for_each("field", ["", "expression", "inputs", "tangents", "nonfinite", "wrt", "cotangent", "other"])
+def test_deep_nesting_in_a_field_is_refused(post: Post, field: str, name: str) -> None:
+    deep = DEEP[name]
     body = b'{"expression": "x", "' + field.encode() + b'": ' + deep + b"}" if field else deep
     response = post("hvp" if field == "tangents" else "backward", content=body)
     assert response.status_code in (400, 422)
     problem(response)
 
 
-@pytest.mark.parametrize("deep", DEEP, ids=DEEP_IDS)
-@pytest.mark.parametrize(
+@for_each("name", DEEP)
+@for_each(
     ("before", "after"),
     [
-        pytest.param(b'{"expression": {"nodes": ', b', "output": "x"}}', id="nodes"),
-        pytest.param(b'{"expression": {"nodes": [{"id": "x", "op": "add", "args": ', b'}], "output": "x"}}', id="args"),
-        pytest.param(b'{"expression": {"nodes": [{"id": "x", "op": "value", "data": ', b'}], "output": "x"}}', id="data"),
-        pytest.param(b'{"expression": {"nodes": [{"id": "x", "op": "value", "label": ', b'}], "output": "x"}}', id="label"),
-        pytest.param(b'{"expression": "x", "inputs": {"x": ', b"}}", id="input"),
-        pytest.param(b'{"expression": "x", "inputs": {"x": [1, ', b"]}}", id="item of an input"),
+        (b'{"expression": {"nodes": ', b', "output": "x"}}'),
+        (b'{"expression": {"nodes": [{"id": "x", "op": "add", "args": ', b'}], "output": "x"}}'),
+        (b'{"expression": {"nodes": [{"id": "x", "op": "value", "data": ', b'}], "output": "x"}}'),
+        (b'{"expression": {"nodes": [{"id": "x", "op": "value", "label": ', b'}], "output": "x"}}'),
+        (b'{"expression": "x", "inputs": {"x": ', b"}}"),
+        (b'{"expression": "x", "inputs": {"x": [1, ', b"]}}"),  # item of an input
     ],
 )
-def test_deep_nesting_deep_inside_is_refused(post: Post, before: bytes, after: bytes, deep: bytes) -> None:
-    response = post("forward", content=before + deep + after)
+def test_deep_nesting_deep_inside_is_refused(post: Post, before: bytes, after: bytes, name: str) -> None:
+    response = post("forward", content=before + DEEP[name] + after)
     assert response.status_code in (400, 422)
     problem(response)
 

@@ -8,9 +8,10 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.faults import FAULTS, Fault
 from tests.contract.wire import POSTS, assert_mentions, graph, leaf, node, problem, resolve, smallest
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@for_each("fault", FAULTS)
 def test_fault_is_named_with_its_place(post: Post, fault: Fault) -> None:
     body = problem(post(fault.operation, **fault.request), fault.problem, 422, fault.pointer)
     assert_mentions(body, fault.words)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.expressions.requests import FULL
-from tests.contract.wire import POSTS, assert_never_5xx, label, paths, problem, put
+from tests.contract.wire import POSTS, assert_never_5xx, paths, problem, put
+from tests.rows import for_each
 
 
 @pytest.mark.parametrize("operation", POSTS)
@@ -40,9 +41,9 @@ UNKNOWN = ["extra", "", "id ", "Expression", "a - at `$.q", "a` - at `$.x[...][3
 LEVELS = [(), ("expression",), ("expression", "nodes", 0), ("expression", "nodes", 1)]
 
 
-@pytest.mark.parametrize("name", UNKNOWN, ids=label)
-@pytest.mark.parametrize("level", LEVELS, ids=lambda level: "/" + "/".join(map(str, level)))
-@pytest.mark.parametrize("operation", POSTS)
+@for_each("name", UNKNOWN)
+@for_each("level", LEVELS)
+@for_each("operation", POSTS)
 def test_unknown_field_is_refused(post: Post, operation: str, level: tuple[str | int, ...], name: str) -> None:
     request = put(FULL[operation], (*level, name), 1)
     body = problem(post(operation, content=json.dumps(request).encode()), "invalid-request", 422)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import EVALUATED, graph, json_of, label, leaf, node, problem, smallest
+from tests.rows import for_each
 
 
 @pytest.mark.parametrize(
@@ -100,8 +101,8 @@ FAULTY = {
 }
 
 
-@pytest.mark.parametrize("operation", [operation for operation in EVALUATED if operation != "parse"])
-@pytest.mark.parametrize("case", FAULTY)
+@for_each("operation", [operation for operation in EVALUATED if operation != "parse"])
+@for_each("case", FAULTY)
 def test_every_null_is_listed(post: Post, operation: str, case: str) -> None:
     """By default a non-finite number is an error. With "null", `nonfinite` lists each null of the response."""
     text, inputs = FAULTY[case]

@@ -7,6 +7,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.requests import HOLE, filled
 from tests.contract.wire import graph, json_of, label, leaf, node, problem
+from tests.rows import for_each
 
 PLACES: list[tuple[str, dict[str, Any]]] = [
     ("forward", {"inputs": {"x": HOLE}}),
@@ -36,21 +37,21 @@ NOT_JSON += ["1e999999999999999999x"]
 NUMBERS = ["1e-999", "1.0000000000000000000000000000000000000001", "0." + "3" * 10_000, "1E+2", "12345678901234567890"]
 
 
-@pytest.mark.parametrize("literal", NOT_FINITE + NOT_NUMBERS, ids=label)
-@pytest.mark.parametrize(("operation", "fields"), PLACES, ids=label)
+@for_each("literal", NOT_FINITE + NOT_NUMBERS)
+@for_each(("operation", "fields"), PLACES)
 def test_not_a_finite_number_is_refused(post: Post, operation: str, fields: dict[str, Any], literal: str) -> None:
     problem(post(operation, content=filled(operation, fields, literal)), "invalid-request", 422)
 
 
-@pytest.mark.parametrize("literal", STRINGS, ids=label)
-@pytest.mark.parametrize(("operation", "fields"), PLACES, ids=label)
+@for_each("literal", STRINGS)
+@for_each(("operation", "fields"), PLACES)
 def test_number_in_quotes_is_refused(post: Post, operation: str, fields: dict[str, Any], literal: str) -> None:
     """As an argument of a node it is an id, which names no node."""
     problem(post(operation, content=filled(operation, fields, literal)), status=422)
 
 
-@pytest.mark.parametrize("literal", NOT_JSON, ids=label)
-@pytest.mark.parametrize(("operation", "fields"), PLACES, ids=label)
+@for_each("literal", NOT_JSON)
+@for_each(("operation", "fields"), PLACES)
 def test_number_that_is_not_json_is_invalid_json(post: Post, operation: str, fields: dict[str, Any], literal: str) -> None:
     problem(post(operation, content=filled(operation, fields, literal)), "invalid-json", 400)
 
@@ -66,11 +67,9 @@ def test_null_is_not_a_number(post: Post, operation: str, fields: dict[str, Any]
     problem(post(operation, content=filled(operation, fields, "null")), "invalid-request", 422)
 
 
-@pytest.mark.parametrize("literal", NUMBERS, ids=label)
-@pytest.mark.parametrize(
-    ("operation", "fields"),
-    [case for case in PLACES if "[" not in str(case[1].get("cotangent", case[1].get("tangents")))],
-    ids=label,
+@for_each("literal", NUMBERS)
+@for_each(
+    ("operation", "fields"), [case for case in PLACES if "[" not in str(case[1].get("cotangent", case[1].get("tangents")))]
 )
 def test_number_in_unusual_notation_is_accepted(post: Post, operation: str, fields: dict[str, Any], literal: str) -> None:
     response = post(operation, content=filled(operation, fields, literal))

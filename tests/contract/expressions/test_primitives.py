@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import graph, json_of, leaf, node
+from tests.rows import for_each
 
 UNARY: dict[str, Callable[..., Any]] = {
     "neg": lambda x: -x,
@@ -85,7 +86,7 @@ MANY: dict[str, Callable[..., Any]] = {
 COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
-@pytest.mark.parametrize("op", UNARY)
+@for_each("op", UNARY)
 def test_unary_primitive_agrees_with_mpmath(post: Post, op: str) -> None:
     points = POINTS.get(op, [-0.6, 0.4])
     found = json_of(post("backward", expression=f"{op}(x)", inputs={"x": points}))
@@ -162,7 +163,7 @@ def test_primitives_endpoint_describes_every_primitive(client: httpx.Client) -> 
     assert {name: row["aliases"] for name, row in rows.items() if row["aliases"]} == {"divide": ["div"]}
 
 
-@pytest.mark.parametrize("op", [*UNARY, *BINARY, *MANY, *COMPARISONS, "where"])
+@for_each("op", [*UNARY, *BINARY, *MANY, *COMPARISONS, "where"])
 def test_call_in_text_equals_op_in_graph(post: Post, op: str) -> None:
     """A call in text and an `op` in a graph are the same operation."""
     count = 1 if op in UNARY else 3 if op == "where" or op in MANY else 2

@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import json_of, label
+from tests.rows import for_each
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ FUNCTIONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "-x**2",
@@ -80,7 +81,6 @@ FUNCTIONS: dict[str, Any] = {
         "x   *\ty",
         "sin (x)",
     ],
-    ids=label,
 )
 def test_text_evaluates_as_in_python(post: Post, text: str) -> None:
     expected = eval(text, {"__builtins__": {}}, FUNCTIONS)

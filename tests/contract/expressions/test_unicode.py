@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Post
 from tests.contract.expressions.requests import HOLE
-from tests.contract.wire import assert_never_5xx, graph, label, leaf, node, problem, smallest, strict
+from tests.contract.wire import assert_never_5xx, graph, leaf, node, problem, smallest, strict
+from tests.rows import for_each
 
 SURROGATES = [
     b"\\ud800",
@@ -43,8 +42,8 @@ STRANGE = ["\x00", "\x1b[31m", "\u202e", "\u2028", "\ufeff", "😀", "a - at `$.
 LONG = ["q" * 500_000, "\x7f" * 9999]
 
 
-@pytest.mark.parametrize("piece", SURROGATES, ids=label)
-@pytest.mark.parametrize(("operation", "fields"), STRING_PLACES, ids=label)
+@for_each("piece", SURROGATES)
+@for_each(("operation", "fields"), STRING_PLACES)
 def test_lone_surrogate_or_invalid_utf8_is_refused(post: Post, operation: str, fields: dict[str, Any], piece: bytes) -> None:
     template = json.dumps(smallest(operation, **fields)).encode()
     body = problem(post(operation, content=template.replace(HOLE.encode(), piece)))
@@ -52,8 +51,8 @@ def test_lone_surrogate_or_invalid_utf8_is_refused(post: Post, operation: str, f
     assert body["type"] in allowed
 
 
-@pytest.mark.parametrize("piece", STRANGE + LONG, ids=label)
-@pytest.mark.parametrize(("operation", "fields"), STRING_PLACES, ids=label)
+@for_each("piece", STRANGE + LONG)
+@for_each(("operation", "fields"), STRING_PLACES)
 def test_strange_text_is_never_a_5xx(post: Post, operation: str, fields: dict[str, Any], piece: str) -> None:
     """A long name is refused. A label may have any length."""
     template = json.dumps(smallest(operation, **fields))

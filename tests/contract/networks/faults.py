@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from tests.contract.wire import label
 from tests.nn.networks import MODEL
 
 
@@ -27,9 +26,6 @@ class Fault(NamedTuple):
     pointer: str
     words: tuple[str, ...]
     """What the detail must contain; "a|b" stands for a or b."""
-
-    def __str__(self) -> str:
-        return f"{self.place} {label(self.value) or repr(self.value)}"
 
 
 def fault(place: str, value: Any, problem: str | tuple[str, ...], pointer: str, *words: str) -> Fault:

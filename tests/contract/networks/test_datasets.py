@@ -9,6 +9,7 @@ from sklearn import datasets as sklearn_datasets
 
 from tests.contract.conftest import Post
 from tests.contract.wire import assert_mentions, json_of, label, problem
+from tests.rows import for_each
 
 NAMES = ["moons", "circles", "blobs", "spiral", "xor", "digits", "iris", "wine", "breast_cancer", "diabetes"]
 CLASSES = {"digits": 10, "iris": 3, "wine": 3, "breast_cancer": 2}
@@ -86,7 +87,7 @@ def test_dataset_can_be_sent_to_train_unchanged(client: httpx.Client, post: Post
     assert given.status_code == 200 and given.content == named.content
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "query", "words"),
     [
         ("moons", {"samples": 0}, ["samples", "0"]),
@@ -112,7 +113,6 @@ def test_dataset_can_be_sent_to_train_unchanged(client: httpx.Client, post: Post
         ("moons", {"sample": 5}, ["'sample'", "samples"]),
         ("moons", {"Samples": 5}, ["'Samples'", "samples"]),
     ],
-    ids=label,
 )
 def test_invalid_query_is_named(client: httpx.Client, name: str, query: dict[str, Any], words: list[str]) -> None:
     assert_mentions(problem(get(client, name, **query), "invalid-request", 422), words)

@@ -9,9 +9,10 @@ from tests.contract.conftest import Post
 from tests.contract.networks.fault_cases import BASES, CASES, assert_fault, changed
 from tests.contract.networks.faults import Fault
 from tests.contract.wire import problem
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize(("path", "fault"), CASES, ids=lambda value: str(value).removeprefix("networks/"))
+@for_each(("path", "fault"), CASES)
 def test_fault_is_named_with_its_place(post: Post, path: str, fault: Fault) -> None:
     request = changed(path, fault.place, fault.value)
     assert_fault(post(path, **request), request, fault.problem, fault.pointer, fault.words)
@@ -32,8 +33,8 @@ NUMBERS = [
 ]
 
 
-@pytest.mark.parametrize("place", NUMBERS)
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+@for_each("place", NUMBERS)
+@for_each("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
 def test_number_that_is_not_finite_is_refused(post: Post, place: str, number: str) -> None:
     """NaN and Infinity are not JSON: the request may be refused as such."""
     content = json.dumps(changed("networks/train", place, 31415.926535)).replace("31415.926535", number).encode()

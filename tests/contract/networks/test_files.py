@@ -15,6 +15,7 @@ import pytest
 from tests.conftest import ROOT, Server
 from tests.contract.conftest import AssertAlive, Start
 from tests.contract.wire import LOCAL, assert_never_5xx, json_of, problem
+from tests.rows import for_each
 
 pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[interop]'")
 pytest.importorskip("safetensors", reason="safetensors is not installed: pip install '.[interop]'")
@@ -73,7 +74,7 @@ def test_spec_is_exported(client: httpx.Client) -> None:
     assert json_of(imported(client, file.content)) == {"model": model, "parameters": 337, "removed": []}
 
 
-@pytest.mark.parametrize("case", json.loads((RECORDED / "models.json").read_text("utf-8")), ids=lambda case: case["file"])
+@for_each("case", json.loads((RECORDED / "models.json").read_text("utf-8")))
 def test_model_of_another_program_gives_its_scores(client: httpx.Client, case: dict[str, Any]) -> None:
     answer = json_of(imported(client, (RECORDED / "models" / case["file"]).read_bytes()))
     found = json_of(client.post("/v1/networks/predict", json={"model": answer["model"], "inputs": case["rows"]}))["outputs"]

@@ -8,11 +8,12 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.networks.calls import train
 from tests.nn.networks import RECORDED
+from tests.rows import for_each
 
 TORCH = json.loads((RECORDED / "training.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize("case", TORCH["cases"], ids=[case["name"] for case in TORCH["cases"]])
+@for_each("case", TORCH["cases"])
 def test_twenty_steps_agree_with_pytorch(post: Post, case: dict[str, Any]) -> None:
     layers = [
         {"weights": weights, "biases": biases, "activation": activation}

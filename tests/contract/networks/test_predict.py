@@ -3,12 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.networks.calls import call
 from tests.contract.wire import assert_mentions, problem
 from tests.nn.networks import ROWS
+from tests.rows import for_each
 
 
 def test_outputs_agree_with_numpy(post: Post) -> None:
@@ -34,18 +34,16 @@ def test_overflow_names_output_and_row(post: Post) -> None:
     assert_mentions(problem(response, "non-finite", 422), ["output 1", "row 1"])
 
 
-@pytest.mark.parametrize("size", [1e100, 1e154, 1e200, 1.7e308])
-@pytest.mark.parametrize(
+@for_each("size", [1e100, 1e154, 1e200, 1.7e308])
+@for_each(
     ("path", "body"),
     [
-        pytest.param("predict", {"inputs": [[1.0, 1.0], [2.0, 1.5]]}, id="predict"),
-        pytest.param("backward", {"data": ROWS, "loss": "mse", "input_gradients": True}, id="backward"),
-        pytest.param("train", {"data": ROWS, "loss": "mse", "steps": 5}, id="sgd"),
-        pytest.param("train", {"data": ROWS, "loss": "mae", "steps": 5, "optimizer": {"name": "adam"}, "l2": 1e-3}, id="adam"),
-        pytest.param(
-            "train", {"data": ROWS, "loss": "mae", "steps": 5, "optimizer": {"name": "rmsprop", "momentum": 0.9}}, id="rmsprop"
-        ),
-        pytest.param("decision-boundary", {"step": 1.0}, id="decision-boundary"),
+        ("predict", {"inputs": [[1.0, 1.0], [2.0, 1.5]]}),
+        ("backward", {"data": ROWS, "loss": "mse", "input_gradients": True}),
+        ("train", {"data": ROWS, "loss": "mse", "steps": 5}),  # sgd
+        ("train", {"data": ROWS, "loss": "mae", "steps": 5, "optimizer": {"name": "adam"}, "l2": 1e-3}),
+        ("train", {"data": ROWS, "loss": "mae", "steps": 5, "optimizer": {"name": "rmsprop", "momentum": 0.9}}),
+        ("decision-boundary", {"step": 1.0}),
     ],
 )
 def test_huge_weights_give_finite_numbers_or_a_problem(post: Post, path: str, body: dict[str, Any], size: float) -> None:

@@ -12,6 +12,7 @@ from tests.contract.conftest import Post
 from tests.contract.networks.calls import MOONS, train
 from tests.contract.wire import json_of, problem
 from tests.nn.networks import OPTIMIZERS, SPEC, Text, parts, rows, written
+from tests.rows import for_each
 
 Whole = Callable[[str, int | None], dict[str, str]]
 
@@ -65,8 +66,8 @@ def test_two_parts_give_the_same_bytes_as_the_whole(
     assert post("networks/train", model=model, state=state, steps=second, **body).content == two.content
 
 
-@pytest.mark.parametrize("batch", [None, 7], ids=["all rows", "batches"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@for_each("batch", [None, 7])
+@for_each("name", OPTIMIZERS)
 def test_thinned_history_of_two_parts(post: Post, whole_of: Whole, name: str, batch: int | None) -> None:
     """With log_every=7 there is each seventh step of the whole, and the last of each part."""
     body, whole = run(name, batch), whole_of(name, batch)

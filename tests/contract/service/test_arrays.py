@@ -12,6 +12,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.events import events
 from tests.contract.wire import json_of, problem, put, resolve
+from tests.rows import for_each
 
 X = [k / 8 + 0.1 for k in range(20)]
 Y = [(k * 7 % 5) - 1.5 for k in range(20)]
@@ -208,8 +209,8 @@ def send(post: Post, operation: str, request: dict[str, Any], padding: bytes = b
     return post(operation, content=json.dumps(request).encode() + padding)
 
 
-@pytest.mark.parametrize("padding", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize(("name", "place"), GIVEN, ids=[f"{name} {place}" for name, place in GIVEN])
+@for_each("padding", BODIES.values())
+@for_each(("name", "place"), GIVEN)
 def test_base64_in_a_request_gives_the_bytes_of_the_list(post: Post, name: str, place: str, padding: bytes) -> None:
     case = CASES[name]
     expected = send(post, case.operation, case.request)
@@ -217,9 +218,10 @@ def test_base64_in_a_request_gives_the_bytes_of_the_list(post: Post, name: str, 
     assert send(post, case.operation, with_base64(case.request, [place]), padding).content == expected.content
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_base64_in_a_response_holds_the_numbers_of_the_lists(post: Post, case: Case) -> None:
+@for_each("name", CASES)
+def test_base64_in_a_response_holds_the_numbers_of_the_lists(post: Post, name: str) -> None:
     """All lists of the request are in base64 too."""
+    case = CASES[name]
     expected = json_of(send(post, case.operation, case.request))
     request = with_base64(case.request, case.given) | {"arrays": "base64"}
     found: list[str] = []
@@ -357,8 +359,8 @@ def test_other_form_of_a_dataset(client: httpx.Client) -> None:
     problem(client.get("/v1/datasets/xor", params={"arrays": "float64"}), "invalid-request", 422)
 
 
-@pytest.mark.parametrize("padding", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize(("name", "place"), GIVEN, ids=[f"{name} {place}" for name, place in GIVEN])
+@for_each("padding", BODIES.values())
+@for_each(("name", "place"), GIVEN)
 def test_fault_in_base64_is_at_its_place(post: Post, name: str, place: str, padding: bytes) -> None:
     request = with_base64(CASES[name].request, [place])
     broken = resolve(request, place)
@@ -367,7 +369,7 @@ def test_fault_in_base64_is_at_its_place(post: Post, name: str, place: str, padd
     assert "character 5 (counted from 0)" in body["detail"] and "*" not in body["detail"]
 
 
-@pytest.mark.parametrize(("name", "place"), GIVEN, ids=[f"{name} {place}" for name, place in GIVEN])
+@for_each(("name", "place"), GIVEN)
 def test_shape_that_does_not_fit(post: Post, name: str, place: str) -> None:
     request = with_base64(CASES[name].request, [place])
     resolve(request, place)["shape"] = [7, 3]

@@ -5,10 +5,11 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import POSTS, label, problem
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize("operation", POSTS)
-@pytest.mark.parametrize("body", [b"[]", b"1", b'"x"', b"null", b"true", b"[1e999]", b"NaN", b"1e999", b"-Infinity"], ids=label)
+@for_each("operation", POSTS)
+@for_each("body", [b"[]", b"1", b'"x"', b"null", b"true", b"[1e999]", b"NaN", b"1e999", b"-Infinity"])
 def test_body_that_is_not_an_object_is_an_invalid_request(post: Post, operation: str, body: bytes) -> None:
     """The empty pointer points at the whole document."""
     pointer = "/0" if body == b"[1e999]" else ""

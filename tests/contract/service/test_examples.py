@@ -7,6 +7,7 @@ import pytest
 
 from tests.conftest import Example, examples
 from tests.contract.wire import json_of
+from tests.rows import for_each
 
 EXAMPLES = examples()
 
@@ -30,7 +31,7 @@ def assert_equal(found: Any, expected: Any, place: str = "") -> None:
         assert type(found) is type(expected) and found == expected, place
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.operation}.{example.name}")
+@for_each("example", EXAMPLES)
 def test_request_gets_the_recorded_response(client: httpx.Client, routes: dict[str, tuple[str, str]], example: Example) -> None:
     assert example.content["summary"]
     method, path = routes[example.operation]

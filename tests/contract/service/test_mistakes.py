@@ -9,6 +9,7 @@ import pytest
 from app.api.mistakes import MISTAKES
 from app.service.problems import KINDS
 from tests.contract.wire import problem
+from tests.rows import for_each
 
 METHODS = ("GET ", "POST ")
 NOT_HERE = {"unauthorized", "not-available"}
@@ -42,7 +43,7 @@ def test_repaired_request_is_answered(client: httpx.Client, name: str) -> None:
     assert send(client, MISTAKES[name].right).status_code == 200
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@for_each("name", MISTAKES)
 def test_page_shows_the_mistake_the_error_and_the_fix(client: httpx.Client, name: str) -> None:
     page = client.get(f"/problems/{name}").text
     wrong, error, right = (unescape(text) for text in re.findall("<pre[^>]*>(.*?)</pre>", page, re.DOTALL))

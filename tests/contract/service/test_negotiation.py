@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from tests.contract.conftest import Post
-from tests.contract.wire import POSTS, label, problem, smallest
+from tests.contract.wire import POSTS, problem, smallest
+from tests.rows import for_each
 
 ACCEPTED = ["application/json", "*/*", "application/*", "text/html, */*;q=0.1", "application/json;q=0.001", "APPLICATION/JSON"]
 ACCEPTED += ["application/json; charset=utf-8", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"]
@@ -23,8 +24,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("operation", POSTS)
-@pytest.mark.parametrize("accept", ACCEPTED)
+@for_each("operation", POSTS)
+@for_each("accept", ACCEPTED)
 def test_accept_header_that_admits_json(post: Post, accept: str, operation: str) -> None:
     response = post(operation, **smallest(operation), headers={"Accept": accept})
     assert response.status_code == 200 and response.headers["content-type"] == "application/json"
@@ -35,7 +36,7 @@ def test_accept_header_of_a_get_that_admits_json(client: httpx.Client, accept: s
     assert client.get("/v1/info", headers={"Accept": accept}).status_code == 200
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("accept", "operation"),
     [
         (accept, operation)
@@ -102,8 +103,8 @@ def test_content_type_of_json_is_accepted(post: Post, content_type: str) -> None
     assert post("forward", content=b'{"expression": "1"}', headers={"Content-Type": content_type}).status_code == 200
 
 
-@pytest.mark.parametrize("operation", ["forward", "graph"])
-@pytest.mark.parametrize("content_type", BAD_TYPES, ids=label)
+@for_each("operation", ["forward", "graph"])
+@for_each("content_type", BAD_TYPES)
 def test_other_content_type_is_unsupported(post: Post, content_type: str, operation: str) -> None:
     response = post(operation, content=json.dumps(smallest(operation)).encode(), headers={"Content-Type": content_type})
     assert "application/json" in problem(response, "unsupported-media-type", 415)["detail"]

@@ -18,6 +18,7 @@ from tests.contract.conftest import Post
 from tests.contract.events import read_events
 from tests.contract.schemas import dereference, validator
 from tests.contract.wire import Path, at, problem, put
+from tests.rows import for_each
 
 DOCUMENT: dict[str, Any] = json.loads((ROOT / "openapi" / "openapi.json").read_text("utf-8"))
 POSTS = {
@@ -36,7 +37,7 @@ class Case(NamedTuple):
     place: Path
     schema: dict[str, Any]
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.example} /{'/'.join(map(str, self.place))}"
 
     @property
@@ -155,7 +156,7 @@ def unchanged(post: Post) -> Callable[[Case], Any]:
     return of
 
 
-@pytest.mark.parametrize("case", list(absent_fields()), ids=str)
+@for_each("case", absent_fields())
 def test_null_is_absent(post: Post, unchanged: Callable[[Case], Any], case: Case) -> None:
     with_null = put(case.request, case.place, None)
     assert result(send(post, case, with_null)) == unchanged(case)
@@ -167,18 +168,18 @@ def test_integer_may_be_written_with_a_fraction_of_zero(post: Post, unchanged: C
     assert result(send(post, case, with_fraction)) == unchanged(case)
 
 
-@pytest.mark.parametrize("case", integers(), ids=str)
+@for_each("case", integers())
 def test_integer_with_another_fraction_is_refused(post: Post, case: Case) -> None:
     with_fraction = put(case.request, case.place, at(case.request, case.place) + 0.5)
     problem(send(post, case, with_fraction), "invalid-request", 422, case.pointer)
 
 
-@pytest.mark.parametrize("case", list(numbers()), ids=str)
+@for_each("case", numbers())
 def test_boolean_is_not_a_number(post: Post, case: Case) -> None:
     problem(send(post, case, put(case.request, case.place, True)), "invalid-request", 422, case.pointer)
 
 
-@pytest.mark.parametrize("case", [case for case in numbers() if "string" not in types(case.schema)], ids=str)
+@for_each("case", [case for case in numbers() if "string" not in types(case.schema)])
 def test_string_is_not_a_number(post: Post, case: Case) -> None:
     problem(send(post, case, put(case.request, case.place, "3")), "invalid-request", 422, case.pointer)
 

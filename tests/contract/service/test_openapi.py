@@ -14,6 +14,7 @@ from tests.contract.conftest import Post
 from tests.contract.expressions.faults import FAULTS, Fault
 from tests.contract.schemas import validator
 from tests.contract.wire import EVALUATED, POSTS, json_of, smallest
+from tests.rows import for_each
 
 SNAPSHOT = ROOT / "openapi" / "openapi.json"
 UPDATE = "AUTODIFF_UPDATE=1 python -m pytest tests/contract/service/test_openapi.py -k recorded_one"
@@ -90,7 +91,7 @@ NETWORKS = (
 )
 
 
-@pytest.mark.parametrize("path", [*(f"/v1/{name}" for name in POSTS), *(f"/v1/networks{name}" for name in NETWORKS)])
+@for_each("path", [*(f"/v1/{name}" for name in POSTS), *(f"/v1/networks{name}" for name in NETWORKS)])
 def test_document_lists_every_post(document: dict[str, Any], path: str) -> None:
     assert "post" in document["paths"][path]
 
@@ -118,7 +119,7 @@ def test_responses_name_their_problems(document: dict[str, Any]) -> None:
     assert "invalid-json" in named[400] and "not-acceptable" in named[406] and "unsupported-media-type" in named[415]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.operation}.{example.name}")
+@for_each("example", EXAMPLES)
 def test_recorded_example_matches_the_schemas(
     document: dict[str, Any], routes: dict[str, tuple[str, str]], example: Example
 ) -> None:
@@ -143,15 +144,15 @@ def test_examples_of_the_document_are_the_files(document: dict[str, Any]) -> Non
             assert all(row["summary"] for row in shown.values()), path
 
 
-@pytest.mark.parametrize(
+@for_each(
     "fields",
     [
-        pytest.param({"expression": "log(x) + y", "inputs": {"x": -1, "y": 2}, "nonfinite": "null"}, id="null"),
-        pytest.param({"expression": "log(x) + y", "inputs": {"x": [-1, 0, 1], "y": 2}, "nonfinite": "null"}, id="nulls"),
-        pytest.param({"expression": "a = x*x; a + y", "inputs": {"x": [1, 2], "y": 2}}, id="points"),
+        {"expression": "log(x) + y", "inputs": {"x": -1, "y": 2}, "nonfinite": "null"},
+        {"expression": "log(x) + y", "inputs": {"x": [-1, 0, 1], "y": 2}, "nonfinite": "null"},  # nulls
+        {"expression": "a = x*x; a + y", "inputs": {"x": [1, 2], "y": 2}},  # points
     ],
 )
-@pytest.mark.parametrize("operation", EVALUATED)
+@for_each("operation", EVALUATED)
 def test_valid_request_matches_the_schema(document: dict[str, Any], post: Post, operation: str, fields: dict[str, Any]) -> None:
     """The client checks the response."""
     request = smallest(operation, **fields)
@@ -164,7 +165,7 @@ BEYOND_SCHEMAS = re.compile(r"/(id|output|outputs|nodes)$|^/inputs/y$|^/expressi
 what concerns the graph as a whole."""
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not BEYOND_SCHEMAS.search(fault.pointer)], ids=str)
+@for_each("fault", [fault for fault in FAULTS if not BEYOND_SCHEMAS.search(fault.pointer)])
 def test_schema_refuses_what_the_service_calls_an_invalid_request(document: dict[str, Any], fault: Fault) -> None:
     """The schema is as strict as the service. Faults with another problem, such as a cycle, match it."""
     matches = validator(document, request_schema(document, f"/v1/{fault.operation}")).is_valid(fault.request)

@@ -8,21 +8,20 @@ import pytest
 
 from tests.contract.sockets import exchange, head, status_of
 from tests.contract.wire import label
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "path", "body"),
     [
-        pytest.param("GET", "/livez", None, id="health"),
-        pytest.param("POST", "/v1/forward", {"expression": "1"}, id="success"),
-        pytest.param("POST", "/v1/forward", {"expression": ""}, id="error"),
-        pytest.param("GET", "/nope", None, id="not found"),
-        pytest.param("GET", "/docs", None, id="page"),
+        ("GET", "/livez", None),  # health
+        ("POST", "/v1/forward", {"expression": "1"}),  # success
+        ("POST", "/v1/forward", {"expression": ""}),  # error
+        ("GET", "/nope", None),  # not found
+        ("GET", "/docs", None),  # page
     ],
 )
-@pytest.mark.parametrize(
-    "given", ["abc", "0", "a" * 128, "7d3f2c9e-0000-4000-8000-000000000000", "a/b=c+d:e;f,g", "~"], ids=label
-)
+@for_each("given", ["abc", "0", "a" * 128, "7d3f2c9e-0000-4000-8000-000000000000", "a/b=c+d:e;f,g", "~"])
 def test_valid_request_id_is_returned(client: httpx.Client, given: str, method: str, path: str, body: Any) -> None:
     response = client.request(method, path, json=body, headers={"X-Request-ID": given})
     assert response.headers.get_list("x-request-id") == [given]

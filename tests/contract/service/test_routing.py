@@ -6,10 +6,11 @@ import httpx
 import pytest
 
 from tests.contract.wire import GETS, POSTS, problem
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-@pytest.mark.parametrize("path", ["/nope", "/v1", "/v1/", "/v1/nope", "/v1/forward/", "/v2/forward", "/problems", "/docs/a/b"])
+@for_each("method", ["GET", "POST", "DELETE"])
+@for_each("path", ["/nope", "/v1", "/v1/", "/v1/nope", "/v1/forward/", "/v2/forward", "/problems", "/docs/a/b"])
 def test_unknown_path_is_not_found(client: httpx.Client, path: str, method: str) -> None:
     problem(client.request(method, path), "not-found", 404)
 
@@ -36,8 +37,8 @@ def test_strange_path_is_not_found(client: httpx.Client, path: str) -> None:
     assert len(response.content) < 1000
 
 
-@pytest.mark.parametrize("operation", POSTS)
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@for_each("operation", POSTS)
+@for_each("method", ["GET", "PUT", "PATCH", "DELETE", "OPTIONS"])
 def test_operation_allows_post_only(client: httpx.Client, operation: str, method: str) -> None:
     response = client.request(method, f"/v1/{operation}")
     detail = problem(response, "method-not-allowed", 405)["detail"]
@@ -45,8 +46,8 @@ def test_operation_allows_post_only(client: httpx.Client, operation: str, method
     assert detail == f"/v1/{operation} does not take {method}; send POST /v1/{operation} instead"
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", GETS)
+@for_each("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@for_each("path", GETS)
 def test_page_allows_get_and_head_only(client: httpx.Client, path: str, method: str) -> None:
     response = client.request(method, path)
     detail = problem(response, "method-not-allowed", 405)["detail"]

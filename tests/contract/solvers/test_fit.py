@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import json_of, problem
+from tests.rows import for_each
 
 DATA: dict[str, Any] = {
     "x": [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0],
@@ -119,7 +120,7 @@ BAD: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("options", "kind", "pointer"), BAD.values(), ids=BAD)
+@for_each(("options", "kind", "pointer"), BAD.values())
 def test_bad_input(post: Post, options: dict[str, Any], kind: str, pointer: str) -> None:
     found = problem(post("fit", **{**MISRA, **options}), kind, 422)
     assert found["errors"][0]["pointer"] == pointer

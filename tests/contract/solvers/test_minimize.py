@@ -9,6 +9,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.events import events, read_events
 from tests.contract.wire import graph, json_of, leaf, node, problem
+from tests.rows import for_each
 
 ROSENBROCK: dict[str, Any] = {
     "expression": "(1-x)**2 + c*(y-x**2)**2",
@@ -104,7 +105,7 @@ def test_same_request_has_the_same_bytes(post: Post) -> None:
     assert post("minimize", **request).content == post("minimize", **request).content
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("body", "name", "pointer"),
     [
         ({"initial": {}}, "invalid-request", "/initial"),
@@ -143,7 +144,6 @@ def test_same_request_has_the_same_bytes(post: Post) -> None:
         ({"expression": "log(x) + y*c"}, "non-finite", "/expression"),
         ({"expression": "x*y*c"}, "not-converged", None),
     ],
-    ids=str,
 )
 def test_faults_have_their_place(post: Post, body: dict[str, Any], name: str, pointer: str | None) -> None:
     request = {**ROSENBROCK, **body}

@@ -8,6 +8,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import graph, json_of, label, leaf, node, problem
+from tests.rows import for_each
 
 IMPEDANCE: dict[str, Any] = {
     "expression": "R = V/I*cos(phi); X = V/I*sin(phi); Z = V/I",
@@ -236,7 +237,7 @@ FAULTS: list[tuple[dict[str, Any], str, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("request_body", "name", "pointer"), FAULTS, ids=range(len(FAULTS)))
+@for_each(("request_body", "name", "pointer"), FAULTS)
 def test_fault_is_a_problem_with_its_place(post: Post, request_body: dict[str, Any], name: str, pointer: str) -> None:
     found = problem(post("propagate", **request_body), name, 422, pointer)
     assert "nonfinite" not in found["detail"] or "nonfinite" in request_body
