@@ -19,6 +19,7 @@ from app.engine.foreign_names import FORMULAS, NOTES, NUMBERS, OPERATIONS, RENAM
 from app.engine.primitives import ALIASES, WIRE
 from app.engine.text import parse
 from app.engine.transforms import evaluate
+from tests.rows import for_each
 
 mpmath.mp.dps = 30
 
@@ -72,7 +73,7 @@ def real(function: Callable[..., Any], arguments: tuple[float, ...]) -> float | 
     return float(value) if isinstance(value, mpmath.mpf) and mpmath.isfinite(value) else None
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@for_each("name", FORMULAS)
 def test_formula_is_the_function(name: str) -> None:
     arguments, formula, where = FORMULAS[name]
     names = arguments.split(", ")
@@ -89,7 +90,7 @@ def test_formula_is_the_function(name: str) -> None:
     assert compared >= 1
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@for_each("name", FORMULAS)
 def test_formula_of_sums_is_the_function_of_sums(name: str) -> None:
     """Each argument is written as a name plus 1/8 and has the value of a point."""
     names = FORMULAS[name][0].split(", ")
@@ -132,7 +133,7 @@ NAMESAKES: dict[str, Callable[..., Any]] = {
 """What the names of RENAMED mean in the languages and libraries that have them."""
 
 
-@pytest.mark.parametrize("names", NAMESAKES)
+@for_each("names", NAMESAKES)
 def test_an_operation_of_another_name_is_the_function_of_that_name(names: str) -> None:
     for op in {RENAMED[name] for name in names.split()}:
         row = WIRE[ALIASES.get(op, op)]
@@ -201,7 +202,7 @@ NOTED: list[tuple[str, str, dict[str, float], Any]] = [
 """Names, a formula that is given for them, numbers, and the value of the function that is meant."""
 
 
-@pytest.mark.parametrize(("names", "formula", "inputs", "value"), NOTED, ids=[f"{row[0]} as {row[1]}" for row in NOTED])
+@for_each(("names", "formula", "inputs", "value"), NOTED)
 def test_a_formula_in_a_note_is_the_function(names: str, formula: str, inputs: dict[str, float], value: Any) -> None:
     for name in names.split():
         assert re.search(rf"(?<![\w(]){re.escape(formula)}(?!\w|[*/])", {**NOTES, **SPREADSHEET_NAMES}[name])
@@ -242,7 +243,7 @@ ABSENT = {
 """Functions of Python, NumPy, SciPy, PyTorch, MATLAB, R and Mathematica for which no operation stands here."""
 
 
-@pytest.mark.parametrize(("words", "names"), ABSENT.items(), ids=ABSENT)
+@for_each(("words", "names"), ABSENT.items())
 def test_absent_function_is_explained(words: str, names: str) -> None:
     for name in names.split():
         assert re.search(rf"there is no primitive '{name}'\. [A-Za-z,; ]*{words}", fault_of(f"2*{name}(x)")), name
@@ -373,7 +374,7 @@ PLAIN = {"*": "×·⋅∙∗＊•\u2062", "/": "÷∕⁄", "-": "−–—‒�
 """Signs of typesetting, by what they are in expressions."""
 
 
-@pytest.mark.parametrize(("sign", "character"), [(sign, character) for sign in PLAIN for character in PLAIN[sign]])
+@for_each(("sign", "character"), [(sign, character) for sign in PLAIN for character in PLAIN[sign]])
 def test_sign_of_typesetting_is_written_in_plain_characters(sign: str, character: str) -> None:
     assert fault_of(f"(x){character}(y)").endswith(f"write it in plain characters: (x){sign}(y)")
 
@@ -395,7 +396,7 @@ GREEK += " varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi
 """LaTeX's commands for Greek letters, without \\lambda, which is a reserved word here."""
 
 
-@pytest.mark.parametrize("letter", GREEK.split())
+@for_each("letter", GREEK.split())
 def test_a_greek_letter_of_latex_is_a_name(letter: str) -> None:
     assert fault_of(rf"\{letter} + x").endswith(f"write it without LaTeX's commands: {letter} + x")
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from app.engine import base64_doubles
 from app.engine.base64_doubles import BrokenDoubles, length, read, write
+from tests.rows import for_each
 
 EXTREMES = [0.0, -0.0, 5e-324, -5e-324, sys.float_info.min, sys.float_info.max, -sys.float_info.max, 1.0, math.pi]
 finite = st.floats(allow_nan=False, allow_infinity=False)
@@ -115,7 +116,7 @@ FAULTS: dict[str, tuple[str, str, int]] = {
 }
 
 
-@pytest.mark.parametrize(("text", "fault", "position"), FAULTS.values(), ids=FAULTS)
+@for_each(("text", "fault", "position"), FAULTS.values())
 def test_fault_and_its_place(text: str, fault: str, position: int) -> None:
     assert read(text.encode()) == BrokenDoubles(fault, position)
 

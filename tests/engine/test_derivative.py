@@ -19,8 +19,9 @@ from app.engine.graph import Graph, Node
 from app.engine.primitives import OPCODE, PRIMITIVES, WIRE, Primitive
 from app.engine.text import parse
 from tests.engine.conftest import graphs, leaf_values
+from tests.rows import for_each
 
-EACH_ROW = pytest.mark.parametrize("row", WIRE.values(), ids=lambda row: row.name)
+EACH_ROW = for_each("row", WIRE.values())
 
 
 def cases(row: Primitive) -> Iterator[tuple[Graph, dict[str, float]]]:

@@ -19,6 +19,7 @@ from app.engine.graph import Graph, Node
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate
 from tests.engine.conftest import graphs, leaf_values
+from tests.rows import for_each
 
 GRAPHVIZ = shutil.which("dot")
 
@@ -83,7 +84,7 @@ def test_a_small_expression() -> None:
     ]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "inputs", "local"),
     [
         ("x*x", {"x": 3.0}, [3.0, 3.0]),
@@ -102,7 +103,7 @@ def test_a_small_expression() -> None:
         ("x", {"x": 2.0}, [1.0]),
     ],
 )
-@pytest.mark.parametrize("points", [None, 3, 100])
+@for_each("points", [None, 3, 100])
 def test_local_gradients(text: str, inputs: dict[str, float], local: list[float], points: int | None) -> None:
     """The derivative of a node by each argument alone, also for a repeated argument and for chains."""
     given = {name: x if points is None else [x] * points for name, x in inputs.items()}

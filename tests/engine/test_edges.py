@@ -12,6 +12,7 @@ from mpmath import mp, mpf
 from app.engine import sparse
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate, hessian, hvp, jacobian, jvp
+from tests.rows import for_each
 
 SIZES = pytest.mark.parametrize("points", [None, 3, 100], ids=["one point", "3 points", "100 points"])
 
@@ -41,7 +42,7 @@ def gradients_in_every_way(text: str, inputs: Mapping[str, float], points: int |
 
 
 @SIZES
-@pytest.mark.parametrize(
+@for_each(
     ("text", "x"),
     [
         ("sigmoid(log(x))", 0.0),  # x/(1 + x): the slope is 1
@@ -63,7 +64,7 @@ def test_zero_times_infinity_is_never_a_number(text: str, x: float, points: int 
 
 
 @SIZES
-@pytest.mark.parametrize(
+@for_each(
     ("text", "x", "slope"),
     [
         ("where(x > 0, log(x), 3*x)", 0.0, 3.0),
@@ -148,9 +149,7 @@ def second(text: str, inputs: Mapping[str, float], x: str, y: str, points: int |
 
 
 @SIZES
-@pytest.mark.parametrize(
-    "x", [1.0 + 1e-9, 1.0 - 1e-12, 2.0 + 1e-9, 2.0 - 1e-12, 1e-310, 1e-300, 5e-324, 0.5, 171.6, 1e300, -0.5, -1.5]
-)
+@for_each("x", [1.0 + 1e-9, 1.0 - 1e-12, 2.0 + 1e-9, 2.0 - 1e-12, 1e-310, 1e-300, 5e-324, 0.5, 171.6, 1e300, -0.5, -1.5])
 def test_lgamma_is_right_near_its_zeros_and_at_tiny_numbers(x: float, points: int | None) -> None:
     with mp.workdps(40):
         want = mpmath.re(mpmath.loggamma(mpf(x)))
@@ -159,8 +158,8 @@ def test_lgamma_is_right_near_its_zeros_and_at_tiny_numbers(x: float, points: in
 
 
 @SIZES
-@pytest.mark.parametrize("x", [0.3, 1.0, 5.0, 9.9, 10.085070851374951, 20.0, 26.5, -3.0])
-@pytest.mark.parametrize("name", ["erf", "erfc", "gelu"])
+@for_each("x", [0.3, 1.0, 5.0, 9.9, 10.085070851374951, 20.0, 26.5, -3.0])
+@for_each("name", ["erf", "erfc", "gelu"])
 def test_error_functions_keep_their_digits_in_the_tails(name: str, x: float, points: int | None) -> None:
     """Value and two derivatives, to 3e-15 relative."""
     functions = {"erf": mpmath.erf, "erfc": mpmath.erfc, "gelu": lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2}
@@ -183,7 +182,7 @@ def test_gradients_of_logsumexp_are_the_softmax_however_large_the_numbers(top: f
 
 
 @SIZES
-@pytest.mark.parametrize(
+@for_each(
     ("text", "x", "slope"),
     [
         ("x**0.001", 1e-310, "0.001*x**(mpf('0.001000000000000000020816681711721685')-1)"),
@@ -262,7 +261,7 @@ def test_second_derivative_of_sigmoid_near_zero(x: float, points: int | None) ->
 
 
 @SIZES
-@pytest.mark.parametrize("name", ["relu", "abs", "leaky_relu", "elu", "gelu", "silu", "softplus", "sign", "sqrt"])
+@for_each("name", ["relu", "abs", "leaky_relu", "elu", "gelu", "silu", "softplus", "sign", "sqrt"])
 def test_nan_stays_nan(name: str, points: int | None) -> None:
     """Also through operations that select: the value of a negative number's logarithm is not 0."""
     assert math.isnan(first(evaluate(parse(f"{name}(log(x))"), spread({"x": -1.0}, points))["output"]))

@@ -7,6 +7,7 @@ import pytest
 
 from app.engine import errors
 from app.engine.errors import NAME_LIMIT, EngineError, ExpressionSyntaxError, nearest, quote
+from tests.rows import for_each
 
 
 def kinds() -> set[str]:
@@ -48,7 +49,7 @@ def test_a_quoted_name_is_cut_beyond_sixty_characters(length: int, shown: str) -
     assert quote("n" * length) == f"'{shown}'"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "known", "hint"),
     [
         ("alpa", ["beta", "alpha"], " Did you mean 'alpha'?"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app.engine import large_json
 from app.engine.interruption import never
 from app.engine.large_json import LargeList, LargeObject, LargeString, Sizes, decode, whole
+from tests.rows import for_each
 
 TINY = Sizes(piece=20, container=5, string=6, key=7, passed=4)
 
@@ -46,12 +47,9 @@ def test_pieces_hold_what_orjson_reads(value: Any, layout: Any, sizes: Sizes) ->
         assert whole(decode(text, (), never)) == orjson.loads(text)
 
 
-@pytest.mark.parametrize("kind", ['"%s"', '["%s"]', '{"a": "%s"}', '{"a": ["%s", 1], "b": 2}'])
-@pytest.mark.parametrize(
-    "text",
-    ['\\"' * 20, "\\\\" * 20, "\\u00e9" * 20, "\\ud83d\\ude00" * 20, "é😀" * 10, "[{,:" * 9, " " * 40, ""],
-)
 @pytest.mark.usefixtures("tiny")
+@for_each("kind", ['"%s"', '["%s"]', '{"a": "%s"}', '{"a": ["%s", 1], "b": 2}'])
+@for_each("text", ['\\"' * 20, "\\\\" * 20, "\\u00e9" * 20, "\\ud83d\\ude00" * 20, "é😀" * 10, "[{,:" * 9, " " * 40, ""])
 def test_strings_are_cut_between_characters(kind: str, text: str) -> None:
     body = (kind % text).encode()
     assert whole(decode(body, (), never)) == orjson.loads(body)

@@ -10,6 +10,7 @@ import pytest
 from app.engine.graph import Graph, Node
 from app.engine.interruption import never
 from app.engine.new_nodes import NewNodes, is_short
+from tests.rows import for_each
 
 REFERENCE: dict[str, Callable[..., float]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "divide": operator.truediv, "neg": operator.neg,
@@ -81,7 +82,7 @@ def test_every_operation_keeps_its_value() -> None:
     assert compared > len(CALLS)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "simple"),
     [
         ("add(x, 0.0)", "x"),

@@ -17,6 +17,7 @@ from app.engine.node_table import MAX_TEXT_LOOKUPS, Nodes, read_nodes
 from app.engine.transforms import backward
 from tests.conftest import times
 from tests.engine.conftest import graphs
+from tests.rows import for_each
 
 FIELDS = {"id", "op", "args", "data", "label"}
 
@@ -144,9 +145,9 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("is_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize("name", sorted(FIELDS))
+@for_each("is_last", [False, True])
+@for_each("value", VALUES)
+@for_each("name", sorted(FIELDS))
 def test_field_takes_the_values_that_json_gives_it(name: str, value: str, is_last: bool) -> None:
     fields = {"id": '"y"', "op": '"sum"', "args": '["x",2]', "label": '"l"'}
     fields.pop(name, None)
@@ -209,60 +210,60 @@ def a_node(fields: str) -> str:
     return f'[{{"id":"x","op":"value"{fields}}}]'
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
-        pytest.param("", id="nothing"),
-        pytest.param("3", id="a number"),
-        pytest.param("[]", id="an empty list"),
-        pytest.param("{}", id="an object"),
-        pytest.param("[3]", id="a number for a node"),
-        pytest.param("[{}]", id="an empty node"),
-        pytest.param('[{"id":"x"}]', id="no op"),
-        pytest.param('[{"op":"value"}]', id="no id"),
-        pytest.param('[{"id":"x","op":"valu"}]', id="an unknown op"),
-        pytest.param('[{"id":"x","op":"value_and_many_more"}]', id="an op longer than any"),
-        pytest.param('[{"id":"","op":"value"}]', id="an empty id"),
-        pytest.param(f'[{{"id":"{"x" * 129}","op":"value"}}]', id="a long id"),
-        pytest.param(f'[{{"id":"{"变" * 129}","op":"value"}}]', id="a long id beyond ASCII"),
-        pytest.param('[{"id":"a\x7f","op":"value"}]', id="delete in an id"),
-        pytest.param('[{"id":"a\x80","op":"value"}]', id="the first C1 control in an id"),
-        pytest.param('[{"id":"a\x9f","op":"value"}]', id="the last C1 control in an id"),
-        pytest.param('[{"id":"x\\n","op":"value"}]', id="an escape in an id"),
-        pytest.param('[{"id":"x\\u007f","op":"value"}]', id="the last control character of one byte"),
-        pytest.param('[{"id":"x\\u0080","op":"value"}]', id="the first control character of two bytes"),
-        pytest.param(a_node(',"label":"\\ud800"'), id="the first high surrogate in a label"),
-        pytest.param(a_node(',"label":"\\udbff"'), id="the last high surrogate in a label"),
-        pytest.param(a_node(',"label":"\\udc00"'), id="the first low surrogate in a label"),
-        pytest.param(a_node(',"label":"\\udfff"'), id="the last low surrogate in a label"),
-        pytest.param(a_node(',"label":"\\ud800\\udbff"'), id="two high surrogates in a label"),
-        pytest.param(a_node(',"label":"\\ud800\\ue000"'), id="a high surrogate and another character in a label"),
-        pytest.param('[{"id":"x","op":"value"},{"id":"x","op":"value"}]', id="an id twice"),
-        pytest.param(a_node(',"id":"x"'), id="a key twice"),
-        pytest.param(a_node(',"more":1'), id="an unknown key"),
-        pytest.param(a_node(',"data":01'), id="a leading zero"),
-        pytest.param(a_node(',"data":1.'), id="no fraction"),
-        pytest.param(a_node(',"data":.5'), id="no integer part"),
-        pytest.param(a_node(',"data":+1'), id="a plus"),
-        pytest.param(a_node(',"data":1e'), id="no exponent"),
-        pytest.param(a_node(',"data":1e999'), id="data out of range"),
-        pytest.param(a_node(f',"data":{2**1024 - 2**970}'), id="data just out of range"),
-        pytest.param(a_node(',"data":NaN'), id="NaN"),
-        pytest.param(a_node(',"data":true'), id="a boolean for data"),
-        pytest.param(a_node(',"data":"1"'), id="a string for data"),
-        pytest.param(a_node(',"args":null'), id="null for args"),
-        pytest.param(a_node(',"args":[1]'), id="arguments of a leaf"),
-        pytest.param('[{"id":"x","op":"neg","data":1,"args":[1]}]', id="data of an operation"),
-        pytest.param('[{"id":"x","op":"neg","args":[]}]', id="no arguments"),
-        pytest.param('[{"id":"x","op":"neg","args":["y"]}]', id="an unknown argument"),
-        pytest.param('[{"id":"x","op":"neg","args":[1e999]}]', id="an argument out of range"),
-        pytest.param('[{"id":"x","op":"neg","args":[1,]}]', id="a comma behind the last argument"),
-        pytest.param('[{"id":"x","op":"neg","args":[[1]]}]', id="a list for an argument"),
-        pytest.param('[{"id":"x","op":"value"},]', id="a comma behind the last node"),
-        pytest.param('[{"id":"x","op":"value",}]', id="a comma behind the last field"),
-        pytest.param('[{"id":"x","op":"value"}]]', id="a bracket too many"),
-        pytest.param('[{"id":"x","op":"value"} {"id":"y","op":"value"}]', id="no comma between nodes"),
-        pytest.param('[{"id":"x" "op":"value"}]', id="no comma between fields"),
+        "",  # nothing
+        "3",  # a number
+        "[]",  # an empty list
+        "{}",  # an object
+        "[3]",  # a number for a node
+        "[{}]",  # an empty node
+        '[{"id":"x"}]',  # no op
+        '[{"op":"value"}]',  # no id
+        '[{"id":"x","op":"valu"}]',  # an unknown op
+        '[{"id":"x","op":"value_and_many_more"}]',  # an op longer than any
+        '[{"id":"","op":"value"}]',  # an empty id
+        f'[{{"id":"{"x" * 129}","op":"value"}}]',  # a long id
+        f'[{{"id":"{"变" * 129}","op":"value"}}]',  # a long id beyond ASCII
+        '[{"id":"a\x7f","op":"value"}]',  # delete in an id
+        '[{"id":"a\x80","op":"value"}]',  # the first C1 control in an id
+        '[{"id":"a\x9f","op":"value"}]',  # the last C1 control in an id
+        '[{"id":"x\\n","op":"value"}]',  # an escape in an id
+        '[{"id":"x\\u007f","op":"value"}]',  # the last control character of one byte
+        '[{"id":"x\\u0080","op":"value"}]',  # the first control character of two bytes
+        a_node(',"label":"\\ud800"'),  # the first high surrogate in a label
+        a_node(',"label":"\\udbff"'),  # the last high surrogate in a label
+        a_node(',"label":"\\udc00"'),  # the first low surrogate in a label
+        a_node(',"label":"\\udfff"'),  # the last low surrogate in a label
+        a_node(',"label":"\\ud800\\udbff"'),  # two high surrogates in a label
+        a_node(',"label":"\\ud800\\ue000"'),  # a high surrogate and another character in a label
+        '[{"id":"x","op":"value"},{"id":"x","op":"value"}]',  # an id twice
+        a_node(',"id":"x"'),  # a key twice
+        a_node(',"more":1'),  # an unknown key
+        a_node(',"data":01'),  # a leading zero
+        a_node(',"data":1.'),  # no fraction
+        a_node(',"data":.5'),  # no integer part
+        a_node(',"data":+1'),  # a plus
+        a_node(',"data":1e'),  # no exponent
+        a_node(',"data":1e999'),  # data out of range
+        a_node(f',"data":{2**1024 - 2**970}'),  # data just out of range
+        a_node(',"data":NaN'),
+        a_node(',"data":true'),  # a boolean for data
+        a_node(',"data":"1"'),  # a string for data
+        a_node(',"args":null'),  # null for args
+        a_node(',"args":[1]'),  # arguments of a leaf
+        '[{"id":"x","op":"neg","data":1,"args":[1]}]',  # data of an operation
+        '[{"id":"x","op":"neg","args":[]}]',  # no arguments
+        '[{"id":"x","op":"neg","args":["y"]}]',  # an unknown argument
+        '[{"id":"x","op":"neg","args":[1e999]}]',  # an argument out of range
+        '[{"id":"x","op":"neg","args":[1,]}]',  # a comma behind the last argument
+        '[{"id":"x","op":"neg","args":[[1]]}]',  # a list for an argument
+        '[{"id":"x","op":"value"},]',  # a comma behind the last node
+        '[{"id":"x","op":"value",}]',  # a comma behind the last field
+        '[{"id":"x","op":"value"}]]',  # a bracket too many
+        '[{"id":"x","op":"value"} {"id":"y","op":"value"}]',  # no comma between nodes
+        '[{"id":"x" "op":"value"}]',  # no comma between fields
     ],
 )
 def test_a_list_that_is_not_plain_or_not_right_is_refused(text: str) -> None:

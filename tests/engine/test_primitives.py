@@ -20,12 +20,13 @@ from app.engine.tape import Tape
 from app.engine.text import parse
 from app.engine.values import apply, backward, value
 from app.engine.walk import PointWalk
+from tests.rows import for_each
 
 EPSILON = float(np.finfo(float).eps)
 DIGITS = 40
 ROWS = [row for row in PRIMITIVES if row.fun is not None]
 FOLDS = [row for row in PRIMITIVES if row.fun is None or row.fold == row.name]
-EACH_ROW = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+EACH_ROW = for_each("row", ROWS)
 POINTS = 30
 
 Oracle = Callable[..., Any]
@@ -281,7 +282,7 @@ def test_forward_and_reverse_agree(row: Primitive) -> None:
         np.testing.assert_array_equal(kept, back)
 
 
-@pytest.mark.parametrize(("row", "kink"), [(row, k) for row in ROWS for k in range(len(row.kinks))])
+@for_each(("row", "kink"), [(row, k) for row in ROWS for k in range(len(row.kinks))])
 def test_kinks_have_exactly_the_documented_partials(row: Primitive, kink: int) -> None:
     point, partials = row.kinks[kink]
     tape = tape_of(OPCODE[row.name], len(point))
@@ -380,7 +381,7 @@ PROSE = {
 """What is said in words, because the language has none for it."""
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@for_each("row", ROWS)
 def test_formula_and_derivatives_compute_what_they_say(row: Primitive) -> None:
     """A formula that is an expression has the row's values, and its derivatives have the row's partials."""
     said: dict[str, list[Any]] = {
@@ -456,9 +457,9 @@ def at(graph: Graph, inputs: Mapping[str, float], points: int | None) -> transfo
     )
 
 
-@pytest.mark.parametrize("points", [None, 3, 100])
-@pytest.mark.parametrize("count", [1, 2, 5])
-@pytest.mark.parametrize("name", [row.name for row in FOLDS])
+@for_each("points", [None, 3, 100])
+@for_each("count", [1, 2, 5])
+@for_each("name", [row.name for row in FOLDS])
 def test_operations_on_any_number_of_arguments(name: str, count: int, points: int | None) -> None:
     """Value, gradient and Hessian of 1, 2 and 5 arguments; `min` and `max` need at least two."""
     names = [f"x{k}" for k in range(count)]
@@ -496,8 +497,8 @@ def test_a_product_with_zeros_has_the_product_of_the_others_as_derivative(points
     assert [gradients[v] for v in (a, b, c)] == [0.0, -30.0, 0.0]
 
 
-@pytest.mark.parametrize("points", [None, 3, 100])
-@pytest.mark.parametrize(
+@for_each("points", [None, 3, 100])
+@for_each(
     ("text", "gradients"),
     [
         ("min(x, y)", {"x": 0.5, "y": 0.5}),
@@ -642,7 +643,7 @@ def tolerance(function: Oracle, point: Sequence[Any], want: Any) -> Any:
     return 8 * EPSILON * min(condition, 2000) * abs(want) + 5e-324
 
 
-@pytest.mark.parametrize(("name", "point"), SPECIAL, ids=str)
+@for_each(("name", "point"), SPECIAL)
 def test_special_values(name: str, point: tuple[float, ...]) -> None:
     """Far out, near zero, at zeros and next to poles, value and gradient are mpmath's at one point and at many."""
     oracle = ORACLES[name]
@@ -672,8 +673,8 @@ def test_digamma_keeps_every_digit_at_its_zero(ulps: int, points: int | None) ->
 NAN, INF = math.nan, math.inf
 
 
-@pytest.mark.parametrize("points", [None, 3, 128])
-@pytest.mark.parametrize(
+@for_each("points", [None, 3, 128])
+@for_each(
     ("text", "point", "value", "gradient"),
     [
         ("x**y", (0.0, 0.0), 1.0, (0.0, 0.0)),
@@ -739,8 +740,8 @@ def test_second_partials_at_the_edges_of_domains(
     assert got.hessian[by[0]][by[1]] == got.hessian[by[1]][by[0]] == want
 
 
-@pytest.mark.parametrize("points", [None, 128])
-@pytest.mark.parametrize(
+@for_each("points", [None, 128])
+@for_each(
     ("text", "point", "want"),
     [
         ("gelu(x)", (1e200,), 0.0),

@@ -8,7 +8,6 @@ from typing import Any
 
 import mpmath
 import numpy as np
-import pytest
 from mpmath import mp, mpf
 
 from app.engine import transforms
@@ -17,6 +16,7 @@ from app.engine.graph import Graph
 from app.engine.primitives import WIRE
 from app.engine.text import parse
 from tests.engine.test_primitives import ORACLES
+from tests.rows import for_each
 
 EPSILON = float(np.finfo(float).eps)
 
@@ -103,11 +103,7 @@ REGIONS: dict[str, Sequence[float | tuple[float, ...]]] = {
     "logsumexp": ((0.3, -7.0, 2.0), (30.0, -5.0, 29.0), (-30.0, -40.0, -31.0)),
 }
 
-CASES = [
-    pytest.param(name, point if isinstance(point, tuple) else (point,), id=f"{name} at {point}")
-    for name, points in REGIONS.items()
-    for point in points
-]
+CASES = [(name, point if isinstance(point, tuple) else (point,)) for name, points in REGIONS.items() for point in points]
 
 
 def test_every_operation_is_here() -> None:
@@ -146,7 +142,7 @@ def first(column: Any) -> float:
     return float(np.ravel(column)[0])
 
 
-@pytest.mark.parametrize(("name", "point"), CASES)
+@for_each(("name", "point"), CASES)
 def test_rules_are_those_of_mpmath(name: str, point: tuple[float, ...]) -> None:
     """Value, gradient and second derivatives at one point and at many; and the derivative as a graph, and its own derivative.
 

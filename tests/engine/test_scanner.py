@@ -28,6 +28,7 @@ from app.engine.scanner import (
     Scan,
     scan,
 )
+from tests.rows import for_each
 
 TOKEN = "no client can know this "
 
@@ -556,7 +557,7 @@ def test_a_hundred_thousand_numbers_are_rounded_as_python_rounds_them() -> None:
     assert [(text, x) for text, x, y in zip(texts, bulk.values.tolist(), expected, strict=True) if x.hex() != y.hex()] == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "number"),
     [
         ("-0", 0.0),

@@ -15,6 +15,7 @@ from app.engine.normal_forms import Forms
 from app.engine.simplification import simplified
 from app.engine.text import parse
 from app.engine.transforms import evaluate
+from tests.rows import for_each
 
 FAMILIES: dict[str, Callable[[int], str]] = {
     "product of sums": lambda n: "*".join(f"(x{k} + y{k})" for k in range(n)),
@@ -137,14 +138,14 @@ def test_terms_that_merge_do_so_in_any_order(terms: tuple[str, ...], around: str
     assert values == pytest.approx([values[0]] * len(values), rel=1e-13)
 
 
-@pytest.mark.parametrize("factor", ["2", "3", "-1", "-7", "0.5", "1.5", "-0.25", "1e6"])
-@pytest.mark.parametrize("text", ["{0}*(a + y) - {0}*a", "{0}*(a + y + 2) - {0}*(a + 2)", "z + {0}*(a - y) + {0}*(y - a)"])
+@for_each("factor", ["2", "3", "-1", "-7", "0.5", "1.5", "-0.25", "1e6"])
+@for_each("text", ["{0}*(a + y) - {0}*a", "{0}*(a + y + 2) - {0}*(a + 2)", "z + {0}*(a - y) + {0}*(y - a)"])
 def test_terms_of_a_multiple_of_a_sum_cancel(text: str, factor: str) -> None:
     assert not uses(shown(text.format(f"({factor})")), "a")
 
 
-@pytest.mark.parametrize("choice", ["where(x > 1, {}, z)", "where(x > 1, z, {})"], ids=["holds", "does not hold"])
-@pytest.mark.parametrize(
+@for_each("choice", ["where(x > 1, {}, z)", "where(x > 1, z, {})"])
+@for_each(
     "around",
     ["{}", "{} + y", "y - 2*{}", "y*{}", "y/{}", "{}**3", "y**{}", "sin({})", "max(y, {})", "exp(y*{} + 1)", "({} + 1)**2"],
 )
@@ -211,7 +212,7 @@ def test_fraction_of_301_digits_is_rounded(is_flipped: bool, excess: int) -> Non
     assert float(found) == float(fraction)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "x",

@@ -17,6 +17,7 @@ from app.engine.graph import CONSTANTS, Graph, Node, tabulate
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate
 from tests.conftest import times
+from tests.rows import for_each
 
 NAMES = {"x": 0.75, "y": -1.5, "z": 2.0, "long_name_1": 3.25}
 
@@ -116,7 +117,7 @@ def test_calls_within_arithmetic(data: st.DataObject) -> None:
     assert number(text, **NAMES) == pytest.approx(want, rel=1e-14 if "**" in text else 0.0, abs=0.0), text
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "same"),
     [
         ("f = x*y; f + 1", "x*y + 1"),
@@ -383,7 +384,7 @@ def test_lines_are_counted_however_they_end(before: str, after: str) -> None:
     assert (caught.value.line, caught.value.column) == (4, 8)
 
 
-@pytest.mark.parametrize(("text", "line", "column", "message"), SYNTAX)
+@for_each(("text", "line", "column", "message"), SYNTAX)
 def test_syntax_errors_have_line_column_and_expectation(text: str, line: int, column: int, message: str) -> None:
     with pytest.raises(EngineError) as caught:
         parse(text)

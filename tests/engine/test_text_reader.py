@@ -4,7 +4,6 @@ import math
 import random
 import re
 from collections.abc import Iterator
-from itertools import count
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from app.engine.text import LONG_TEXT, parse
 from app.engine.transforms import backward, evaluate
 from tests.conftest import times
 from tests.engine.test_text import FRAGMENTS, NAMES, SYNTAX, evaluated_by_python, expressions, mutilated
+from tests.rows import for_each
 
 
 @pytest.fixture(scope="module", params=[None, 1, 3], ids=["at once", "every token", "every third"])
@@ -108,7 +108,7 @@ def test_valid_texts_are_read() -> None:
     assert read > 300
 
 
-@pytest.mark.parametrize("text", [text for text, *_ in SYNTAX], ids=map(str, count()))
+@for_each("text", [text for text, *_ in SYNTAX])
 def test_what_has_a_fault_is_not_read(text: str) -> None:
     assert text_reader.read(text) is None
 

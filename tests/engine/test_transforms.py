@@ -40,6 +40,7 @@ from app.engine.transforms import (
 from app.engine.walk import PointWalk
 from tests.conftest import times
 from tests.engine.conftest import graphs, leaf_values
+from tests.rows import for_each
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "gradient_cases.json").read_text("utf-8"))
 SIZES = pytest.mark.parametrize("points", [None, 3, 100])
@@ -69,7 +70,7 @@ def assert_near(got: Any, want: Any, tolerance: float = 1e-10) -> None:
 
 
 @SIZES
-@pytest.mark.parametrize("case", CASES, ids=[case["expression"][:40] for case in CASES])
+@for_each("case", CASES)
 def test_recorded_values_gradients_and_hessians(case: dict[str, Any], points: int | None) -> None:
     graph, inputs = parse(case["expression"]), spread(case["inputs"], points)
     result = backward(graph, inputs)
@@ -414,7 +415,7 @@ NaN or infinite there, in value or derivatives.
 
 
 @SIZES
-@pytest.mark.parametrize(("text", "x", "value", "slope"), BRANCHES)
+@for_each(("text", "x", "value", "slope"), BRANCHES)
 def test_a_branch_not_taken_passes_nothing_on(text: str, x: float, value: float, slope: float, points: int | None) -> None:
     graph, inputs = parse(text), spread({"x": x}, points)
     np.testing.assert_array_equal(everywhere(evaluate(graph, inputs)["output"], points), value)
@@ -539,7 +540,7 @@ def test_a_zero_that_arrives_alone_is_plus_zero(text: str, points: int | None) -
 
 
 @SIZES
-@pytest.mark.parametrize(
+@for_each(
     ("text", "x", "value", "gradient", "second"),
     [
         ("x*x", 3.0, 9.0, 6.0, 2.0),

@@ -26,6 +26,7 @@ from app.engine.primitives import ALIASES, WIRE
 from app.engine.text import parse
 from app.engine.values import Value, add, apply, backward, divide, grad, graph_of, mul, neg, pow, relu, sub, sum, value
 from tests.engine.conftest import graphs
+from tests.rows import for_each
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,7 +193,7 @@ def test_unary_operators() -> None:
     assert bool(x) and not bool(value(0.0))
 
 
-@pytest.mark.parametrize("name", [*WIRE, *ALIASES])
+@for_each("name", [*WIRE, *ALIASES])
 def test_every_primitive_is_a_method(name: str) -> None:
     """With the value and the gradients that the same graph has."""
     row = WIRE[ALIASES.get(name, name)]

@@ -16,6 +16,7 @@ from app.engine.simplification import simplified
 from app.engine.text import parse
 from app.formats.formulas import FORMS, Formula, formulas, latex_name, text_names
 from tests.formats.answers import CASES
+from tests.rows import for_each
 
 POINT = {"x": 0.7, "y": 1.3, "a": 1.7, "b": -0.4, "t": 0.9, "m": 0.2, "s": 1.1, "w": 0.6, "r": 1.2, "K": 3.0}
 ELSEWHERE = {"acosh(x)": {"x": 1.7}, "sqrt(x**2 - 1)": {"x": 1.7}, "asin(2*x)": {"x": 0.3}}
@@ -57,7 +58,7 @@ def test_small_denominators_stay_and_decimal_fractions_are_written_so(text: str,
     assert text_of(parse(text), "x") == answer
 
 
-@pytest.mark.parametrize(("text", "wrt", "answer"), CASES, ids=[f"{text} by {wrt}" for text, wrt, _ in CASES])
+@for_each(("text", "wrt", "answer"), CASES)
 def test_text_is_as_short_as_that_of_a_person(text: str, wrt: str, answer: str) -> None:
     found = text_of(parse(text), wrt)
     assert length(found) <= 1.2 * length(answer), found
@@ -95,12 +96,12 @@ EXACTLY = [
 ]
 
 
-@pytest.mark.parametrize(("text", "want"), EXACTLY)
+@for_each(("text", "want"), EXACTLY)
 def test_text(text: str, want: str) -> None:
     assert text_of(parse(text), "x") == want
 
 
-@pytest.mark.parametrize("row", WIRE.values(), ids=lambda row: row.name)
+@for_each("row", WIRE.values())
 def test_kinks_keep_their_conventions(row: Primitive) -> None:
     for point, partials in row.kinks:
         names = [f"x{k}" for k in range(len(point))]
@@ -170,7 +171,7 @@ def test_latex() -> None:
     )
 
 
-@pytest.mark.parametrize(("text", "wrt", "answer"), CASES, ids=[f"{text} by {wrt}" for text, wrt, _ in CASES])
+@for_each(("text", "wrt", "answer"), CASES)
 def test_latex_and_mathml_are_well_formed(text: str, wrt: str, answer: str) -> None:
     found = derivative_of(parse(text), wrt)
     formula = formula_of(found, found.outputs[1])

@@ -15,6 +15,7 @@ from app.engine.primitives import WIRE
 from app.formats import mathjson
 from tests.conftest import ROOT
 from tests.formats.mathjson_cases import evaluated, random_cases
+from tests.rows import for_each
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "mathjson.json").read_text("utf-8"))
 MODULES = os.environ.get("AUTODIFF_TEST_COMPUTE_ENGINE")
@@ -106,7 +107,7 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("name", WRITTEN)
+@for_each("name", WRITTEN)
 def test_array_is_what_the_text_is(name: str) -> None:
     array, text = WRITTEN[name]
     found, expected = mathjson.read(array), parse(text)
@@ -185,7 +186,7 @@ FAULTS: dict[str, tuple[Any, type[EngineError], tuple[str | int, ...], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@for_each("name", FAULTS)
 def test_fault_has_its_place(name: str) -> None:
     array, kind, place, words = FAULTS[name]
     with pytest.raises(kind) as caught:

@@ -20,6 +20,7 @@ from app.nn.evaluation import gradients, predict
 from app.nn.losses import of_expression
 from app.nn.model import ACTIVATIONS, LINEAR, Floats, Model
 from tests.formats.networks import EVERYWHERE, assert_same, random_network, row_of, single
+from tests.rows import for_each
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install '.[interop]'")
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install '.[test]'")
@@ -40,7 +41,7 @@ def run(data: bytes, rows: Floats) -> Any:
     return session.run(None, {session.get_inputs()[0].name: rows})[0]
 
 
-@pytest.mark.parametrize("activation", [name for name in ACTIVATIONS if name not in LACKING])
+@for_each("activation", [name for name in ACTIVATIONS if name not in LACKING])
 def test_activation_is_that_of_onnxruntime(activation: str) -> None:
     model, rows = single(activation), row_of(activation)
     data = b"".join(write_onnx(model))
@@ -91,7 +92,7 @@ def test_last_sigmoid_of_ours_stays() -> None:
     assert found.removed == ()
 
 
-@pytest.mark.parametrize("case", RECORDED, ids=[case["file"] for case in RECORDED])
+@for_each("case", RECORDED)
 def test_recorded_model_gives_its_logits(case: dict[str, Any]) -> None:
     """Weights in single precision are those of the file; scikit-learn's own are double, and were rounded for it."""
     data = (FOLDER / "models" / case["file"]).read_bytes()
@@ -283,7 +284,7 @@ BAD: dict[str, tuple[list[Any], list[Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@for_each("name", BAD)
 def test_fault_is_named(name: str) -> None:
     nodes, tensors, options, words = BAD[name]
     with pytest.raises(InvalidFile, match=words.replace("(", r"\(")):

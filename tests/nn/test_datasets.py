@@ -12,6 +12,7 @@ from sklearn import datasets as sklearn_datasets
 from app.nn.datasets import SOURCES, load
 from app.nn.errors import InvalidNetwork
 from tests.nn.networks import demo
+from tests.rows import for_each
 
 NAMES = ("moons", "circles", "blobs", "spiral", "xor", "digits", "iris", "wine", "breast_cancer", "diabetes")
 GENERATED = NAMES[:5]
@@ -109,8 +110,8 @@ def test_sample_of_bundled_dataset_takes_each_row_at_most_once(name: str) -> Non
     assert load(name, samples=len(known), seed=5).inputs.tolist() == whole.inputs.tolist()
 
 
-@pytest.mark.parametrize("name", GENERATED)
-@pytest.mark.parametrize("samples", [1, 2, 3, 10, 101])
+@for_each("name", GENERATED)
+@for_each("samples", [1, 2, 3, 10, 101])
 def test_generated_dataset_is_balanced_and_depends_on_its_seed(name: str, samples: int) -> None:
     found = load(name, samples, seed=4)
     assert found.inputs.shape == (samples, 2) and found.targets.shape == (samples,)

@@ -11,6 +11,7 @@ from app.engine.text import parse
 from app.nn import Layer, Model, kernels, losses, optimizers, training
 from app.nn.errors import InvalidNetwork
 from app.nn.optimizers import OPTIMIZERS, Buffer, OptimizerRow, Parameter, Step
+from tests.rows import for_each
 
 # torch.optim.SGD, Adam, AdamW and RMSprop of PyTorch 2.13, with lr as learning_rate
 PYTORCH: dict[str, dict[str, Any]] = {
@@ -164,7 +165,7 @@ COMBINATIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "given"), COMBINATIONS)
+@for_each(("name", "given"), COMBINATIONS)
 def test_every_combination_of_options_follows_pytorch(name: str, given: dict[str, Any]) -> None:
     """A linear model under the squared error, whose gradient is known, and a learning rate that changes with the step."""
     inputs, targets = np.array([[1.0, 2.0], [0.5, -1.0], [-1.5, 0.25]]), np.array([[1.0], [-0.5], [2.0]])

@@ -16,6 +16,7 @@ from app.solvers.errors import InvalidArgument, MissingData
 from app.solvers.fit import Fit, fit
 from app.solvers.fit_problem import FitProblem, Parameter
 from app.solvers.least_squares import Watch
+from tests.rows import for_each
 
 MISRA: dict[str, Any] = {
     "x": [77.6, 114.9, 141.1, 190.8, 239.9, 289.0, 332.8, 378.4, 434.8, 477.3, 536.8, 593.1, 689.1, 760.0],
@@ -511,7 +512,7 @@ BAD: dict[str, tuple[dict[str, Any], type[EngineError], tuple[Any, ...], str]] =
 }
 
 
-@pytest.mark.parametrize(("options", "kind", "place", "detail"), BAD.values(), ids=BAD)
+@for_each(("options", "kind", "place", "detail"), BAD.values())
 def test_bad_input(options: dict[str, Any], kind: type[EngineError], place: tuple[Any, ...], detail: str) -> None:
     with pytest.raises(kind) as error:
         line(**options)

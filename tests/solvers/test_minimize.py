@@ -13,6 +13,7 @@ from app.solvers.errors import InvalidArgument, NotConverged
 from app.solvers.methods import METHODS
 from app.solvers.minimize import Bounds, Constraint, MinimizeOptions, MinimizeProblem, Minimum, plan_search, run_search
 from app.solvers.search import Iteration, SearchEnded
+from tests.rows import for_each
 
 
 def search(
@@ -329,7 +330,7 @@ def test_many_variables_need_no_matrix() -> None:
 OF_CONSTRAINT = ("constraints", 0, "expression")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "arguments", "kind", "place"),
     [
         ("x**2", {"initial": {}}, InvalidArgument, ("initial",)),
@@ -360,7 +361,7 @@ def test_wrong_problems_are_refused_with_their_place(
     text: str, arguments: dict[str, Any], kind: type[EngineError], place: tuple[str | int, ...]
 ) -> None:
     with pytest.raises(kind) as caught:
-        search(text, arguments.pop("initial", {"x": 1.0}), **arguments)
+        search(text, **{"initial": {"x": 1.0}, **arguments})
     assert caught.value.place == place
 
 
