@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from app.api import playground
 from app.main import create_app
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.inprocess import send
 
 FILES = sorted(path.relative_to(playground.FOLDER).as_posix() for path in playground.FOLDER.rglob("*") if path.is_file())
@@ -80,7 +81,7 @@ def test_links_hold_without_the_final_slash_of_the_root_path() -> None:
     assert "/autodiff/web/main.js" in links and "/autodiff/docs" in links
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name != "index.html"])
+@for_each("name", [name for name in FILES if name != "index.html"])
 def test_file_is_served_with_its_type(application: FastAPI, name: str) -> None:
     response = send(application, "GET", f"/web/{name}")
     assert response.status_code == 200
@@ -124,7 +125,7 @@ def test_page_and_files_need_no_key_and_the_rest_does() -> None:
         assert send(app, "GET", path).status_code == 401, path
 
 
-@pytest.mark.parametrize("name", FILES)
+@for_each("name", FILES)
 def test_file_names_no_other_host(name: str) -> None:
     """Namespaces are names, not addresses."""
     text = (playground.FOLDER / name).read_text("utf-8")

@@ -29,7 +29,8 @@ from app.service.models import ABSENT, RequestModel, ResponseModel, Vector
 from app.service.negotiation import JSON, negotiate
 from app.service.problems import Problem
 from app.settings import Settings
-from tests.service.asgi import POSTS, Operation, Response, ask, label, perform
+from tests.rows import for_each
+from tests.service.asgi import POSTS, Operation, Response, ask, perform
 
 
 class Body(RequestModel):
@@ -307,15 +308,13 @@ def test_message_without_a_body_is_empty() -> None:
 
 
 LIMIT = 100
-SIZES = pytest.mark.parametrize(
-    ("size", "status"), [(LIMIT - 1, 200), (LIMIT, 200), (LIMIT + 1, 413), (2 * LIMIT, 413)], ids=lambda value: str(value)
-)
-PARTS = pytest.mark.parametrize("parts", [1, 10, LIMIT], ids=lambda parts: f"in {parts} parts")
+SIZES = for_each(("size", "status"), [(LIMIT - 1, 200), (LIMIT, 200), (LIMIT + 1, 413), (2 * LIMIT, 413)])
+PARTS = for_each("parts", [1, 10, LIMIT])
 
 
 @SIZES
 @PARTS
-@pytest.mark.parametrize("declared", [True, False], ids=["declared", "undeclared"])
+@for_each("declared", [True, False])
 def test_limit_of_a_body(size: int, status: int, parts: int, declared: bool) -> None:
     body = SENT.ljust(size)
     headers = [("Content-Length", str(size))] if declared else []
@@ -400,8 +399,8 @@ NOT_GZIP = {
 }
 
 
-@pytest.mark.parametrize(("body", "detail"), NOT_GZIP.values(), ids=NOT_GZIP)
-@pytest.mark.parametrize("size", [1, 10_000], ids=["in single bytes", "in one part"])
+@for_each(("body", "detail"), NOT_GZIP.values())
+@for_each("size", [1, 10_000])
 def test_body_that_is_labelled_gzip_and_is_not(body: bytes, detail: str, size: int) -> None:
     """The request is at fault, so the status is 400, with a reason that names the coding unless the text is at fault."""
     response = forward(split(body, size) or [b""], GZIP)
@@ -473,8 +472,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return done
 
 
-@pytest.mark.parametrize("operation", POSTS, ids=label)
-@pytest.mark.parametrize("left", ["nothing", "half", "all but the end", "large", "gzip"])
+@for_each("operation", POSTS)
+@for_each("left", ["nothing", "half", "all but the end", "large", "gzip"])
 def test_client_that_leaves_while_it_sends(computed: list[object], operation: Operation, left: str) -> None:
     """Nothing is computed, whatever has arrived. Nobody reads the response, and it is no failure of the service."""
     body, headers = operation.body, []
@@ -526,8 +525,8 @@ def test_message_of_a_body_that_is_not_json() -> None:
     )
 
 
-@pytest.mark.parametrize("padding", [b"", b" " * 1000], ids=["short", "scanned"])
-@pytest.mark.parametrize(("body", "detail"), NOT_JSON, ids=[repr(body[:30]) for body, _ in NOT_JSON])
+@for_each("padding", [b"", b" " * 1000])
+@for_each(("body", "detail"), NOT_JSON)
 def test_body_that_is_not_json(body: bytes, detail: str, padding: bytes) -> None:
     problem = refusal(body + padding)
     assert problem.kind.name == "invalid-json" and problem.kind.status == 400

@@ -12,7 +12,8 @@ from app.main import create_app
 from app.service.execution import Execution
 from app.service.logs import access_log
 from app.settings import Settings
-from tests.service.asgi import OPERATIONS, POSTS, STREAMS, Operation, Response, ask, label, perform
+from tests.rows import for_each
+from tests.service.asgi import OPERATIONS, POSTS, STREAMS, Operation, Response, ask, perform
 
 ORIGIN, OTHER_ORIGIN = "https://a.example", "http://localhost:3000"
 REFUSED_ORIGINS = {
@@ -70,7 +71,7 @@ def preflight(app: FastAPI, path: str, origin: str = ORIGIN, method: str = "POST
     return ask(app, "OPTIONS", path, lines)
 
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=label)
+every_operation = for_each("operation", OPERATIONS)
 origin_refused = pytest.mark.parametrize("origin", REFUSED_ORIGINS.values(), ids=REFUSED_ORIGINS)
 
 
@@ -78,7 +79,7 @@ origin_refused = pytest.mark.parametrize("origin", REFUSED_ORIGINS.values(), ids
 
 
 @every_operation
-@pytest.mark.parametrize("keys", ["", "k"], ids=["open", "with keys"])
+@for_each("keys", ["", "k"])
 def test_preflight_of_every_operation(operation: Operation, keys: str) -> None:
     """It comes without a key, with or without the names of further headers."""
     app = app_for(ORIGIN, keys)

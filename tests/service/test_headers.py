@@ -21,6 +21,7 @@ from app.service.models import RequestModel
 from app.service.places import Ticket
 from app.service.routing import PNG, ComputationRoute, computation
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.asgi import (
     DOCS_PAGES,
     GETS,
@@ -146,9 +147,9 @@ def padded(body: bytes) -> bytes:
     return body.ljust(INLINE_BYTES + 1) if body.startswith(b"{") else body
 
 
-every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=label)
-every_get = pytest.mark.parametrize("operation", GETS, ids=label)
-every_post = pytest.mark.parametrize("operation", POSTS, ids=label)
+every_operation = for_each("operation", OPERATIONS)
+every_get = for_each("operation", GETS)
+every_post = for_each("operation", POSTS)
 in_every_size = pytest.mark.parametrize(
     ("encode", "headers"),
     [(bytes, []), (padded, []), (gzip.compress, [("Content-Encoding", "gzip")])],
@@ -171,8 +172,8 @@ def test_success(operation: Operation) -> None:
     assert len(response.body) > 0
 
 
-@every_post
 @in_every_size
+@every_post
 def test_success_varies_by_what_the_client_accepts(
     operation: Operation, encode: Callable[[bytes], bytes], headers: list[tuple[str, str]]
 ) -> None:
@@ -183,7 +184,7 @@ def test_success_varies_by_what_the_client_accepts(
     assert len(operation.description["responses"]["200"]["content"]) == 1 or "accept" in response.elements("vary")
 
 
-@every_post
+@pytest.mark.parametrize("operation", POSTS, ids=label)
 def test_compressed_success(monkeypatch: pytest.MonkeyPatch, operation: Operation) -> None:
     """The length is that of the compressed body. Events are not compressed, as they would be held back."""
     monkeypatch.setattr(routing, "MIN_COMPRESSED_BYTES", 1)
@@ -304,8 +305,8 @@ def test_head_is_refused_as_a_get_is(operation: Operation) -> None:
 # --- refusals
 
 
-@every_post
 @in_every_size
+@every_post
 def test_422(operation: Operation, encode: Callable[[bytes], bytes], headers: list[tuple[str, str]]) -> None:
     assert_headers(perform(app_with(), operation, [REQUEST_ID, *headers], parts=[encode(b"{}")]), 422)
 
@@ -338,7 +339,7 @@ def test_404_below_the_docs(path: str) -> None:
 
 
 @every_operation
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+@for_each("method", ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
 def test_405_or_an_allowed_method(operation: Operation, method: str) -> None:
     """RFC 9110, 15.5.6: Allow lists every method that the path takes."""
     allowed = {other.method for other in OPERATIONS if other.path == operation.path}
@@ -352,7 +353,7 @@ def test_405_or_an_allowed_method(operation: Operation, method: str) -> None:
     assert response.elements("allow") == {name.lower() for name in allowed}
 
 
-@pytest.mark.parametrize("operation", [operation for operation in OPERATIONS if not operation.is_open], ids=label)
+@for_each("operation", [operation for operation in OPERATIONS if not operation.is_open])
 def test_401(operation: Operation) -> None:
     """RFC 9110, 15.5.2: with the scheme that is asked for."""
     response = perform(app_with(api_keys=SecretStr("k")), operation, [REQUEST_ID])
@@ -365,9 +366,9 @@ def test_406(operation: Operation) -> None:
     assert_headers(perform(app_with(), operation, [REQUEST_ID, ("Accept", "image/webp")]), 406)
 
 
-@every_post
 @pytest.mark.parametrize("declares", [True, False], ids=["declared", "undeclared"])
 @pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+@every_post
 def test_413(operation: Operation, declares: bool, large: bool) -> None:
     """What is left of the body is not read, so the connection cannot be used again (RFC 9110, 15.5.14)."""
     body = padded(operation.body) if large else operation.body
@@ -428,7 +429,7 @@ def test_500_of_any_path(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
         assert b"secret" not in response.body and REQUEST_ID[1].encode() in response.body
 
 
-@every_post
+@pytest.mark.parametrize("operation", POSTS, ids=label)
 @in_every_size
 def test_500_of_a_computation(
     monkeypatch: pytest.MonkeyPatch,
@@ -488,7 +489,7 @@ def fill_the_queue(execution: Execution) -> None:
 
 
 @every_post
-@pytest.mark.parametrize("compressed", [False, True], ids=["large", "gzip"])
+@for_each("compressed", [False, True])
 def test_503_of_a_full_queue(operation: Operation, compressed: bool) -> None:
     body = gzip.compress(operation.body) if compressed else padded(operation.body)
     headers = [REQUEST_ID, ("Content-Encoding", "gzip" if compressed else "identity")]
@@ -569,16 +570,12 @@ KINDS_OF_RESPONSES: dict[str, tuple[str, str, list[tuple[str, str]], int]] = {
     "not acceptable": ("GET", "/livez", [("Accept", "image/webp")], 406),
     "options": ("OPTIONS", "/v1/forward", [], 405),
 }
-kinds_of_responses = pytest.mark.parametrize(
-    ("method", "path", "headers", "status"), KINDS_OF_RESPONSES.values(), ids=KINDS_OF_RESPONSES
-)
+kinds_of_responses = for_each(("method", "path", "headers", "status"), KINDS_OF_RESPONSES.values())
 MADE = re.compile("[0-9a-f]{32}")
 
 
 @kinds_of_responses
-@pytest.mark.parametrize(
-    "given", ["a", "~!", "7d3f2c9e-0000-4000-8000-000000000000", "x" * 128], ids=["short", "signs", "UUID", "128 characters"]
-)
+@for_each("given", ["a", "~!", "7d3f2c9e-0000-4000-8000-000000000000", "x" * 128])
 def test_request_id_of_the_client_is_returned(
     method: str, path: str, headers: list[tuple[str, str]], status: int, given: str
 ) -> None:
@@ -587,11 +584,7 @@ def test_request_id_of_the_client_is_returned(
 
 
 @kinds_of_responses
-@pytest.mark.parametrize(
-    "given",
-    [None, b"", b"x" * 129, b"a b", b"a\tb", b"a\x00", b"a\x7f", b"\xc3\xa9", b"a\n", b"a\r\nSet-Cookie: b"],
-    ids=["none", "empty", "129 characters", "space", "tab", "null", "delete", "not ASCII", "new line", "second header"],
-)
+@for_each("given", [None, b"", b"x" * 129, b"a b", b"a\tb", b"a\x00", b"a\x7f", b"\xc3\xa9", b"a\n", b"a\r\nSet-Cookie: b"])
 def test_request_id_is_made(method: str, path: str, headers: list[tuple[str, str]], status: int, given: bytes | None) -> None:
     lines: HeaderLines = [*headers, *([] if given is None else [("X-Request-ID", given)])]
     first, second = (ask(app_with(api_keys=SecretStr("k")), method, path, lines) for _ in range(2))

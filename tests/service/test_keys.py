@@ -12,6 +12,7 @@ from app.main import create_app
 from app.service.keys import OPEN_PATHS, Keys
 from app.service.problems import Problem
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.asgi import DOCS_PAGES, OPERATIONS, Operation, Response, ask, label, perform
 
 KEYS = Keys((b"first", b"second key"), metrics_open=True)
@@ -40,8 +41,8 @@ def test_invalid_key(authorization: str | None) -> None:
     assert "Authorization: Bearer <key>" in caught.value.detail and "first" not in caught.value.detail
 
 
-@pytest.mark.parametrize("root_path", ["", "/autodiff", "/autodiff/"])
-@pytest.mark.parametrize("path", ["", "/", "/docs/swagger-ui.css", "/problems/unknown-node", *OPEN_PATHS])
+@for_each("root_path", ["", "/autodiff", "/autodiff/"])
+@for_each("path", ["", "/", "/docs/swagger-ui.css", "/problems/unknown-node", *OPEN_PATHS])
 def test_open_paths_need_no_key(path: str, root_path: str) -> None:
     KEYS.check(scope(path, root_path=root_path))
     KEYS.check(scope(root_path.rstrip("/") + path, root_path=root_path))
@@ -101,13 +102,13 @@ def test_operation_needs_a_key(operation: Operation, root_path: str) -> None:
         assert perform(app, operation, [KEY], path=path).status == 200
 
 
-@pytest.mark.parametrize("operation", NEEDING_KEYS, ids=label)
+@for_each("operation", NEEDING_KEYS)
 def test_every_method_needs_a_key(operation: Operation) -> None:
     for method in ("GET", "HEAD", "POST", "DELETE", "options"):
         assert_unauthorized(perform(app_with(), operation, method=method))
 
 
-@pytest.mark.parametrize("operation", NEEDING_KEYS, ids=label)
+@for_each("operation", NEEDING_KEYS)
 def test_options_needs_no_key_and_does_nothing(operation: Operation) -> None:
     """A preflight never has one."""
     assert perform(app_with(), operation, method="OPTIONS").status == 405
@@ -244,7 +245,7 @@ def test_spelling_that_is_accepted(authorization: str | bytes) -> None:
     assert ask(app_with(), "GET", "/v1/info", [("Authorization", authorization)]).status == 200
 
 
-@pytest.mark.parametrize("authorization", INVALID.values(), ids=INVALID)
+@for_each("authorization", INVALID.values())
 def test_spelling_that_is_refused(authorization: str | bytes) -> None:
     assert_unauthorized(ask(app_with(), "GET", "/v1/info", [("Authorization", authorization)]))
 

@@ -30,6 +30,7 @@ from app.service.models import (
     nullable,
 )
 from app.service.problems import Problem
+from tests.rows import for_each
 
 
 class Arrays(RequestModel):
@@ -65,7 +66,7 @@ WRONG = {
 
 NOT_FINITE = ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "9" * 400]
 
-every_length = pytest.mark.parametrize("length", LENGTHS.values(), ids=LENGTHS)
+every_length = for_each("length", LENGTHS.values())
 every_size = pytest.mark.parametrize("space", ["", " " * (1 << 20)], ids=["small body", "large body"])
 """A large body is not decoded once more to find a fault."""
 
@@ -116,7 +117,7 @@ def test_lengths_are_what_they_are_called() -> None:
 
 
 @every_length
-@pytest.mark.parametrize("field", LISTS)
+@for_each("field", LISTS)
 def test_list_becomes_an_array(field: str, length: int) -> None:
     values = [0.1 * k - 3 for k in range(length)] + [5, -0.0, 1e-320]
     array = read(field, json.dumps(values))
@@ -126,7 +127,7 @@ def test_list_becomes_an_array(field: str, length: int) -> None:
 
 
 @every_length
-@pytest.mark.parametrize("field", ROWS)
+@for_each("field", ROWS)
 def test_rows_become_an_array(field: str, length: int) -> None:
     rows = [[0.1 * k, 2, -k] for k in range(length)]
     array = read(field, json.dumps(rows))
@@ -226,8 +227,8 @@ def test_any_rows_are_read_as_python_reads_them(rows: list[list[float]]) -> None
 
 
 @every_length
-@pytest.mark.parametrize(("text", "found"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("field", LISTS)
+@for_each(("text", "found"), WRONG.values())
+@for_each("field", LISTS)
 def test_entry_of_a_list_that_is_no_number(field: str, text: str, found: str, length: int) -> None:
     expected = ("invalid-request", f"/{field}/{length}", f"expected a number, found {found}")
     assert refusal(field, list_text(length, text)) == expected
@@ -235,15 +236,15 @@ def test_entry_of_a_list_that_is_no_number(field: str, text: str, found: str, le
 
 
 @every_length
-@pytest.mark.parametrize("text", NOT_FINITE, ids=lambda text: text[:9])
-@pytest.mark.parametrize("field", LISTS)
+@for_each("text", NOT_FINITE)
+@for_each("field", LISTS)
 def test_entry_of_a_list_that_is_not_finite(field: str, text: str, length: int) -> None:
     expected = "expected a finite number, found NaN or a number beyond 1.8e308"
     assert refusal(field, list_text(length, text)) == ("invalid-request", f"/{field}/{length}", expected)
 
 
 @every_length
-@pytest.mark.parametrize("field", ["vector", "numbers"])
+@for_each("field", ["vector", "numbers"])
 def test_rows_in_place_of_a_list(field: str, length: int) -> None:
     assert refusal(field, rows_text(length)) == ("invalid-request", f"/{field}/0", "expected a number, found a list")
 
@@ -278,9 +279,9 @@ def test_null_is_absent(field: str) -> None:
 
 
 @every_length
-@pytest.mark.parametrize("column", [0, 2])
-@pytest.mark.parametrize(("text", "found"), WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("field", ROWS)
+@for_each("column", [0, 2])
+@for_each(("text", "found"), WRONG.values())
+@for_each("field", ROWS)
 def test_entry_of_a_row_that_is_no_number(field: str, text: str, found: str, column: int, length: int) -> None:
     row = list_text(column, text, "1")
     expected = ("invalid-request", f"/{field}/{row_count(length)}/{column}", f"expected a number, found {found}")
@@ -289,8 +290,8 @@ def test_entry_of_a_row_that_is_no_number(field: str, text: str, found: str, col
 
 
 @every_length
-@pytest.mark.parametrize("text", NOT_FINITE, ids=lambda text: text[:9])
-@pytest.mark.parametrize("field", ROWS)
+@for_each("text", NOT_FINITE)
+@for_each("field", ROWS)
 def test_entry_of_a_row_that_is_not_finite(field: str, text: str, length: int) -> None:
     expected = "expected a finite number, found NaN or a number beyond 1.8e308"
     place = f"/{field}/{row_count(length)}/1"
@@ -298,10 +299,8 @@ def test_entry_of_a_row_that_is_not_finite(field: str, text: str, length: int) -
 
 
 @every_length
-@pytest.mark.parametrize(
-    ("text", "found"), [*[WRONG[name] for name in WRONG if name != "list"], ("3", "a number")], ids=lambda text: text
-)
-@pytest.mark.parametrize("field", ROWS)
+@for_each(("text", "found"), [*[WRONG[name] for name in WRONG if name != "list"], ("3", "a number")])
+@for_each("field", ROWS)
 def test_row_that_is_no_list(field: str, text: str, found: str, length: int) -> None:
     kind, place, detail = refusal(field, rows_text(length, text, list_text(WIDTH)))
     assert (kind, place) == ("invalid-request", f"/{field}/{row_count(length)}")
@@ -309,8 +308,8 @@ def test_row_that_is_no_list(field: str, text: str, found: str, length: int) -> 
 
 
 @every_length
-@pytest.mark.parametrize("count", [0, 1, 3, 5])
-@pytest.mark.parametrize("field", ROWS)
+@for_each("count", [0, 1, 3, 5])
+@for_each("field", ROWS)
 def test_ragged_rows(field: str, count: int, length: int) -> None:
     kind, place, detail = refusal(field, rows_text(length, list_text(count), list_text(WIDTH)))
     row = row_count(length)
@@ -374,7 +373,7 @@ def encoded(numbers: Any, *, shape: Any = None) -> str:
 
 
 @every_length
-@pytest.mark.parametrize("field", LISTS)
+@for_each("field", LISTS)
 def test_list_in_base64(field: str, length: int) -> None:
     numbers = [k / 7 for k in range(length)]
     found = read(field, encoded(numbers))
@@ -384,7 +383,7 @@ def test_list_in_base64(field: str, length: int) -> None:
 
 
 @every_length
-@pytest.mark.parametrize("field", ROWS)
+@for_each("field", ROWS)
 def test_rows_in_base64(field: str, length: int) -> None:
     rows = [[k / 7, -float(k)] for k in range(length)]
     assert read(field, encoded(rows)).tolist() == rows
@@ -470,8 +469,8 @@ BAD_BASE64: dict[str, tuple[str, tuple[str, str, str]]] = {
 
 
 @every_size
-@pytest.mark.parametrize("field", ["vector", "numbers", "rows", "either"])
-@pytest.mark.parametrize(("text", "expected"), BAD_BASE64.values(), ids=BAD_BASE64)
+@for_each("field", ["vector", "numbers", "rows", "either"])
+@for_each(("text", "expected"), BAD_BASE64.values())
 def test_fault_of_base64(field: str, text: str, expected: tuple[str, str, str], space: str) -> None:
     kind, place, detail = refusal(field, text + space)
     assert (kind, place) == (expected[0], expected[1].format(field))
@@ -566,7 +565,7 @@ class Counts(RequestModel):
 
 @every_size
 @every_length
-@pytest.mark.parametrize("name", ["boolean", "string", "null", "object", "list"])
+@for_each("name", ["boolean", "string", "null", "object", "list"])
 def test_entry_of_a_list_that_is_no_integer(name: str, length: int, space: str) -> None:
     text = f'{{"counts": [{"3, " * length}{WRONG[name][0]}]}}{PADDING}{space}'
     with pytest.raises(Problem) as caught:
@@ -576,7 +575,7 @@ def test_entry_of_a_list_that_is_no_integer(name: str, length: int, space: str) 
 
 
 @every_length
-@pytest.mark.parametrize("field", ["vector", "numbers"])
+@for_each("field", ["vector", "numbers"])
 def test_rows_in_place_of_a_list_are_one_fault(field: str, length: int) -> None:
     with pytest.raises(Problem) as caught:
         read(field, rows_text(length, list_text(WIDTH)))
@@ -617,8 +616,8 @@ def test_integer_may_have_a_point(name: str, value: float) -> None:
     assert type(found) is int and found == 5
 
 
-@pytest.mark.parametrize("name", ["whole", "positive", "seed"])
-@pytest.mark.parametrize("value", [5.5, True, "5", [5], {}, 2**63, 2.0**63, 1e300])
+@for_each("name", ["whole", "positive", "seed"])
+@for_each("value", [5.5, True, "5", [5], {}, 2**63, 2.0**63, 1e300])
 def test_value_that_is_no_integer_of_64_bits(name: str, value: Any) -> None:
     with pytest.raises(Problem) as caught:
         fields(**{name: value})

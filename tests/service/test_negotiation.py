@@ -12,6 +12,7 @@ from app.main import create_app
 from app.service.negotiation import FILE, Accepts, negotiate, preferred_type
 from app.service.problems import Problem
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.asgi import GETS, POSTS, Operation, Response, ask, label, perform
 
 JSON, DOT, SVG = "application/json", "text/vnd.graphviz", "image/svg+xml"
@@ -71,7 +72,7 @@ EXCLUDING = [
 MALFORMED_WEIGHTS = ["q=x", "q=1e", "q==1", "q=nan", "q=inf", "q=-1", "q=2", "q=1e999", "q=0.1234", "q="]
 
 
-@pytest.mark.parametrize(("accept", "media_type"), ACCEPTED)
+@for_each(("accept", "media_type"), ACCEPTED)
 def test_best_of_the_offered_types(accept: str, media_type: str) -> None:
     assert preferred_type(request(("Accept", accept)), (JSON, DOT, SVG)) == media_type
 
@@ -282,7 +283,7 @@ NOT_COMPRESSED = [
 """Gzip is excluded or not named. Without a coding that the client accepts, the response comes as it is (12.5.3)."""
 
 
-@pytest.mark.parametrize("accept", COMPRESSED, ids=label)
+@for_each("accept", COMPRESSED)
 def test_response_is_compressed(accept: str) -> None:
     response = long_response(accept)
     assert response.status == 200 and response.values("content-encoding") == ["gzip"]
@@ -291,7 +292,7 @@ def test_response_is_compressed(accept: str) -> None:
     assert "accept-encoding" in response.elements("vary")
 
 
-@pytest.mark.parametrize("accept", NOT_COMPRESSED, ids=label)
+@for_each("accept", NOT_COMPRESSED)
 def test_response_is_not_compressed(accept: str) -> None:
     response = long_response(accept)
     assert response.status == 200 and response.values("content-encoding") == []
@@ -332,7 +333,7 @@ def test_excluded_type_comes_back_for_no_get(operation: Operation) -> None:
         assert perform(app(), operation, [("Accept", accept)]).status == 200
 
 
-@pytest.mark.parametrize("operation", POSTS, ids=label)
+@for_each("operation", POSTS)
 def test_excluded_type_comes_back_for_no_post(operation: Operation) -> None:
     """Nor is the body of such a request read."""
     offered = list(operation.description["responses"]["200"]["content"])
@@ -434,7 +435,7 @@ def test_body_of_this_type_is_read_as_utf_8(content_type: str) -> None:
         assert response.status == status, coding
 
 
-@pytest.mark.parametrize("content_type", REFUSED_TYPES, ids=label)
+@for_each("content_type", REFUSED_TYPES)
 def test_body_of_another_type_is_refused_unread(content_type: str) -> None:
     """A page of another origin can send text/plain and forms without a preflight, so those must not be read as JSON."""
     response = ask(app(), "POST", "/v1/forward", [("Content-Type", content_type)], parts=[SMALL])

@@ -20,6 +20,7 @@ from app.service.models import RequestModel
 from app.service.problems import KINDS, FieldError, Problem, pointer, problem_at, response, too_large
 from app.service.routing import ComputationRoute
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.inprocess import running, send, service
 
 
@@ -42,7 +43,7 @@ def test_kinds_are_those_of_the_contract() -> None:
     assert all(name == kind.name for name, kind in KINDS.items())
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=list(KINDS))
+@for_each("kind", KINDS.values())
 def test_kind_is_explained(kind: problems.Kind) -> None:
     assert kind.title and not kind.title.endswith(".") and len(kind.title) < 60
     assert kind.meaning.endswith(".") and kind.fix.endswith(".")
@@ -289,7 +290,7 @@ TRIED = {
 """Names under which people look for an endpoint."""
 
 
-@pytest.mark.parametrize("meant", TRIED)
+@for_each("meant", TRIED)
 def test_names_that_people_try(meant: str) -> None:
     paths = create_app(Settings()).state.paths
     assert {problems.meant_path(f"/v1/{name}", paths) for name in TRIED[meant].split()} == {meant}

@@ -10,6 +10,7 @@ from app.service.bodies import parse
 from app.service.models import Items, Numbers, RequestModel, Rows, Vector
 from app.service.problems import MAX_ERRORS, Problem
 from app.service.validation import invalid_request
+from tests.rows import for_each
 
 
 class Inner(RequestModel):
@@ -130,7 +131,7 @@ CASES: dict[str, tuple[Any, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("value", "place", "detail"), CASES.values(), ids=CASES)
+@for_each(("value", "place", "detail"), CASES.values())
 def test_place_and_message(value: Any, place: str, detail: str) -> None:
     problem = problem_of(value)
     assert problem.kind.name == "invalid-request"

@@ -9,6 +9,7 @@ import pytest
 
 from app.api.bridges.mcp_tools import TOOLS, Tool, input_schema, output_schema
 from tests.conftest import Example, examples
+from tests.rows import for_each
 
 OPERATIONS = {tool.path.rpartition("/")[2]: tool for tool in TOOLS.values()}
 EXAMPLES = [example for example in examples() if example.operation in OPERATIONS]
@@ -26,7 +27,7 @@ def schemas_in(schema: Any) -> Iterator[dict[str, Any]]:
             yield from schemas_in(value)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"{example.operation}.{example.name}")
+@for_each("example", EXAMPLES)
 def test_recorded_request_and_response_match(example: Example) -> None:
     tool = OPERATIONS[example.operation]
     jsonschema_rs.Draft202012Validator(input_schema(tool)).validate(example.content["request"])

@@ -13,6 +13,7 @@ from app.engine.graph import Node
 from app.service.bodies import EXPLAINED_BYTES, encode, parse
 from app.service.problems import Problem
 from tests.conftest import times
+from tests.rows import for_each
 from tests.service.inprocess import job_with
 
 X = {"id": "x", "op": "value"}
@@ -85,8 +86,8 @@ FAULTS: dict[str, tuple[Any, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("before", [1, 300], ids=["small", "large"])
-@pytest.mark.parametrize(("node", "place", "detail"), FAULTS.values(), ids=FAULTS)
+@for_each("before", [1, 300])
+@for_each(("node", "place", "detail"), FAULTS.values())
 def test_fault_in_a_node(node: Any, place: str, detail: str, before: int) -> None:
     leaves = [{"id": f"x{k}", "op": "value", "data": 0.5} for k in range(before)]
     problem = refusal(graph_body(*leaves, node, output="x0"))
