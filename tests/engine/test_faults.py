@@ -250,6 +250,8 @@ def test_seeds_that_are_lists_count_at_the_given_point() -> None:
     assert blamed(error) == "'y' = mul(1.0, 10000000000.0)"
     error = explain(graph, {"x": [1.0, 2.0]}, Fault(Quantity.TANGENT, "output", INF, point=1), seeds={"x": [1.0, 1e300]})
     assert blamed(error) == "'y' = mul(2.0, 10000000000.0)"
+    error = explain(graph, {"x": [1.0, 2.0]}, Fault(Quantity.TANGENT, "output", INF, point=0), seeds={"x": [1e300, 1.0]})
+    assert blamed(error) == "'y' = mul(1.0, 10000000000.0)"
 
 
 @pytest.mark.parametrize(

@@ -430,6 +430,14 @@ def test_allowance_is_asked_for_a_dense_matrix_before_it_is_made(outputs: tuple[
     assert asked[tried + 3 :] == [("dense", size)]
 
 
+def test_large_dense_hessians_of_one_graph_are_by_the_names_that_are_asked_for() -> None:
+    graph = parse(" + ".join(f"{k}*x{k}**2" for k in range(1, 41)))
+    inputs = {f"x{k}": 1.0 for k in range(1, 41)}
+    for asked in (range(1, 21), range(21, 41)):
+        found = matrix_of(transforms.hessian(graph, inputs, [f"x{k}" for k in asked]).hessian)
+        assert found.tolist() == np.diag([2.0 * k for k in asked]).tolist()
+
+
 def test_plan_is_for_the_nodes_that_are_differentiated_by() -> None:
     graph = parse("x**2 + 3*y")
     inputs = {"x": 5.0, "y": 7.0}
