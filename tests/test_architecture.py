@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -293,3 +294,53 @@ def test_public_names_of_the_engine() -> None:
     kept += " evaluate grad graph_of hessian hvp jacobian jvp mul neg parse relu rows sub value"
     assert app.engine.__all__ == kept.split()
     assert [name for name in app.engine.__all__ if not hasattr(app.engine, name)] == []
+
+
+def called(module: str, call: ast.Call) -> object:
+    """What a call within a module calls, if it is a name of the module, or of a module or class that it has imported."""
+    scope, function = vars(importlib.import_module(module)), call.func
+    if isinstance(function, ast.Name):
+        return scope.get(function.id)
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        return getattr(scope.get(function.value.id), function.attr, None)
+    return None
+
+
+def position_of_checkpoint(function: object) -> int | None:
+    """Where a function takes a checkpoint, None if it takes none."""
+    if not callable(function):
+        return None
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:  # a built-in function
+        return None
+    return names.index("checkpoint") if "checkpoint" in names else None
+
+
+def passes_checkpoint(call: ast.Call, position: int) -> bool:
+    """Whether a call gives the argument at this position, or by its name, or may do so with a star."""
+    starred = any(isinstance(argument, ast.Starred) for argument in call.args)
+    return starred or len(call.args) > position or any(word.arg in ("checkpoint", None) for word in call.keywords)
+
+
+SHORT = {
+    ("app.api.expressions.derivatives", "needed"),  # each call of it follows a check
+    ("app.api.expressions.expression", "_parse_short"),  # of at most 4 kB
+    ("app.api.networks.translation", "parse"),  # of a name of a loss that does not exist
+}
+"""Calls of the service that need no checkpoint, by module and name."""
+
+
+def test_work_can_be_stopped_wherever_it_is() -> None:
+    """What is given a checkpoint gives it to all that takes one, and the service to all work: else a deadline passes unseen."""
+    forgotten = []
+    for module, tree in MODULES.items():
+        if module == "app.deploy.ray_serve":  # needs Ray
+            continue
+        takers = [f for f, _ in functions(module) if "checkpoint" in [a.arg for a in (*f.args.args, *f.args.kwonlyargs)]]
+        for scope in [tree] if module.startswith("app.api.") else takers:
+            for call in (node for node in ast.walk(scope) if isinstance(node, ast.Call)):
+                position, name = position_of_checkpoint(called(module, call)), ast.unparse(call.func)
+                if position is not None and not passes_checkpoint(call, position) and (module, name) not in SHORT:
+                    forgotten.append(f"{place(module, call)} {name}")
+    assert not forgotten

@@ -50,7 +50,7 @@ def backward(
             raise TypeError("a Value has its numbers already, so backward takes no inputs and no names for it")
         return values.backward(output)
     if isinstance(output, str):
-        output = parse(output)
+        output = parse(output, checkpoint=checkpoint)
     if not isinstance(output, Graph):
         raise TypeError(f"backward takes a Value, a Graph or a text, not {type(output).__name__}")
     return transforms.backward(output, inputs, wrt, cotangent, reduce=reduce, checkpoint=checkpoint)

@@ -89,7 +89,7 @@ def explain(
     if fault.point is not None:
         bound = bound.at(fault.point)
     checkpoint()
-    walk = PointWalk(bound.tape, bound.numbers)
+    walk = PointWalk(bound.tape, bound.numbers, checkpoint)
     slot = int(bound.tape.slot[graph.index[fault.node]])
     output = int(bound.tape.slot[graph.index[fault.output or graph.output]])
     culprit = _culprit(walk, fault.quantity, here, output, slot, checkpoint)
