@@ -64,6 +64,11 @@ def test_output_is_proposed_for_at_most_a_thousand_nodes(count: int) -> None:
     assert refusal(graph_body(*nodes)).detail.endswith('a graph needs "output", which names a node' + proposal)
 
 
+def test_no_output_is_proposed_where_several_nodes_are_left_over() -> None:
+    nodes = [X, *({"id": name, "op": "neg", "args": ["x"]} for name in ("y", "z"))]
+    assert refusal(graph_body(*nodes)).detail.endswith('a graph needs "output", which names a node')
+
+
 FAULTS: dict[str, tuple[Any, str, str]] = {
     "no object": (3, "", "expected an object, found a number"),
     "no id": ({"op": "neg"}, "/id", "the field 'id' is required"),
