@@ -1,6 +1,7 @@
 """Which requests need an API key, and which keys are valid."""
 
 import hmac
+import string
 from functools import cache
 from typing import Any
 
@@ -27,6 +28,15 @@ def scope(path: str, authorization: str | None = None, root_path: str = "") -> d
 @pytest.mark.parametrize("authorization", ["Bearer first", "bearer first", "BEARER  first ", "Bearer second key"])
 def test_valid_key(authorization: str) -> None:
     KEYS.check(scope("/v1/forward", authorization))
+
+
+@for_each("sign", sorted(set(string.printable) - set(string.whitespace)))
+def test_key_begins_and_ends_with_any_sign(sign: str) -> None:
+    keys = Keys((f"{sign}key{sign}".encode(),), metrics_open=True)
+    keys.check(scope("/v1/forward", f"Bearer {sign}key{sign}"))
+    for less in (f"{sign}key", f"key{sign}"):
+        with pytest.raises(Problem):
+            keys.check(scope("/v1/forward", f"Bearer {less}"))
 
 
 @pytest.mark.parametrize(
