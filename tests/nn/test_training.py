@@ -112,11 +112,14 @@ def test_history_has_the_loss_of_the_rows_of_each_step(l2: float) -> None:
 # --- chunks and resumption
 
 
+@pytest.mark.parametrize("steps", [200, 201])
 @pytest.mark.parametrize("seconds", [0.0, 1e-4, 10.0])
-def test_size_of_chunks_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    expected = train(steps=200)
+def test_size_of_chunks_does_not_change_the_result(monkeypatch: pytest.MonkeyPatch, seconds: float, steps: int) -> None:
+    expected = train(steps=steps)
+    assert expected.state.step == steps
+    monkeypatch.setattr(training, "FIRST_CHUNK_PRODUCTS", 1)
     monkeypatch.setattr(training, "CHUNK_SECONDS", seconds)
-    found = train(steps=200)
+    found = train(steps=steps)
     assert numbers(found) == numbers(expected) and found.history == expected.history
 
 
