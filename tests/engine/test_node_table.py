@@ -311,6 +311,24 @@ def test_look_ups_of_ids_with_escapes() -> None:
     assert table.index.get("\\") is None and list(table.ids) == names
 
 
+def test_few_names_are_sought_in_the_text_of_a_large_graph_and_many_in_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each search passes over the whole text."""
+    find, searches = node_reader.find, []
+
+    def counted(*arguments: Any) -> int:
+        searches.append(arguments)
+        return find(*arguments)
+
+    monkeypatch.setattr(node_reader, "find", counted)
+    names = [f"x{k}" for k in range(4 * MAX_TEXT_LOOKUPS)]
+    for size, most in ((MAX_TEXT_LOOKUPS, 0), (len(names), MAX_TEXT_LOOKUPS)):
+        nodes = [{"id": name, "op": "value"} for name in names[:size]]
+        table = read_nodes(json.dumps(nodes).encode())
+        searches.clear()
+        assert table is not None and [table.index.get(name) for name in names[:size]] == list(range(size))
+        assert len(searches) == most
+
+
 def test_check_stops_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_reader, "BYTES_PER_CHECK", 500)
     leaves = ",".join(f'{{"id":"n{k}","op":"value"}}' for k in range(1000))
