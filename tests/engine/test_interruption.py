@@ -71,10 +71,12 @@ def test_differences_at_one_point_are_stopped() -> None:
         transforms.check_gradients(GRAPH, {"x": 0.5, "y": 2.0}, checkpoint=stop_at(50))
 
 
-@pytest.mark.parametrize("quantity", Quantity)
-def test_an_explanation_is_stopped(quantity: Quantity) -> None:
+@pytest.mark.parametrize(
+    ("quantity", "call"), [*((quantity, call) for quantity in Quantity for call in (1, 2)), (Quantity.SECOND, 3)]
+)
+def test_an_explanation_is_stopped_before_each_of_its_walks(quantity: Quantity, call: int) -> None:
     with pytest.raises(Stopped):
-        explain(GRAPH, {"x": 0.5, "y": 2.0}, Fault(quantity, "x", float("nan")), {"x": 1.0}, checkpoint=stop_at(1))
+        explain(GRAPH, {"x": 0.5, "y": 2.0}, Fault(quantity, "x", float("nan")), {"x": 1.0}, checkpoint=stop_at(call))
 
 
 LONG = "+".join(["x*2"] * 3000)

@@ -207,6 +207,7 @@ NOT_JSON: dict[str, str] = {
     "in the last entry": '{"expression": "x", "inputs": {%s, "x": }}' % ",".join(f'"k{k}": 1' for k in range(3000)),
     "on line 3": '{"expression":\n "x", "é": ["😀",\n%s, tru]}' % ",".join(["[1]"] * 3000),
     "in a long string": '{"expression": "%s\\x"}' % ("é" * 30_000),
+    **{f"before {k} bytes and long characters": '{"expression": "\\x%s"}' % ("a" * k + "😀" * 15_000) for k in range(4)},
     "half a character": '{"a": [%s], "b": "\\ud800"}' % ",".join(["1"] * 3000),
     "out of range": '{"a": [%s, {"b": 1e999}]}' % ",".join(["{}"] * 3000),
     "in a node": '{"nodes": [%s, {"id": nul}]}' % ",".join(["{}"] * 3000),
