@@ -85,14 +85,14 @@ def problem(
     assert re.fullmatch(r"/problems/[a-z-]+", body["type"])
     assert body["status"] == response.status_code
     assert isinstance(body["title"], str) and body["title"]
-    assert isinstance(body["detail"], str) and body["detail"]
+    assert isinstance(body["detail"], str) and " " in body["detail"], "a detail is a sentence"
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", body["detail"]), "a detail has no control characters"
     assert "Traceback" not in body["detail"] and ".py" not in body["detail"]
     if "errors" in body:
         assert 1 <= len(body["errors"]) <= 20
         for entry in body["errors"]:
             assert set(entry) == {"pointer", "detail"}
-            assert isinstance(entry["detail"], str) and entry["detail"]
+            assert isinstance(entry["detail"], str) and " " in entry["detail"]
             assert re.fullmatch(r"(/([^~/]|~0|~1)*)*", entry["pointer"], re.DOTALL), entry["pointer"]
     if name is not None:
         assert body["type"] == f"/problems/{name}", body

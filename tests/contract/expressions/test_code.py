@@ -56,5 +56,10 @@ def test_faults(post: Post, fields: dict[str, Any], name: str, pointer: str) -> 
     problem(post("code", **{"expression": "x*y", "language": "c", **fields}), name, 422, pointer)
 
 
+def test_unknown_language_is_told_all_that_are_known(post: Post) -> None:
+    detail = problem(post("code", expression="x", language="cobol"), "invalid-request", 422, "/language")["detail"]
+    assert "expected one of " in detail and all(f"{name}" in detail for name in ("c", "elixir", "javascript", "python"))
+
+
 def test_missing_language(client: httpx.Client) -> None:
     problem(client.post("/v1/code", json={"expression": "x"}), "invalid-request", 422)
