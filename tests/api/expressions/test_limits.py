@@ -310,6 +310,27 @@ def test_a_matrix_that_fills_in_is_limited_as_a_dense_one() -> None:
     assert_held(AtLimit("hessian", body, "max_numbers", 1 + 3 + 6))
 
 
+TANGLED = " + ".join(f"sin({k}*x)*cos({k}*y)*z" for k in range(1, 31))
+"""30 functions of three variables: 212 nodes."""
+
+
+@pytest.mark.parametrize(
+    ("route", "fields", "nodes", "passes"),
+    [
+        ("hessian", {"expression": f"({TANGLED})**2"}, 213, 4 + 2 * 3),
+        ("jacobian", {"expression": f"f = {TANGLED}; g = f*f; h = f*g; exp(h)", "outputs": ["f", "g", "h", "output"]}, 215, 5),
+        ("jacobian", {"expression": f"f = w*({TANGLED}); g = f*f; f*g", "outputs": ["f", "g", "output"]}, 216, 5),
+    ],
+    ids=["hessian", "four outputs by three names", "three outputs by four names"],
+)
+def test_work_of_a_matrix_that_fills_in_is_that_of_a_dense_one(
+    route: str, fields: dict[str, Any], nodes: int, passes: int
+) -> None:
+    inputs = {"x": 1, "y": 2, "z": 3, **({"w": 4} if "w*" in fields["expression"] else {})}
+    body = {**fields, "inputs": inputs, "format": "sparse"}
+    assert_held(AtLimit(route, body, "max_work", nodes * passes, settings={"max_numbers": 20}))
+
+
 REDUCED: dict[str, tuple[str, dict[str, Any], int]] = {
     "forward with values": ("forward", {"expression": TEXT, "values": True}, 1 + 3 * 4),
     "backward by a number and a list": ("backward", {"expression": TEXT}, 1 + 1 + 3),
