@@ -139,6 +139,12 @@ def test_graph_as_svg_has_an_element_for_each_row(post: Post) -> None:
     assert picture(post, "graph", "image/svg+xml", **request) == picture(post, "graph", "image/svg+xml", **request)
 
 
+def test_graph_as_svg_without_gradients(post: Post) -> None:
+    shown = " ".join(texts(svg(post, "graph", expression="y = x*x", inputs={"x": 3}, gradients=False)))
+    assert "data 9" in shown and "grad" not in shown
+    assert "grad 6" in " ".join(texts(svg(post, "graph", expression="y = x*x", inputs={"x": 3})))
+
+
 def test_graph_for_a_picture_may_have_500_nodes(post: Post) -> None:
     """A number among the arguments is a node of its own."""
     refused = problem(
