@@ -137,6 +137,18 @@ def test_one_process_compiles_and_the_others_wait(folder: Path) -> None:
     assert found == [0, 0, 0, 1]
 
 
+def test_lock_lets_nobody_else_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Not even to share it: two that compile at once may mix up their symbols. After it, the next one gets it."""
+    fcntl = pytest.importorskip("fcntl", reason="there are no locks of files on this system")
+    monkeypatch.setattr(jit, "FOLDER", tmp_path / "kernels")
+    monkeypatch.setattr(jit, "IS_COMPLETE", False)
+    with jit.alone(), (tmp_path / "kernels" / jit.LOCK).open() as other:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    with (tmp_path / "kernels" / jit.LOCK).open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 @pytest.mark.slow
 def test_cache_that_could_not_be_saved_is_not_complete(folder: Path) -> None:
     """As on a full disk. The next start compiles again."""

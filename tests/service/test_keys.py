@@ -1,5 +1,6 @@
 """Which requests need an API key, and which keys are valid."""
 
+import base64
 import hmac
 import string
 from functools import cache
@@ -28,6 +29,17 @@ def scope(path: str, authorization: str | None = None, root_path: str = "") -> d
 @pytest.mark.parametrize("authorization", ["Bearer first", "bearer first", "BEARER  first ", "Bearer second key"])
 def test_valid_key(authorization: str) -> None:
     KEYS.check(scope("/v1/forward", authorization))
+
+
+@for_each("path", ["/umbridge", "/umbridge/Evaluate", "/umbridgex/Evaluate", "/v1/umbridge/Evaluate", "/v1/forward"])
+def test_password_is_a_key_below_some_paths_only(path: str) -> None:
+    keys = Keys((b"first",), metrics_open=True, basic_paths=("/umbridge",))
+    authorization = f"Basic {base64.b64encode(b'name:first').decode()}"
+    if path == "/umbridge/Evaluate":
+        keys.check(scope(path, authorization))
+    else:
+        with pytest.raises(Problem):
+            keys.check(scope(path, authorization))
 
 
 @for_each("sign", sorted(set(string.printable) - set(string.whitespace)))
