@@ -1,5 +1,7 @@
 """What is measured of one request, in process: the phases of every kind of answer."""
 
+import time
+
 import pytest
 from prometheus_client.registry import REGISTRY
 
@@ -16,6 +18,11 @@ def measured() -> dict[str, float]:
     return {phase: REGISTRY.get_sample_value("autodiff_phase_seconds_count", {"phase": phase}) or 0.0 for phase in PHASES}
 
 
+def seconds() -> float:
+    """How long all phases took so far."""
+    return sum(REGISTRY.get_sample_value("autodiff_phase_seconds_sum", {"phase": phase}) or 0.0 for phase in PHASES)
+
+
 @pytest.mark.parametrize("operation", [operation for operation in POSTS if operation not in STREAMS], ids=label)
 def test_each_phase_is_measured_once(operation: Operation) -> None:
     """On the event loop and in the pool, in each media type. A file is not decoded: it is computed from as it is."""
@@ -24,7 +31,8 @@ def test_each_phase_is_measured_once(operation: Operation) -> None:
     phases = PHASES if operation.body.startswith(b"{") else PHASES[1:]
     for media_type in operation.description["responses"]["200"]["content"]:
         for body in (operation.body, padded):
-            before = measured()
+            before, seconds_before, began = measured(), seconds(), time.perf_counter()
             assert perform(app, operation, [("Accept", media_type)], parts=[body]).status == 200
+            assert 0.0 < seconds() - seconds_before < time.perf_counter() - began
             after = {phase: count for phase, count in measured().items() if count != before[phase]}
             assert after == {phase: before[phase] + 1 for phase in phases}, media_type
