@@ -112,3 +112,10 @@ def test_totals_of_blocks_add_up(terms: list[float], cut: int) -> None:
     parts = [sums(part).totals()[0] for part in (terms[:cut], terms[cut:])]
     assert rounded(sum(parts)) == sums(terms).sums()[0]
     assert rounded(sum(parts), len(terms)) == sums(terms).means()[0]
+
+
+def test_totals_beyond_doubles_and_of_nothing() -> None:
+    one = 2**1074  # in units of the smallest double
+    assert rounded(one << 1024) == math.inf and rounded(-(one << 1024)) == -math.inf
+    assert rounded(one << 1024, 2) == 2.0**1023
+    assert math.isnan(rounded(0, 0))
