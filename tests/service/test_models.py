@@ -317,6 +317,41 @@ def test_ragged_rows(field: str, count: int, length: int) -> None:
     assert detail == f"row {row} has {count} numbers and row 0 has {WIDTH}; give all rows the same length"
 
 
+LARGE = " " * (1 << 20)
+"""Makes a body large, so that it is not decoded once more to find a fault: the scanner alone says what is wrong."""
+
+
+@for_each(("text", "found"), WRONG.values())
+@for_each("field", LISTS)
+def test_entry_of_a_long_list_of_a_large_body_that_is_no_number(field: str, text: str, found: str) -> None:
+    expected = ("invalid-request", f"/{field}/1600", f"expected a number, found {found}")
+    assert refusal(field, list_text(1600, text) + LARGE) == expected
+
+
+@for_each(("text", "found"), WRONG.values())
+@for_each("field", ROWS)
+def test_entry_of_long_rows_of_a_large_body_that_is_no_number(field: str, text: str, found: str) -> None:
+    expected = ("invalid-request", f"/{field}/400/1", f"expected a number, found {found}")
+    assert refusal(field, rows_text(1600, f"[1, {text}]") + LARGE) == expected
+
+
+@for_each(("text", "found"), [*[WRONG[name] for name in WRONG if name != "list"], ("3", "a number")])
+@for_each("field", ROWS)
+def test_row_of_a_large_body_that_is_no_list(field: str, text: str, found: str) -> None:
+    kind, place, detail = refusal(field, rows_text(1600, text) + LARGE)
+    assert (kind, place, detail) == ("invalid-request", f"/{field}/400", f"expected a list, found {found}")
+
+
+@for_each("text", ["1e999", "-1e999", "9" * 400])
+def test_number_of_a_large_body_that_is_not_finite(text: str) -> None:
+    for field, value, place in (
+        *((field, list_text(1600, text), "1600") for field in LISTS),
+        *((field, rows_text(1600, f"[1, {text}]"), "400/1") for field in ROWS),
+    ):
+        detail = "expected a finite number, found NaN or a number beyond 1.8e308"
+        assert refusal(field, value + LARGE) == ("invalid-request", f"/{field}/{place}", detail)
+
+
 @pytest.mark.parametrize("row", [1, 2, 3, 5, 6, 7])
 def test_ragged_row_among_many(monkeypatch: pytest.MonkeyPatch, row: int) -> None:
     """Widths are compared some rows at a time."""
