@@ -571,6 +571,16 @@ GRAPHS = [
         fixed=GRAPH_FIXED,
     ),
     sent(
+        "outputs of a graph as a text",
+        "jacobian",
+        {"expression": {"nodes": [LEAF, TIMES], "outputs": "y"}},
+        "invalid-request",
+        "/expression/outputs",
+        "found a string; a list stands in brackets",
+        '["x"]',
+        fixed={"expression": {"nodes": [LEAF, TIMES], "outputs": ["y"]}},
+    ),
+    sent(
         "graph without output",
         "backward",
         {"expression": {"nodes": [LEAF, TIMES]}},

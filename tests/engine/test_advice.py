@@ -429,6 +429,14 @@ def test_advice_is_about_the_fault_and_not_about_its_neighbour(text: str, words:
     assert fault_of(text).endswith(words)
 
 
+@for_each("line", ["\n", "\r\n", "\r"])
+def test_statement_at_fault_is_rewritten_and_no_other(line: str) -> None:
+    for statements in (["2x", "a = 1", "b = 2"], ["a = 1", "2x", "b = 2"], ["a = 1", "b = 2", "2x"]):
+        fault = fault_of(line.join(statements))
+        assert fault.startswith(f"line {statements.index('2x') + 1}, column 2: ")
+        assert fault.endswith("write a product with *: 2*x")
+
+
 @pytest.mark.parametrize(("faults", "is_rewritten"), [(40, True), (41, False)])
 @pytest.mark.parametrize("piece", ["a b", "1a"])
 def test_at_most_forty_faults_are_rewritten(piece: str, faults: int, is_rewritten: bool) -> None:

@@ -156,6 +156,16 @@ def test_limits_of_networks(operation: str, setting: str, least: int) -> None:
     assert f"AUTODIFF_{setting.upper()}" in message(post(path, content, None, **{setting: least}))
 
 
+@pytest.mark.parametrize("operation", ["Gradient", "ApplyJacobian", "ApplyHessian"])
+def test_nodes_of_a_network_that_is_differentiated(operation: str) -> None:
+    """As many as `/v1/networks/graph` writes: inputs, parameters, products, sums and activations."""
+    model = {"layers": [{"weights": [[1, 2], [3, 4]], "biases": [0, 0], "activation": "tanh"}]}
+    content = json.dumps(umbridge_request(operation, "network", outputs=2, config={"model": model})).encode()
+    nodes = 2 + 6 + 4 + 2 + 2
+    assert post(f"/umbridge/{operation}", content, max_nodes=nodes).status_code == 200
+    assert "AUTODIFF_MAX_NODES" in message(post(f"/umbridge/{operation}", content, max_nodes=nodes - 1))
+
+
 # --- the event loop or the pool
 
 
