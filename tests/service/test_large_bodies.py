@@ -356,3 +356,15 @@ def test_entries_before_a_fault_are_freed(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(Problem):
         bodies.parse(body.encode(), HistoryRequest)
     assert len(emptied) == 1 and emptied[0] > 1000
+
+
+def test_deadline_is_looked_at_between_the_pieces_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece is validated in one go, so there is one look for each."""
+    checks = []
+    for entries in (10_000, 1_000):
+        monkeypatch.setattr(models, "PIECE_ENTRIES", entries)
+        seen: list[None] = []
+        with contextlib.suppress(Problem):
+            bodies.parse(STOPPED["inputs"].encode(), BackwardRequest, lambda seen=seen: seen.append(None))  # type: ignore[misc]
+        checks.append(len(seen))
+    assert checks[1] - checks[0] == 40 - 4

@@ -166,6 +166,18 @@ def test_port_in_use_ends_the_process_with_a_message() -> None:
     assert proposed and int(proposed[1]) > port
 
 
+@pytest.mark.parametrize(("port", "proposed"), [(8000, 8003), (65533, 65535), (65535, 0)])
+def test_next_port_that_is_free_is_proposed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], port: int, proposed: int
+) -> None:
+    """Ports end at 65535; with 0 the system chooses one."""
+    in_use = OSError(errno.EADDRINUSE, "Address already in use")
+    monkeypatch.setattr(command, "_listening_error", lambda host, other: None if other == proposed else in_use)
+    with pytest.raises(SystemExit):
+        command.check_address("127.0.0.1", port)
+    assert capsys.readouterr().err.endswith(f"take another one: --port {proposed}\n")
+
+
 def test_port_whose_connections_the_last_server_has_closed_is_free() -> None:
     """The system remembers such connections for a minute."""
     with socket.create_server(("127.0.0.1", 0)) as server:  # with SO_REUSEADDR, as asyncio's
