@@ -236,6 +236,13 @@ def test_short_pieces_of_a_file_are_put_together(sizes: list[int]) -> None:
     assert all(len(a) + len(b) >= LEAST_BYTES for a, b in zip(found, found[1:], strict=False)) and all(found)
 
 
+def test_short_pieces_are_put_together_until_they_are_long_enough() -> None:
+    """And no further: else a file of short pieces would be one piece, with all its memory at once."""
+    count, size = 100, LEAST_BYTES // 3 + 1
+    groups = [len(group) for group in grouped([b"x" * size] * count)]
+    assert groups == [3 * size] * (count // 3) + [size]
+
+
 def test_array_of_many_dimensions_is_written_in_smaller_pieces() -> None:
     """orjson takes as long for one of its numbers as for as many others as there are dimensions."""
     deep = np.arange(4096.0).reshape(4096, *(1,) * 31)
