@@ -120,7 +120,13 @@ def test_short_ticket_that_gives_up_makes_room() -> None:
 
 @pytest.mark.parametrize(
     ("names", "last"),
-    [(("a1",), None), (("a1", "b1"), "b1"), (("a1", "b1", "c1", "c2"), "c2"), (("a1", "b1", "b2", "c1", "B3", "B4"), "b2")],
+    [
+        (("a1",), None),
+        (("a1", "b1"), "b1"),
+        (("a1", "b1", "c1", "c2"), "c2"),
+        (("a1", "b1", "b2", "c1", "B3", "B4"), "b2"),
+        (("a1", "A2", "b1", "b2", "c1", "C2", "C3"), "c1"),
+    ],
 )
 def test_greediest_is_the_client_that_has_most_waiting(names: tuple[str, ...], last: str | None) -> None:
     """Its last long work is what is turned away, before its short work."""

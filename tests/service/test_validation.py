@@ -188,3 +188,10 @@ def test_a_hundred_thousand_faults_take_little_memory(body: bytes, place: str) -
     tracemalloc.stop()
     assert caught.value.errors[0].pointer == place and len(caught.value.errors) <= MAX_ERRORS
     assert peak < 40 * len(body)
+
+
+def test_a_shape_is_the_problem_only_where_nothing_else_is_wrong() -> None:
+    for fields, kind in (({"count": 1}, "shape-mismatch"), ({"count": "x"}, "invalid-request")):
+        with pytest.raises(ValidationError) as caught:
+            Faulty.model_validate({**fields, "rows": [[1.0, 2.0], [3.0]]})
+        assert invalid_request(caught.value, Faulty).kind.name == kind
