@@ -295,11 +295,16 @@ def test_ctrl_c_ends_the_process_at_once_while_it_only_loads(
 
 @pytest.mark.parametrize("owns_process", [True, False])
 def test_process_ends_without_the_kernels_that_it_compiles(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, freezes: list[str], owns_process: bool
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    freezes: list[str],
+    owns_process: bool,
 ) -> None:
     """A program or a test that runs the app goes on, and waits for the thread."""
     calls: list[int] = []
     monkeypatch.setattr(os, "_exit", calls.append)
+    caplog.set_level("INFO")
 
     async def main() -> None:
         app, kernels = app_of(), Kernels()
@@ -310,6 +315,7 @@ def test_process_ends_without_the_kernels_that_it_compiles(
 
     run_on(clock, main())
     assert calls == ([0] if owns_process else [])
+    assert ("stopped before the kernels were ready" in caplog.messages) == owns_process
 
 
 def test_end_of_the_service_cancels_what_runs(clock: Clock, freezes: list[str]) -> None:
