@@ -76,6 +76,7 @@ EXACTLY = [
     ("x**1", "1"),
     ("x - -x", "2"),
     ("where(x > 0, log(x), 0)", "1/x if x > 0 else 0"),
+    ("where(x > 0, x*y, y*x)*x", "2*x*y"),
     ("relu(x)", "x > 0"),
     ("max(x, 0)", "(sign(x) + 1)/2"),
     ("x**y", "0 if (x == 0)*(y == 0) else y*x**(y - 1)"),
