@@ -200,6 +200,13 @@ def test_short_texts_share_a_piece() -> None:
     assert len(list(pieces(Answer(value=["x" * 100] * 30_000), go_on))) < 20
 
 
+def test_long_text_is_a_text() -> None:
+    """And not a list of its characters."""
+    text = 'é"' * (module.PIECE_ENTRIES * module.CHARACTERS_PER_ENTRY)
+    for answer in (Answer(value=text), Answer(value=[text, 1.5]), Answer(value={"source": text})):
+        assert b"".join(pieces(answer, go_on)) == encode(answer)
+
+
 def test_small_answer_is_one_piece() -> None:
     assert list(pieces(Answer(value=[1.0, 2.0]), go_on)) == [b'{"value":[1.0,2.0]}']
 
