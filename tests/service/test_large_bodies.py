@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -358,13 +359,13 @@ def test_entries_before_a_fault_are_freed(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(emptied) == 1 and emptied[0] > 1000
 
 
-def test_deadline_is_looked_at_between_the_pieces_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each piece is validated in one go, so there is one look for each."""
+def test_deadline_is_checked_between_the_pieces_of_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece is validated in one go, so there is one check for each."""
     checks = []
     for entries in (10_000, 1_000):
         monkeypatch.setattr(models, "PIECE_ENTRIES", entries)
         seen: list[None] = []
         with contextlib.suppress(Problem):
-            bodies.parse(STOPPED["inputs"].encode(), BackwardRequest, lambda seen=seen: seen.append(None))  # type: ignore[misc]
+            bodies.parse(STOPPED["inputs"].encode(), BackwardRequest, partial(seen.append, None))
         checks.append(len(seen))
     assert checks[1] - checks[0] == 40 - 4

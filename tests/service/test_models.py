@@ -67,8 +67,9 @@ WRONG = {
 NOT_FINITE = ["1e999", "-1e999", "NaN", "Infinity", "-Infinity", "9" * 400]
 
 every_length = for_each("length", LENGTHS.values())
-every_size = pytest.mark.parametrize("space", ["", " " * (1 << 20)], ids=["small body", "large body"])
-"""A large body is not decoded once more to find a fault."""
+LARGE = " " * (1 << 20)
+"""Makes a body large, so that it is not decoded once more to find a fault: the scanner alone says what is wrong."""
+every_size = pytest.mark.parametrize("space", ["", LARGE], ids=["small body", "large body"])
 
 
 def read(field: str, text: str) -> Any:
@@ -315,10 +316,6 @@ def test_ragged_rows(field: str, count: int, length: int) -> None:
     row = row_count(length)
     assert (kind, place) == ("shape-mismatch", f"/{field}/{row}")
     assert detail == f"row {row} has {count} numbers and row 0 has {WIDTH}; give all rows the same length"
-
-
-LARGE = " " * (1 << 20)
-"""Makes a body large, so that it is not decoded once more to find a fault: the scanner alone says what is wrong."""
 
 
 @for_each(("text", "found"), WRONG.values())
