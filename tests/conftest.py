@@ -188,6 +188,12 @@ class Example(NamedTuple):
         return json.dumps(self.content.get("request", {})).encode()
 
 
+def recorded_document() -> dict[str, Any]:
+    """The OpenAPI document in openapi/, which a test compares with that of the service. Making one takes a second."""
+    document: dict[str, Any] = json.loads((ROOT / "openapi" / "openapi.json").read_text("utf-8"))
+    return document
+
+
 def examples() -> list[Example]:
     """Return every example in openapi/examples, in the order of the file names `<operation>.<name>.json`."""
     files = sorted((ROOT / "openapi" / "examples").glob("*.json"))

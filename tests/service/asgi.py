@@ -11,14 +11,11 @@ from urllib.parse import urlencode
 
 import httpx
 from fastapi import FastAPI
-from pydantic import SecretStr
 from starlette.types import Message, Scope
 
 from app.api.bridges.translation import TAG
-from app.main import create_app
 from app.service.execution import Execution
-from app.settings import Settings
-from tests.conftest import examples
+from tests.conftest import examples, recorded_document
 
 HeaderLines = Sequence[tuple[str, str | bytes]]
 JSON_BODY = ("Content-Type", "application/json")
@@ -58,8 +55,8 @@ class Operation(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether the document says that the operation needs no key."""
-        return self.description.get("security") == []
+        """Whether the operation needs no key."""
+        return not self.path.startswith("/v1/")
 
     @property
     def media_type(self) -> str:
@@ -177,7 +174,7 @@ def operations() -> list[Operation]:
         requests.setdefault(example.operation, []).append(example.content.get("request", {}))
         bodies.setdefault(example.operation, []).append(example.body)
     found = []
-    for path, item in create_app(Settings(api_keys=SecretStr("k"))).openapi()["paths"].items():
+    for path, item in recorded_document()["paths"].items():
         for method, description in item.items():
             if TAG in description["tags"]:  # whose errors have forms of their own
                 continue
