@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from app.main import create_app
 from app.settings import Settings
@@ -34,6 +35,16 @@ class AtLimit:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+class _Given(Settings):
+    """Settings as they are given. Looking for each of them in the environment takes longer than most requests."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 @cache
 def _app() -> FastAPI:
     return create_app(Settings())
@@ -45,7 +56,7 @@ def app_with(**settings: Any) -> FastAPI:
     It is always the same application with other settings, because building one takes longer than most requests.
     """
     app = _app()
-    app.state.settings = Settings(**settings)
+    app.state.settings = _Given(**settings)
     return app
 
 
