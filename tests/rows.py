@@ -9,7 +9,8 @@ from typing import Any
 def for_each(names: str | tuple[str, ...], rows: Iterable[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Call a test for each row, as `pytest.mark.parametrize` does, but as one test. A failure has a note that shows its row.
 
-    It is for rows that take less time than pytest's own work for a test, which is 5 ms. Fixtures are made once for all rows.
+    It is for tables of many rows that take some milliseconds each, since pytest's own work for a test takes as long. Fixtures
+    are made once for all rows.
     """
     keys = (names,) if isinstance(names, str) else names
     table = [dict(zip(keys, (row,) if isinstance(names, str) else row, strict=True)) for row in rows]

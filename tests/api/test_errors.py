@@ -18,6 +18,7 @@ from app.service.models import RequestModel
 from app.service.problems import KINDS, Problem
 from app.service.routing import ComputationRoute
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.inprocess import send, service
 
 
@@ -43,7 +44,7 @@ def test_every_error_has_a_kind() -> None:
     assert set(KIND_OF.values()) <= set(KINDS)
 
 
-@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+@for_each("kind", ERRORS)
 def test_every_error_is_a_problem_at_its_place(kind: type[EngineError]) -> None:
     problem = problem_for(example(kind), "x")
     assert problem.kind.name == KIND_OF[kind] and problem.kind.status == (501 if kind is MissingLibrary else 422)

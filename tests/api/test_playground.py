@@ -100,7 +100,7 @@ def test_what_the_browser_has_is_not_sent_again(application: FastAPI, path: str)
     assert send(application, "GET", path, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "/web",
@@ -132,7 +132,7 @@ def test_file_names_no_other_host(name: str) -> None:
     assert set(re.findall(r"https?://[\w.]+", text)) <= {"http://www.w3.org"}
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
+@for_each("name", [name for name in FILES if name.endswith(".js")])
 def test_no_text_is_read_as_html(name: str) -> None:
     text = (playground.FOLDER / name).read_text("utf-8")
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|setHTMLUnsafe", text)

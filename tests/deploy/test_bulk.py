@@ -18,6 +18,7 @@ from app.deploy import blocks, bulk, files
 from app.engine import backward, hessian, parse
 from app.engine.primitives import WIRE
 from tests.conftest import ROOT
+from tests.rows import for_each
 
 DECAY = "a*exp(-b*t)"
 NAMES = ("a", "b", "t")
@@ -144,7 +145,7 @@ def test_paths_of_fsspec(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [row.name for row in WIRE.values()])
+@for_each("name", [row.name for row in WIRE.values()])
 def test_results_do_not_depend_on_how_rows_are_cut(name: str) -> None:
     row = WIRE[name]
     count = row.min_arity if row.max_arity == row.min_arity else 3

@@ -153,7 +153,7 @@ def test_every_other_name_has_an_oracle() -> None:
     assert sorted(" ".join(NAMESAKES).split()) == sorted(RENAMED)
 
 
-@pytest.mark.parametrize("symbol", OPERATIONS)
+@for_each("symbol", OPERATIONS)
 def test_the_operation_of_an_operator_is_that_of_python(symbol: str) -> None:
     written = f"x {({'×': '*', '÷': '/', '^': '**'}).get(symbol, symbol)} y" if symbol != "?:" else "y if x else z"
     arguments = "x, y, z" if symbol == "?:" else "x, y"
@@ -352,7 +352,7 @@ def fault_of(text: str) -> str:
     return caught.value.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "proposal"),
     [
         (r"\sin x + \alpha", ": sin(x) + alpha"),

@@ -108,7 +108,7 @@ BRANCHES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "at", "want"), BRANCHES)
+@for_each(("text", "at", "want"), BRANCHES)
 def test_branch_that_is_not_taken_passes_nothing_on(text: str, at: dict[str, float], want: list[float]) -> None:
     assert slopes(parse(text), at) == want
     columns = {name: [number, number] for name, number in at.items()}
@@ -124,7 +124,7 @@ def test_product_with_zeros() -> None:
     assert slopes(replace(by_x, outputs=("d_x",)), {"x": 0.0, "y": 0.0, "z": 3.0}, ["y", "z"]) == [3.0, 0.0]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "function", "x"),
     [
         ("x**3", lambda x: x**3, 1.5),

@@ -13,6 +13,7 @@ from app.engine.double_double import RULES, DoubleDouble, add, evaluate, exact
 from app.engine.graph import Graph
 from app.engine.primitives import WIRE
 from app.engine.text import parse
+from tests.rows import for_each
 
 RNG = np.random.default_rng(3)
 POINTS = 200
@@ -96,7 +97,7 @@ def drawn(name: str) -> list[DoubleDouble]:
     return columns
 
 
-@pytest.mark.parametrize("name", sorted(TRUTH))
+@for_each("name", sorted(TRUTH))
 def test_operation_has_the_digits(name: str) -> None:
     columns = drawn(name)
     ids = [f"x{k}" for k in range(len(columns))]
@@ -121,7 +122,7 @@ def test_logsumexp_of_numbers_far_apart(numbers: tuple[float, ...]) -> None:
         assert abs(mpf(float(hi)) + mpf(float(lo)) - expected) <= mpf(10) ** -28 * abs(expected)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "x"),
     [
         ("sin(x)", 1e5),

@@ -33,9 +33,7 @@ def test_an_error_in_text_starts_with_its_line_and_column() -> None:
     assert str(syntax) == syntax.detail and syntax.place == ()
 
 
-@pytest.mark.parametrize(
-    "name", ["x", "a b", "a\nb", "\x00", "\ud800", "é", "'", '"', "n" * 10_000, "\n" * 10_000, "\x1b[31m", 3]
-)
+@for_each("name", ["x", "a b", "a\nb", "\x00", "\ud800", "é", "'", '"', "n" * 10_000, "\n" * 10_000, "\x1b[31m", 3])
 def test_quoted_names_are_short_and_printable(name: object) -> None:
     """Short even if every character is escaped."""
     quoted = quote(name)

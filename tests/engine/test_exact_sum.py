@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.engine.exact_sum import ExactSums, rounded
+from tests.rows import for_each
 
 numbers = st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=40)
 
@@ -43,7 +44,7 @@ def test_mean_is_rounded_once(terms: list[float]) -> None:
     assert sums(terms).means()[0] == float(exact)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("terms", "expected"),
     [
         ([1e100, 1.0, -1e100], 1.0),

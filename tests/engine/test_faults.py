@@ -15,6 +15,7 @@ from app.engine.graph import Graph, Node
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate, hessian, hvp, jvp
 from tests.engine.conftest import graphs
+from tests.rows import for_each
 
 NAN, INF = math.nan, math.inf
 
@@ -55,7 +56,7 @@ def explained(
 # --- values
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "inputs", "guilty"),
     [
         ("y = log(x); y + 1", {"x": -4.0}, "'y' = log(-4.0)"),
@@ -159,7 +160,7 @@ def test_fault_of_a_tangent(text: str, inputs: dict[str, float], seeds: dict[str
 # --- gradients
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "inputs", "by", "guilty"),
     [
         ("y = sqrt(x); y*3", {"x": 0.0}, "x", "'y' = sqrt(0.0)"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.engine.gradients import Gradients, Tables
+from tests.rows import for_each
 
 
 def test_an_unknown_name_raises_and_an_unknown_value_has_the_gradient_zero() -> None:
@@ -62,8 +63,8 @@ def test_a_copy_has_the_entries_that_the_index_points_at() -> None:
     assert gradients.copy() == dict(gradients) == {"x": 1.0, "z": 3.0}
 
 
-@pytest.mark.parametrize("index", [{"x": 0, "y": 1, "z": 2}, {"z": 2, "x": 0}], ids=["all", "some"])
-@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@for_each("index", [{"x": 0, "y": 1, "z": 2}, {"z": 2, "x": 0}])
+@for_each("size", [1, 2, 3, 4])
 def test_parts_are_the_table(index: dict[str, int], size: int) -> None:
     gradients: Gradients[str, float] = Gradients.of(index, np.array([1.0, 2.0, 3.0]))
     parts = list(gradients.parts(size))

@@ -15,6 +15,7 @@ from app.engine.graph import ID_LIMIT, Graph, Node
 from app.engine.transforms import backward, evaluate
 from tests.conftest import times
 from tests.engine.conftest import graphs
+from tests.rows import for_each
 
 X = Node("x", "value", data=2.0)
 
@@ -241,7 +242,7 @@ def test_up_to_eight_nodes_are_listed_for_an_unknown_output(count: int) -> None:
     assert detail == "there is no node 'other'." + (listed if count == 8 else "")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("op", "hint"),
     [
         ("sinn", " Did you mean 'sin'?"),
@@ -275,12 +276,12 @@ LEAVES = "const constant data input inputs leaf literal number param parameter p
 """What other libraries call the op of a leaf."""
 
 
-@pytest.mark.parametrize("op", [*LEAVES.split(), "Const", "Placeholder"])
+@for_each("op", [*LEAVES.split(), "Const", "Placeholder"])
 def test_leaf_of_another_name_is_told_its_own(op: str) -> None:
     assert refused(UnknownPrimitive, X, Node("y", op)).detail == f"there is no primitive '{op}'. A leaf has the op 'value'."
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("op", "args", "message"),
     [
         ("sin", (), "node 'y': sin takes 1 argument, not 0"),
@@ -301,11 +302,7 @@ def test_wrong_arity(op: str, args: tuple[str | float, ...], message: str) -> No
     assert (error.detail, error.place) == (message, ("nodes", 1, "args"))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", "n" * (ID_LIMIT + 1), "a\nb", "\x00", "tab\t", "\x7f", "\x85", "\x9f", "\ud800", "a\udfffb", "\udc80"],
-    ids=ascii,
-)
+@for_each("name", ["", "n" * (ID_LIMIT + 1), "a\nb", "\x00", "tab\t", "\x7f", "\x85", "\x9f", "\ud800", "a\udfffb", "\udc80"])
 def test_invalid_ids(name: str) -> None:
     error = refused(InvalidNode, X, Node(name, "exp", ("x",)), outputs=("x",))
     assert error.detail.startswith("an id has 1 to 128 characters and no control characters, this one is ")
@@ -315,9 +312,7 @@ def test_invalid_ids(name: str) -> None:
     error.detail.encode("utf-8")
 
 
-@pytest.mark.parametrize(
-    "name", ["n" * ID_LIMIT, " ", "a b", "é", "变量", "😀", "\u200b", "\u2028", "'", '"', "\\", "%1", "0", "-1", "pi"]
-)
+@for_each("name", ["n" * ID_LIMIT, " ", "a b", "é", "变量", "😀", "\u200b", "\u2028", "'", '"', "\\", "%1", "0", "-1", "pi"])
 def test_valid_ids(name: str) -> None:
     """Any characters except control characters, even those that no name in text can have."""
     graph = Graph((Node(name, "value"), Node("f", "square", (name,))), ("f",))

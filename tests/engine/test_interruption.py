@@ -12,6 +12,7 @@ from app.engine.graph import Graph
 from app.engine.interruption import Checkpoint, never
 from app.engine.points import BLOCK_POINTS
 from app.engine.text import parse
+from tests.rows import for_each
 
 POINTS = 3 * BLOCK_POINTS
 GRAPH = parse("a = sin(x)*y; a*x + y")
@@ -48,14 +49,14 @@ def stop_at(call: int) -> Checkpoint:
     return checkpoint
 
 
-@pytest.mark.parametrize("call", [1, 3])
-@pytest.mark.parametrize("name", WORK)
+@for_each("call", [1, 3])
+@for_each("name", WORK)
 def test_work_on_many_points_is_stopped_between_blocks(name: str, call: int) -> None:
     with pytest.raises(Stopped):
         WORK[name](GRAPH, INPUTS, stop_at(call))
 
 
-@pytest.mark.parametrize("name", WORK)
+@for_each("name", WORK)
 def test_work_that_is_never_stopped_ends(name: str) -> None:
     few = {"x": [0.5, 0.6], "y": 2.0}
     assert WORK[name](GRAPH, few, never) is not None
@@ -71,9 +72,7 @@ def test_differences_at_one_point_are_stopped() -> None:
         transforms.check_gradients(GRAPH, {"x": 0.5, "y": 2.0}, checkpoint=stop_at(50))
 
 
-@pytest.mark.parametrize(
-    ("quantity", "call"), [*((quantity, call) for quantity in Quantity for call in (1, 2)), (Quantity.SECOND, 3)]
-)
+@for_each(("quantity", "call"), [*((quantity, call) for quantity in Quantity for call in (1, 2)), (Quantity.SECOND, 3)])
 def test_an_explanation_is_stopped_before_each_of_its_walks(quantity: Quantity, call: int) -> None:
     with pytest.raises(Stopped):
         explain(GRAPH, {"x": 0.5, "y": 2.0}, Fault(quantity, "x", float("nan")), {"x": 1.0}, checkpoint=stop_at(call))

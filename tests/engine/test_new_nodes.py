@@ -5,8 +5,6 @@ import math
 import operator
 from collections.abc import Callable
 
-import pytest
-
 from app.engine.graph import Graph, Node
 from app.engine.interruption import never
 from app.engine.new_nodes import NewNodes, is_short
@@ -138,7 +136,7 @@ def test_identity_makes_it_simple(text: str, simple: str) -> None:
     assert written(made, made_of(made, text)) == simple
 
 
-@pytest.mark.parametrize("op", ["add", "mul", "max", "min", "eq", "ne", "sub", "divide", "pow", "lt"])
+@for_each("op", ["add", "mul", "max", "min", "eq", "ne", "sub", "divide", "pow", "lt"])
 def test_what_is_the_same_is_made_once(op: str) -> None:
     made = fresh()
     commutes = REFERENCE[op](2.0, 3.0) == REFERENCE[op](3.0, 2.0)
@@ -146,7 +144,7 @@ def test_what_is_the_same_is_made_once(op: str) -> None:
     assert (made_of(made, f"{op}(x, y)") == made_of(made, f"{op}(y, x)")) is commutes
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("number", "short"),
     [
         (999999999999999.0, True),

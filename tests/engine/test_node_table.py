@@ -200,7 +200,7 @@ def test_numbers_between_two_doubles_are_rounded_however_often_the_reading_pause
     assert table.numbers.tolist() == [2.0**53 + even for even in (2, 4, 6, 8)] * 2
 
 
-@pytest.mark.parametrize("character", " \t\n\r\v\f\x1c\u00a0]x")
+@for_each("character", " \t\n\r\v\f\x1c\u00a0]x")
 def test_only_the_white_space_of_json_may_follow(character: str) -> None:
     """RFC 8259, 2."""
     assert (read_nodes(FULL + character.encode()) is not None) is (character in " \t\n\r")
@@ -270,7 +270,7 @@ def test_a_list_that_is_not_plain_or_not_right_is_refused(text: str) -> None:
     assert read_nodes(text.encode()) is None
 
 
-@pytest.mark.parametrize("name", ["é", "变" * ID_LIMIT, "😀" * ID_LIMIT, "\xa0", "\u200b", " ", "a/b'c", "{[,:]}"], ids=ascii)
+@for_each("name", ["é", "变" * ID_LIMIT, "😀" * ID_LIMIT, "\xa0", "\u200b", " ", "a/b'c", "{[,:]}"])
 def test_an_id_that_needs_no_escape_is_plain(name: str) -> None:
     text = json.dumps([{"id": name, "op": "value"}, {"id": "y", "op": "neg", "args": [name]}], ensure_ascii=False).encode()
     table = read_nodes(text)
@@ -282,10 +282,8 @@ LENGTHS_IN_UTF8 = ["~", "\u07ff", "\u0800", "\ufffd", "\U00010000", "\U0010fffd"
 """The first and last characters of one, two, three and four bytes that an id may have."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    ['"', "\\", '\\"', '"\\\\', "\\n", "/", "é", "\xa0", "变", "😀", "a" * ID_LIMIT, '"' * ID_LIMIT, *LENGTHS_IN_UTF8],
-    ids=ascii,
+@for_each(
+    "name", ['"', "\\", '\\"', '"\\\\', "\\n", "/", "é", "\xa0", "变", "😀", "a" * ID_LIMIT, '"' * ID_LIMIT, *LENGTHS_IN_UTF8]
 )
 def test_an_id_is_the_same_however_it_is_escaped(name: str) -> None:
     units = [f"\\u{unit:04x}" for unit in memoryview(name.encode("utf-16-le")).cast("H")]
@@ -438,7 +436,7 @@ def test_escape_stays(code: int) -> None:
     assert found == short.get(code, text) and json.loads(found) == json.loads(text)
 
 
-@pytest.mark.parametrize("code", [0x20, 0x21, 0x7E, 0xA0, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF])
+@for_each("code", [0x20, 0x21, 0x7E, 0xA0, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF])
 def test_escape_becomes_a_character(code: int) -> None:
     """Of one to four bytes in UTF-8."""
     text = json.dumps(chr(code)).encode() if code > 0x7F else b'"\\u%04x"' % code

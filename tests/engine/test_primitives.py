@@ -339,7 +339,7 @@ WRONG_RULES = [
 ]
 
 
-@pytest.mark.parametrize("row", WRONG_RULES, ids=lambda row: row.name)
+@for_each("row", WRONG_RULES)
 def test_a_wrong_rule_is_caught_by_mpmath(row: Primitive) -> None:
     with pytest.raises(AssertionError):
         check_against_mpmath(row, {**ORACLES, **INTERNAL}[row.name])
@@ -662,8 +662,8 @@ def test_special_values(name: str, point: tuple[float, ...]) -> None:
                 assert abs(got - want) <= error, f"{what} at {points or 1} points: {got!r}, not {mpmath.nstr(want, 17)}"
 
 
-@pytest.mark.parametrize("points", [None, 3, 128])
-@pytest.mark.parametrize("ulps", [-3, -1, 0, 1, 3, 10_000])
+@for_each("points", [None, 3, 128])
+@for_each("ulps", [-3, -1, 0, 1, 3, 10_000])
 def test_digamma_keeps_every_digit_at_its_zero(ulps: int, points: int | None) -> None:
     x = ROOT + ulps * math.ulp(ROOT)
     got = at(parse("digamma(x)"), {"x": x}, points).value
@@ -722,8 +722,8 @@ def test_values_and_partials_at_the_edges_of_domains(
     np.testing.assert_array_equal([got.value, *(got.gradients[by] for by in "xy"[: len(point)])], [value, *gradient])
 
 
-@pytest.mark.parametrize("points", [None, 3, 128])
-@pytest.mark.parametrize(
+@for_each("points", [None, 3, 128])
+@for_each(
     ("text", "point", "by", "want"),
     [
         ("x**y", (0.0, 0.0), "yy", 0.0),  # 0**y is constant for y > 0

@@ -11,6 +11,7 @@ from app.engine.graph import Graph
 from app.engine.points import BLOCK_POINTS, Reduce
 from app.engine.text import parse
 from app.engine.transforms import backward, evaluate, hessian, hvp, jacobian, jvp
+from tests.rows import for_each
 
 RNG = np.random.default_rng(7)
 COUNTS = [1, 2, 63, 64, 65, BLOCK_POINTS - 1, BLOCK_POINTS, 2 * BLOCK_POINTS + 70]
@@ -33,8 +34,8 @@ def close(a: Any, b: Any) -> bool:
     return bool(np.all(np.abs(np.asarray(a) - b) <= 2.0**-52 * np.abs(b)))
 
 
-@pytest.mark.parametrize("how", ["sum", "mean"])
-@pytest.mark.parametrize("points", COUNTS)
+@for_each("how", ["sum", "mean"])
+@for_each("points", COUNTS)
 def test_numbers_are_those_of_the_points_added_up(points: int, how: Reduce) -> None:
     inputs = data(points)
     apart, together = backward(CURVE, inputs), backward(CURVE, inputs, reduce=how)

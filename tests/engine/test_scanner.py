@@ -591,9 +591,7 @@ def test_a_number_at_a_limit(text: str, number: float) -> None:
     assert bulk.values[-1].hex() == number.hex()
 
 
-@pytest.mark.parametrize(
-    "text", ["01", "-", "+1", ".5", "1.", "1.e5", "1e", "1e+", "0x1", "1_0", "NaN", "Infinity", "١", "--1"]
-)
+@for_each("text", ["01", "-", "+1", ".5", "1.", "1.e5", "1e", "1e+", "0x1", "1_0", "NaN", "Infinity", "١", "--1"])
 def test_what_is_not_a_number_in_json_is_refused(text: str) -> None:
     assert scan(text.encode(), TOKEN) is None
     assert scan(list_text(text, numbers=20).encode(), TOKEN) is None

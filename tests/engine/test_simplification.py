@@ -121,7 +121,7 @@ def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_shor
     assert sum(node.op == "where" for node in graph.nodes) == (1 if is_short else 2)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "terms",
     [
         ("2", "x", "-2*(x + y)"),
@@ -129,7 +129,7 @@ def test_fifty_parts_are_searched_for_a_choice_that_is_known(parts: int, is_shor
         ("x*z", "-x*(z - y)", "sin(y)"),
     ],
 )
-@pytest.mark.parametrize("around", ["{}", "({})*w", "({})**2 + w"])
+@for_each("around", ["{}", "({})*w", "({})**2 + w"])
 def test_terms_that_merge_do_so_in_any_order(terms: tuple[str, ...], around: str) -> None:
     graphs = [shown(around.format(" + ".join(f"({term})" for term in order))) for order in itertools.permutations(terms)]
     assert len({len(graph.nodes) for graph in graphs}) == 1

@@ -13,6 +13,7 @@ from app.engine.primitives import ALIASES
 from app.engine.simplification import simplified
 from app.engine.text import parse
 from tests.engine.test_primitives import ORACLES
+from tests.rows import for_each
 
 CONSTANTS: dict[str, float] = {
     "0": 0.0,
@@ -259,7 +260,7 @@ def assert_kept(text: str, c: float, points: list[dict[str, float]]) -> int:
     return count
 
 
-@pytest.mark.parametrize("text", RULES)
+@for_each("text", RULES)
 def test_rule_keeps_the_value(text: str) -> None:
     count = sum(assert_kept(text, c, PLAIN + SIGNED) for c in CONSTANTS.values())
     assert count >= len(PLAIN), "an expression without values shows nothing"
@@ -271,7 +272,7 @@ def test_choice_keeps_the_value(text: str) -> None:
     assert sum(assert_kept(text, c, TIES) for c in CONSTANTS.values()) >= len(TIES)
 
 
-@pytest.mark.parametrize("c", CONSTANTS.values(), ids=CONSTANTS)
+@for_each("c", CONSTANTS.values())
 def test_constant_alone_keeps_its_sign(c: float) -> None:
     for text in ("c", "-c" if c else "c", "c*x", "x + c"):
         assert assert_kept(text, c, PLAIN) == len(PLAIN)

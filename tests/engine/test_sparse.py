@@ -156,7 +156,7 @@ def test_structure_by_operations_too(seed: int) -> None:
     assert hessian_places(sparse.hessian(first, {}, wrt)) == structure(first, wrt)[1]
 
 
-@pytest.mark.parametrize("name", RECORDED)
+@for_each("name", RECORDED)
 def test_structure_is_that_of_casadi(name: str) -> None:
     case = RECORDED[name]
     names = list(case["variables"])

@@ -12,6 +12,7 @@ from mpmath import mp, mpf
 
 from app.engine import special, transforms
 from app.engine.text import parse
+from tests.rows import for_each
 
 POLYGAMMA = [(special.digamma, 0), (special.trigamma, 1), (special.tetragamma, 2)]
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
@@ -98,7 +99,7 @@ def test_digamma_close_to_its_first_zero_on_the_negative_axis(x: float) -> None:
         assert abs(float(special.digamma(np.float64(x))) - mpmath.digamma(mpf(x))) <= 3e-17
 
 
-@pytest.mark.parametrize("name", FUNCTIONS)
+@for_each("name", FUNCTIONS)
 def test_numbers_arrays_and_compiled_code_agree(name: str) -> None:
     """All ways in which a rule calls it give the same; infinities and NaN warn only as `errstate` allows."""
     function = getattr(special, name)

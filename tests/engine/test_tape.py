@@ -10,6 +10,7 @@ from app.engine.primitives import OPCODE, PRIMITIVES
 from app.engine.tape import dependents, record
 from app.engine.text import parse
 from tests.engine.conftest import graphs
+from tests.rows import for_each
 
 
 def names(graph: Graph, everything: bool = False) -> list[str]:
@@ -17,7 +18,7 @@ def names(graph: Graph, everything: bool = False) -> list[str]:
     return [PRIMITIVES[code].name for code in record(graph.wiring, everything).code[:, 0].tolist()]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "rows"),
     [
         ("x", ["identity"]),

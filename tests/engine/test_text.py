@@ -163,7 +163,7 @@ def test_pi_and_e_are_constants() -> None:
     assert parse("PI").names == ("PI",)
 
 
-@pytest.mark.parametrize("name", "é λ имя 变量 _ _1 x1 sin value output x_y And e1 pie If".split())
+@for_each("name", "é λ имя 变量 _ _1 x1 sin value output x_y And e1 pie If".split())
 def test_names_are_identifiers(name: str) -> None:
     """Any identifier of Python, even the name of a primitive if it is not called."""
     graph = parse(f"{name} + 2")
@@ -205,7 +205,7 @@ def test_ids_are_made_up_in_order_and_are_stable() -> None:
     assert parse(text) == graph and parse(f"  {text}  # the same\n") == graph
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "output"),
     [
         ("x", "output"),
@@ -376,8 +376,8 @@ SYNTAX: list[tuple[str, int, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize("after", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
-@pytest.mark.parametrize("before", ["\n", "\r\n", "\r"], ids=["LF", "CRLF", "CR"])
+@for_each("after", ["\n", "\r\n", "\r"])
+@for_each("before", ["\n", "\r\n", "\r"])
 def test_lines_are_counted_however_they_end(before: str, after: str) -> None:
     with pytest.raises(ExpressionSyntaxError) as caught:
         parse(f"a = 1{before}b = 2{before}{before}c = a +* b{after}d = 1")
@@ -429,7 +429,7 @@ def test_a_comma_is_expected_only_in_a_call() -> None:
     assert "','" not in caught.value.detail and "')'" in caught.value.detail
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "kind", "message"),
     [
         ("1 + sinn(x)", UnknownPrimitive, "line 1, column 5: there is no primitive 'sinn'. Did you mean 'sin'?"),

@@ -681,7 +681,7 @@ def test_a_deep_chain_of_one_repeated_operation() -> None:
 # --- points
 
 
-@pytest.mark.parametrize("points", [1, 2, 63, 64, 65, BLOCK_POINTS - 1, BLOCK_POINTS, BLOCK_POINTS + 1, 2 * BLOCK_POINTS + 70])
+@for_each("points", [1, 2, 63, 64, 65, BLOCK_POINTS - 1, BLOCK_POINTS, BLOCK_POINTS + 1, 2 * BLOCK_POINTS + 70])
 def test_all_points_come_back_in_order(points: int) -> None:
     """Sizes around those at which points are walked one by one, in one block, in two, or with a short last block."""
     x = np.linspace(0.5, 3.0, points)
@@ -805,7 +805,7 @@ EMPTY: dict[str, Callable[[Graph, Mapping[str, Seed]], Sequence[Any]]] = {
 }
 
 
-@pytest.mark.parametrize("quantity", EMPTY)
+@for_each("quantity", EMPTY)
 def test_no_points_at_all(quantity: str) -> None:
     """Empty lists are zero points: every result that depends on a point is an empty array."""
     for entry in EMPTY[quantity](parse("a = x*y; a + 2"), {"x": [], "y": 3.0}):
@@ -912,7 +912,7 @@ def test_first_leaf_without_a_number_is_pointed_at() -> None:
     assert caught.value.place == ("nodes", 1)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("call", "kind", "path", "message"),
     [
         (lambda g: evaluate(g, {"x": 1.0, "z": 1.0}), UnknownNode, ("inputs", "z"), "there is no node 'z'"),
@@ -1137,7 +1137,7 @@ def test_check_by_an_operation_needs_no_numbers_for_dead_code() -> None:
     assert agrees(checks["x"], 1e-8) and agrees(checks["s"], 1e-8)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("function", "x", "slope"),
     [
         (np.sin, 1.0, math.cos(1.0)),

@@ -150,7 +150,7 @@ def test_sum_is_one_node_and_reaches_every_term() -> None:
 # --- operators and methods
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("operation", "at", "slopes"),
     [
         (operator.add, (3.0, -2.0), (1.0, 1.0)),
@@ -367,7 +367,7 @@ def test_graph_of() -> None:
     assert (got.value, got.gradients["x"], got.gradients["y"]) == (z.data, gradients[x], gradients[y])
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "other"),
     [("x", "x"), ("", "y"), ("%0", "%1"), ("%1", "%0"), ("%2", "a"), ("a\nb", "c"), ("n" * 129, "d"), ("\ud800", "e")],
 )

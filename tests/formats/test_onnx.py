@@ -52,7 +52,7 @@ def test_activation_is_that_of_onnxruntime(activation: str) -> None:
     assert_same(read(data).model, model)
 
 
-@pytest.mark.parametrize("activation", sorted(LACKING))
+@for_each("activation", sorted(LACKING))
 def test_activation_without_operators_is_named(activation: str) -> None:
     model = Model((*single("relu").layers, *single(activation).layers))
     with pytest.raises(CannotExport, match=f"'{activation}'") as caught:
@@ -64,7 +64,7 @@ def test_every_activation_is_written_or_lacking() -> None:
     assert set(RULES) | LACKING == set(ACTIVATIONS) and not set(RULES) & LACKING
 
 
-@pytest.mark.parametrize("seed", range(12))
+@for_each("seed", range(12))
 def test_network_of_ours_comes_back_and_scores_agree(seed: int) -> None:
     names = [name for name in EVERYWHERE if name in RULES and name not in ("exp", "sinh", "cosh", "expm1")]
     picked = tuple(np.random.default_rng(seed).choice(names, 4))
@@ -106,9 +106,7 @@ def test_recorded_model_gives_its_logits(case: dict[str, Any]) -> None:
     assert np.abs(predict(found.model, rows) - scores).max() <= (1e-5 if rounded else 1e-12) * scale
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in RECORDED if "gradients" in c], ids=[c["file"] for c in RECORDED if "gradients" in c]
-)
+@for_each("case", [c for c in RECORDED if "gradients" in c])
 def test_gradients_by_inputs_are_pytorchs(case: dict[str, Any]) -> None:
     found = read((FOLDER / "models" / case["file"]).read_bytes())
     rows = np.array(case["rows"])
@@ -136,7 +134,7 @@ def test_what_follows_the_scores_is_named(file: str) -> None:
     assert found.model.layers[-1].activation == LINEAR
 
 
-@pytest.mark.parametrize("case", RECORDED[:12], ids=[case["file"] for case in RECORDED[:12]])
+@for_each("case", RECORDED[:12])
 def test_single_precision_of_onnxruntime_is_near(case: dict[str, Any]) -> None:
     data = (FOLDER / "models" / case["file"]).read_bytes()
     found = read(data)
@@ -246,7 +244,7 @@ FORMS: dict[str, tuple[list[Any], list[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
+@for_each("name", FORMS)
 def test_form_is_read(name: str) -> None:
     nodes, tensors, expected = FORMS[name]
     found = read(file_of(nodes, tensors))

@@ -26,6 +26,7 @@ from app.formats.formulas import formulas, text_names
 from tests.formats.programs import PROGRAMS, SANITIZE, Task, needs, run
 from tests.fuzz.cases import UNITS, Case, check, draw, exact, expected
 from tests.fuzz.jets import Noise, Unknown
+from tests.rows import for_each
 
 COUNT = int(os.environ.get("AUTODIFF_FORMAT_CASES", "150"))
 RECORDED = json.loads((Path(__file__).parents[1] / "data" / "gradient_cases.json").read_text("utf-8"))
@@ -173,7 +174,7 @@ LOSSES = [
 """Derivatives whose plainest forms cancel: their order, where, and what they are."""
 
 
-@pytest.mark.parametrize(("text", "wrt", "order", "at", "want"), LOSSES, ids=[f"{row[0]} {row[2]}" for row in LOSSES])
+@for_each(("text", "wrt", "order", "at", "want"), LOSSES)
 def test_no_digits_are_lost_where_forms_cancel(text: str, wrt: str, order: int, at: dict[str, float], want: float) -> None:
     for _ in range(order):
         (text,) = derivative_texts(parse(text), [wrt])

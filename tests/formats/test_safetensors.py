@@ -12,6 +12,7 @@ from app.formats.safetensors_files import METADATA, is_safetensors, read_safeten
 from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.model import ACTIVATIONS
 from tests.formats.networks import assert_same, random_network
+from tests.rows import for_each
 
 library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed: pip install '.[interop]'")
 
@@ -119,7 +120,7 @@ def test_header_has_at_most_8_mebibytes(size: int) -> None:
             read(padded)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "entry",
     [
         5,
@@ -131,7 +132,6 @@ def test_header_has_at_most_8_mebibytes(size: int) -> None:
         {"dtype": "F64", "shape": [1], "data_offsets": [0, True]},
         {"dtype": "F64", "shape": 1, "data_offsets": [0, 8]},
     ],
-    ids=str,
 )
 def test_wrong_description_is_refused(entry: Any) -> None:
     header = {"__metadata__": TANH, "layers.0.weights": entry, "layers.0.biases": entry}

@@ -29,7 +29,7 @@ def test_names_are_those_of_the_contract() -> None:
     assert tuple(SOURCES) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_row_describes_its_dataset(name: str) -> None:
     source, made = SOURCES[name], load(name)
     assert made.name == source.name == name

@@ -21,6 +21,7 @@ from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.graphs import network_graph
 from app.nn.model import ACTIVATIONS as KNOWN
 from tests.nn.networks import ACTIVATIONS
+from tests.rows import for_each
 
 Function = Callable[..., Any]
 
@@ -97,7 +98,7 @@ def exact(model: Model, inputs: Any, targets: Any, numbers: list[Any]) -> Any:
     return total / targets.size
 
 
-@pytest.mark.parametrize("activation", FUNCTIONS)
+@for_each("activation", FUNCTIONS)
 def test_gradients_of_every_activation_equal_those_of_mpmath(activation: str) -> None:
     model, inputs, targets = network_for(activation)
     found = evaluation.gradients(model, inputs, targets, losses.named("mse"))
@@ -176,8 +177,8 @@ def test_cross_entropy_of_large_scores_does_not_overflow(target: float, expected
     assert np.isfinite(found.gradients.flat()).all()
 
 
-@pytest.mark.parametrize("scale", [1.0, 1e8, 1e16, 1e300])
-@pytest.mark.parametrize("outputs", [2, 3, 5])
+@for_each("scale", [1.0, 1e8, 1e16, 1e300])
+@for_each("outputs", [2, 3, 5])
 def test_cross_entropy_of_equal_scores_is_the_logarithm_of_their_number(scale: float, outputs: int) -> None:
     """However large the scores; so it is as a graph."""
     model = Model((Layer(np.full((outputs, 1), scale), np.zeros(outputs)),))
@@ -312,10 +313,8 @@ def test_score_of_zero_is_not_above_zero(name: str, target: float, expected: flo
     assert evaluation.gradients(one, np.zeros((1, 1)), np.array([[target]]), losses.named(name)).accuracy == expected
 
 
-@pytest.mark.parametrize(
-    ("targets", "share"), [([0, 1, 2, 2], 1.0), ([0, 2, 2, 2], 0.75), ([1, 0, 2, 0], 0.25), ([1, 0, 0, 0], 0.0)]
-)
-@pytest.mark.parametrize("rows", [4, 400])
+@for_each(("targets", "share"), [([0, 1, 2, 2], 1.0), ([0, 2, 2, 2], 0.75), ([1, 0, 2, 0], 0.25), ([1, 0, 0, 0], 0.0)])
+@for_each("rows", [4, 400])
 def test_accuracy_of_classes_is_the_share_of_rows_with_the_largest_score_at_their_class(
     targets: list[int], share: float, rows: int
 ) -> None:
@@ -466,8 +465,8 @@ LONG_LOSS = f"sum(score, target, {', '.join(map(str, range(100)))})"
 """A loss of three nodes, whose numbers and sums are kept too."""
 
 
-@pytest.mark.parametrize("outputs", [1, 10, 200])
-@pytest.mark.parametrize("name", ["huber", "cross_entropy", LONG_LOSS], ids=["huber", "cross_entropy", "long"])
+@for_each("outputs", [1, 10, 200])
+@for_each("name", ["huber", "cross_entropy", LONG_LOSS])
 def test_numbers_of_a_block_do_not_grow_with_the_outputs_or_the_loss(name: str, outputs: int) -> None:
     model, rows = MLP(3, [outputs + 1, outputs + 1], seed=1), 10**6
     loss = losses.of_expression(parse(name)) if name == LONG_LOSS else losses.named(name)
@@ -489,8 +488,8 @@ def test_names_of_a_loss_may_be_as_long_as_any(length: int) -> None:
     assert transforms.evaluate(graph)["loss"] == pytest.approx(float(np.mean(scores**2)), rel=1e-13)
 
 
-@pytest.mark.parametrize("rows", [1, 5, 10**6])
-@pytest.mark.parametrize("name", ["mse", "cross_entropy", LONG_LOSS], ids=["mse", "cross_entropy", "long"])
+@for_each("rows", [1, 5, 10**6])
+@for_each("name", ["mse", "cross_entropy", LONG_LOSS])
 def test_bytes_of_a_block_are_those_of_its_arrays(name: str, rows: int) -> None:
     """Of all rows if they are few."""
     model, loss = MLP(3, [20, 10], seed=1), losses.of_expression(parse(name)) if name == LONG_LOSS else losses.named(name)
@@ -535,7 +534,7 @@ def test_targets_that_a_loss_does_not_accept_are_refused(
     assert getattr(caught.value, "place", None) == place
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("words", "place", "name", "inputs", "targets"),
     [
         ("there are no rows of inputs", "inputs", "mse", (0, 2), (0, 5)),
@@ -603,8 +602,8 @@ def test_loss_of_several_outputs_is_the_mean_over_rows_and_outputs() -> None:
     assert math.isclose(found.data_loss, float(np.mean(errors**2)), rel_tol=1e-14)
 
 
-@pytest.mark.parametrize("inputs", [63, 64, 65, 66])  # 4,096 weights are transposed before the product, 4,160 are not
-@pytest.mark.parametrize("rows", [1, 2, 5, 130])
+@for_each("inputs", [63, 64, 65, 66])  # 4,096 weights are transposed before the product, 4,160 are not
+@for_each("rows", [1, 2, 5, 130])
 def test_integer_scores_and_gradients_are_exact_on_both_sides_of_what_is_transposed(inputs: int, rows: int) -> None:
     """Sums of integers are exact in any order, so NumPy's product of integers must give the same numbers."""
     rng = np.random.default_rng(inputs)

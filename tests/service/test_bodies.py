@@ -266,8 +266,8 @@ def split(body: bytes, size: int) -> list[bytes]:
     return [body[at : at + size] for at in range(0, len(body), size)]
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 50, 10_000], ids=lambda size: f"of {size}")
-@pytest.mark.parametrize("coding", ["plain", "padded", "gzip"])
+@for_each("size", [1, 2, 7, 50, 10_000])
+@for_each("coding", ["plain", "padded", "gzip"])
 def test_body_in_parts(size: int, coding: str) -> None:
     """The order of the parts is that of the body."""
     if coding == "gzip":
@@ -414,8 +414,8 @@ def test_members_add_up_to_a_body() -> None:
     assert_value(forward([gzip.compress(b"") + members + gzip.compress(b"")], GZIP))
 
 
-@pytest.mark.parametrize("size", [bodies.CHUNK_BYTES - 1, bodies.CHUNK_BYTES, bodies.CHUNK_BYTES + 1, 3 * bodies.CHUNK_BYTES])
-@pytest.mark.parametrize("level", [0, 9], ids=["stored", "compressed"])
+@for_each("size", [bodies.CHUNK_BYTES - 1, bodies.CHUNK_BYTES, bodies.CHUNK_BYTES + 1, 3 * bodies.CHUNK_BYTES])
+@for_each("level", [0, 9])
 def test_pieces_of_decompression_meet(size: int, level: int) -> None:
     """Sizes around that of a piece, of what goes in and of what comes out."""
     content = bytes(k * k % 251 for k in range(size))

@@ -143,7 +143,7 @@ def test_preflight_of_a_header_that_is_not_needed(headers: str) -> None:
     assert preflight(listed(), "/v1/forward", headers=headers).status >= 400
 
 
-@pytest.mark.parametrize("name", sorted(SENT))
+@for_each("name", sorted(SENT))
 def test_preflight_of_a_header_in_any_case(name: str) -> None:
     for spelled in (name, name.upper(), f" {name} "):
         assert preflight(listed(), "/v1/forward", headers=spelled).status in (200, 204)

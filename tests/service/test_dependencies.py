@@ -13,6 +13,7 @@ from app.service.execution import INLINE_BYTES
 from app.service.models import RequestModel, ResponseModel
 from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
+from tests.rows import for_each
 from tests.service.inprocess import running, send, service
 
 PLACES = ("route", "router", "include_router", "app")
@@ -76,8 +77,8 @@ def send_to(app: FastAPI, route: str) -> httpx.Response:
     return send(app, "POST", path, content=b'{"x": 3}' + padding, headers={"Content-Type": "application/json"})
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("route", ROUTES)
+@for_each("place", PLACES)
 def test_dependency_runs_before_the_function(place: str, route: str) -> None:
     calls: Calls = []
 
@@ -89,8 +90,8 @@ def test_dependency_runs_before_the_function(place: str, route: str) -> None:
     assert calls[:2] == ["depend", "compute"] and calls.count("depend") == 1
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("route", ROUTES)
+@for_each("place", PLACES)
 def test_dependency_refuses_with_http_exception(place: str, route: str) -> None:
     calls: Calls = []
 
@@ -105,8 +106,8 @@ def test_dependency_refuses_with_http_exception(place: str, route: str) -> None:
     assert calls == []
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("route", ROUTES)
+@for_each("place", PLACES)
 def test_dependency_refuses_with_problem(place: str, route: str) -> None:
     calls: Calls = []
 
@@ -124,8 +125,8 @@ def test_dependency_refuses_with_problem(place: str, route: str) -> None:
     assert calls == []
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("route", ROUTES)
+@for_each("place", PLACES)
 def test_headers_and_status_set_by_a_dependency_reach_the_client(place: str, route: str) -> None:
     def decorate(response: Response) -> None:
         response.headers["X-Plan"] = "free"
@@ -139,8 +140,8 @@ def test_headers_and_status_set_by_a_dependency_reach_the_client(place: str, rou
         assert response.json() == {"value": 9.0}
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("route", ROUTES)
+@for_each("place", PLACES)
 def test_yield_dependency_is_closed_after_the_function(place: str, route: str) -> None:
     calls: Calls = []
 
@@ -199,8 +200,8 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("body", BODIES.values())
+@for_each("place", PLACES)
 def test_dependency_reads_the_body(place: str, body: bytes) -> None:
     """As in any FastAPI application, although the body has been read and validated before."""
     found: list[Any] = []
@@ -215,8 +216,8 @@ def test_dependency_reads_the_body(place: str, body: bytes) -> None:
     assert found == [body, {"x": 3.0}, {"x": 3.0}, body]
 
 
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-@pytest.mark.parametrize("place", PLACES)
+@for_each("body", BODIES.values())
+@for_each("place", PLACES)
 def test_dependency_reads_a_header(place: str, body: bytes) -> None:
     seen: list[tuple[str, str | None]] = []
 

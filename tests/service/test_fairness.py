@@ -15,6 +15,7 @@ from app.service.keys import client_of
 from app.service.memory import State
 from app.service.problems import Problem
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.fake_time import Clock, Work, in_pool, run_with_execution, settle
 from tests.service.inprocess import send
 from tests.service.test_execution import Client
@@ -303,7 +304,7 @@ def test_memory_of_a_computation_that_runs_is_waited_for(clock: Clock) -> None:
     run_with_execution(clock, Settings(memory_bytes=100, max_concurrency=2), test)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("one", "other", "same"),
     [
         ("1.2.3.4", "1.2.3.5", False),

@@ -260,8 +260,8 @@ def test_document() -> None:
     assert_headers(ask(app_with(), "GET", "/openapi.json", [REQUEST_ID]), 200, "application/json")
 
 
-@pytest.mark.parametrize("root_path", ["", "/autodiff"])
-@pytest.mark.parametrize("path", ["/", "/web/main.js", "/web/nope.js", "/problems/unbound-input"])
+@for_each("root_path", ["", "/autodiff"])
+@for_each("path", ["/", "/web/main.js", "/web/nope.js", "/problems/unbound-input"])
 def test_page(path: str, root_path: str) -> None:
     response = ask(app_with(root_path=root_path), "GET", f"{root_path}{path}", [REQUEST_ID])
     assert response.status == (404 if "nope" in path else 200)
@@ -282,9 +282,7 @@ def test_page_that_the_client_has(path: str) -> None:
     assert [name for name in (*OPTIONAL_HEADERS, *DISCLOSING_HEADERS) if name in response.headers] == []
 
 
-@pytest.mark.parametrize(
-    "path", [*(operation.path for operation in GETS), *DOCS_PAGES, "/openapi.json", "/", "/web/main.js", "/nope"]
-)
+@for_each("path", [*(operation.path for operation in GETS), *DOCS_PAGES, "/openapi.json", "/", "/web/main.js", "/nope"])
 def test_head_has_the_headers_of_a_get(path: str) -> None:
     """The server leaves the body out, because its own scope still says HEAD; `exchange` asserts that."""
     get, head = (ask(app_with(), method, path, [REQUEST_ID]) for method in ("GET", "HEAD"))
@@ -538,7 +536,7 @@ def test_connection_closes_while_draining(operation: Operation) -> None:
         assert_headers(response, 200, content_type_of(operation), {"connection": "close", **stream_headers(operation)})
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "path", "headers", "status"),
     [
         ("GET", "/nope", [("Authorization", "Bearer k")], 404),
@@ -551,7 +549,6 @@ def test_connection_closes_while_draining(operation: Operation) -> None:
         ("GET", "/docs/favicon.png", [], 200),
         ("HEAD", "/livez", [], 200),
     ],
-    ids=["404", "405", "401", "406", "415", "400", "docs", "asset", "HEAD"],
 )
 def test_connection_of_a_refusal_closes_while_draining(
     method: str, path: str, headers: list[tuple[str, str]], status: int

@@ -15,7 +15,7 @@ from app.service.keys import OPEN_PATHS, Keys
 from app.service.problems import Problem
 from app.settings import Settings
 from tests.rows import for_each
-from tests.service.asgi import DOCS_PAGES, OPERATIONS, Operation, Response, ask, label, perform
+from tests.service.asgi import DOCS_PAGES, OPERATIONS, Operation, Response, ask, perform
 
 KEYS = Keys((b"first", b"second key"), metrics_open=True)
 
@@ -51,7 +51,7 @@ def test_key_may_begin_and_end_with_any_character(character: str) -> None:
             keys.check(scope("/v1/forward", f"Bearer {less}"))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "authorization",
     [None, "", "first", "Basic first", "Bearer", "Bearer ", "Bearer firs", "Bearer first2", "Bearer FIRST", "Bearer \xff"],
 )
@@ -70,7 +70,7 @@ def test_open_paths_need_no_key(path: str, root_path: str) -> None:
     KEYS.check(scope(root_path.rstrip("/") + path, root_path=root_path))
 
 
-@pytest.mark.parametrize("path", ["/v1/info", "/docsx", "/webx", "/livez2", "/v1/docs", "/unknown", "/openapi.jsonl", "//docs"])
+@for_each("path", ["/v1/info", "/docsx", "/webx", "/livez2", "/v1/docs", "/unknown", "/openapi.jsonl", "//docs"])
 def test_other_paths_need_a_key(path: str) -> None:
     with pytest.raises(Problem):
         KEYS.check(scope(path))
@@ -111,8 +111,8 @@ def test_there_are_operations_that_need_a_key_and_others() -> None:
     assert len(NEEDING_KEYS) > 20 and len(OPEN) >= 4
 
 
-@pytest.mark.parametrize("operation", NEEDING_KEYS, ids=label)
-@pytest.mark.parametrize("root_path", ["", "/autodiff"])
+@for_each("operation", NEEDING_KEYS)
+@for_each("root_path", ["", "/autodiff"])
 def test_operation_needs_a_key(operation: Operation, root_path: str) -> None:
     """Whether the proxy strips its prefix or keeps it."""
     app = app_with(root_path=root_path)
@@ -143,7 +143,7 @@ def test_open_page_needs_no_key(path: str, root_path: str, method: str) -> None:
     assert ask(app_with(root_path=root_path), method, path, [("Authorization", "Bearer wrong")]).status in (200, 307)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "/nope",
@@ -260,7 +260,7 @@ INVALID: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("authorization", VALID.values(), ids=VALID)
+@for_each("authorization", VALID.values())
 def test_spelling_that_is_accepted(authorization: str | bytes) -> None:
     assert ask(app_with(), "GET", "/v1/info", [("Authorization", authorization)]).status == 200
 

@@ -31,6 +31,7 @@ from app.service.problems import Problem
 from app.service.validation import invalid_request
 from app.settings import Settings
 from tests.conftest import times
+from tests.rows import for_each
 from tests.service.inprocess import send
 
 Outcome = tuple[Any, ...]
@@ -196,8 +197,8 @@ LONG: dict[str, tuple[type[RequestModel], str]] = {
 }
 
 
-@pytest.mark.parametrize(("model", "text"), LONG.values(), ids=LONG)
-@pytest.mark.parametrize("piece", [500, 1 << 18])
+@for_each(("model", "text"), LONG.values())
+@for_each("piece", [500, 1 << 18])
 def test_long_lists_get_the_errors_of_plain_ones(model: type[RequestModel], text: str, piece: int) -> None:
     sizes = Sizes(piece=piece, container=100, string=100, key=200, passed=1000)
     assert in_pieces(text.encode(), model, sizes) == plainly(text.encode(), model)

@@ -25,6 +25,7 @@ from app.service.problems import Problem
 from app.service.routing import ComputationRoute, computation
 from app.settings import Settings
 from tests.conftest import recorded_document
+from tests.rows import for_each
 from tests.service.inprocess import job_with, send, service
 from tests.service.limits import app_with, assert_too_large
 
@@ -103,8 +104,8 @@ def send_framed(path: str, content: bytes, framing: str, limit: int) -> httpx.Re
     return send(app_with(max_body_bytes=limit), "POST", f"/v1/{path}", content=sent, headers=headers)
 
 
-@pytest.mark.parametrize("path", SMALL)
-@pytest.mark.parametrize("framing", ["with its length", "in parts", "gzip"])
+@for_each("path", SMALL)
+@for_each("framing", ["with its length", "in parts", "gzip"])
 def test_bytes_of_a_body(path: str, framing: str) -> None:
     """Counted after decompression, and in bytes where the text is not ASCII."""
     content = padded(SMALL[path], SIZE)
@@ -432,7 +433,7 @@ LEAST: dict[str, float] = {
 }
 
 
-@pytest.mark.parametrize(("name", "least"), LEAST.items())
+@for_each(("name", "least"), LEAST.items())
 def test_least_value_of_a_setting(name: str, least: float) -> None:
     assert getattr(Settings(**{name: least}), name) == least  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match=name):
@@ -461,7 +462,7 @@ def test_valid_root_path(text: str) -> None:
     assert Settings(root_path=text).root_path == text
 
 
-@pytest.mark.parametrize("text", ["/", "/a/", "a", "a/b", "/a?", "/a?b", "/a#b", "https://a.example/a"])
+@for_each("text", ["/", "/a/", "a", "a/b", "/a?", "/a?b", "/a#b", "https://a.example/a"])
 def test_invalid_root_path(text: str) -> None:
     with pytest.raises(ValidationError, match="root_path"):
         Settings(root_path=text)

@@ -256,8 +256,8 @@ def test_list_with_a_fault_within_an_object(length: int) -> None:
     assert problem == ("invalid-request", f"/by_name/b~1c/{length}", "expected a number, found null")
 
 
-@pytest.mark.parametrize("text", ['"3"', "true", "{}"])
-@pytest.mark.parametrize("field", ["numbers", "vector", "rows", "either"])
+@for_each("text", ['"3"', "true", "{}"])
+@for_each("field", ["numbers", "vector", "rows", "either"])
 def test_value_that_is_no_list(field: str, text: str) -> None:
     kind, place, detail = refusal(field, text)
     expected = "a number or a list of numbers" if field == "numbers" else "a list"
@@ -363,9 +363,9 @@ def test_rows_without_numbers(field: str, text: str) -> None:
     assert refusal(field, text) == ("shape-mismatch", f"/{field}", "there are no rows, or rows without numbers")
 
 
-@pytest.mark.parametrize("width", LENGTHS.values(), ids=LENGTHS)
-@pytest.mark.parametrize(("text", "found"), [("3", "a number"), ("null", "null")], ids=["number", "null"])
-@pytest.mark.parametrize("field", ROWS)
+@for_each("width", LENGTHS.values())
+@for_each(("text", "found"), [("3", "a number"), ("null", "null")])
+@for_each("field", ROWS)
 def test_wrong_row_between_rows_of_any_width(field: str, text: str, found: str, width: int) -> None:
     """Where the rows as a whole are not scanned, each long row is by itself."""
     expected = ("invalid-request", f"/{field}/1", f"expected a list, found {found}")

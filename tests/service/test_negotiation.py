@@ -89,7 +89,7 @@ def test_accept_headers_add_up() -> None:
     assert preferred_type(request(("Accept", "text/html"), ("Accept", "text/vnd.graphviz")), (JSON, DOT)) == DOT
 
 
-@pytest.mark.parametrize("accept", EXCLUDING)
+@for_each("accept", EXCLUDING)
 def test_header_that_excludes_every_type_is_refused(accept: str) -> None:
     with pytest.raises(Problem) as caught:
         preferred_type(request(("Accept", accept)), (JSON, DOT, SVG))
@@ -97,7 +97,7 @@ def test_header_that_excludes_every_type_is_refused(accept: str) -> None:
     assert all(media_type in caught.value.detail for media_type in (JSON, DOT, SVG))
 
 
-@pytest.mark.parametrize("weight", MALFORMED_WEIGHTS)
+@for_each("weight", MALFORMED_WEIGHTS)
 def test_malformed_weight_counts_as_zero(weight: str) -> None:
     with pytest.raises(Problem, match="the response is application/json, which the Accept header excludes"):
         preferred_type(request(("Accept", f"application/json;{weight}")), (JSON,))
@@ -148,7 +148,7 @@ def test_body_without_a_content_type_is_read() -> None:
     assert negotiate(request(), [DOT, JSON]).media_type == DOT
 
 
-@pytest.mark.parametrize("content_type", NOT_READ)
+@for_each("content_type", NOT_READ)
 def test_content_types_that_are_refused(content_type: str) -> None:
     with pytest.raises(Problem) as caught:
         negotiate(request(("Content-Type", content_type)), [JSON])
@@ -316,7 +316,7 @@ def test_response_without_a_preference_is_not_compressed(name: str) -> None:
     assert ask(app(), "POST", "/v1/forward", [(name, "gzip")], parts=[LONG]).values("content-encoding") == ["gzip"]
 
 
-@pytest.mark.parametrize("operation", GETS, ids=label)
+@for_each("operation", GETS)
 def test_excluded_type_comes_back_for_no_get(operation: Operation) -> None:
     """The documented type with weight 0, even if everything else is accepted."""
     media_type = operation.media_type.partition(";")[0]
@@ -344,7 +344,7 @@ def test_excluded_type_comes_back_for_no_post(operation: Operation) -> None:
     assert perform(app(), operation, [("Accept", "text/html;q=0.9"), ("Accept", offered[0])]).status == 200
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("accept", "media_type"),
     [
         ("text/vnd.graphviz;q=0.5, application/json;q=0.499", DOT),
@@ -363,7 +363,6 @@ def test_excluded_type_comes_back_for_no_post(operation: Operation) -> None:
         ("application/problem+json, text/vnd.graphviz", DOT),
         ("image/webp, text/vnd.graphviz;q=0.001", DOT),
     ],
-    ids=label,
 )
 def test_weights_choose_the_rendering(accept: str, media_type: str) -> None:
     (operation,) = [operation for operation in POSTS if operation.path == "/v1/graph"]
@@ -425,7 +424,7 @@ REFUSED_TYPES = [
 ]
 
 
-@pytest.mark.parametrize("content_type", READ_TYPES, ids=label)
+@for_each("content_type", READ_TYPES)
 def test_body_of_this_type_is_read_as_utf_8(content_type: str) -> None:
     response = ask(app(), "POST", "/v1/forward", [("Content-Type", content_type)], parts=[SMALL])
     assert response.status == 200 and json.loads(response.body)["value"] == 9.0
@@ -461,7 +460,7 @@ def test_body_without_a_coding_is_read(coding: str) -> None:
     assert ask(app(), "POST", "/v1/forward", headers, parts=[gzip.compress(SMALL)]).status == 400
 
 
-@pytest.mark.parametrize(
+@for_each(
     "coding",
     [
         "br",
@@ -477,7 +476,6 @@ def test_body_without_a_coding_is_read(coding: str) -> None:
         "utf-8",
         "\xff",
     ],
-    ids=label,
 )
 def test_body_of_another_coding_is_refused_unread(coding: str) -> None:
     response = ask(app(), "POST", "/v1/forward", [("Content-Encoding", coding)], parts=[SMALL])

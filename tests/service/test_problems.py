@@ -52,7 +52,7 @@ def test_kind_is_explained(kind: problems.Kind) -> None:
     assert not re.search(r"<script|https?://", text)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "expected"),
     [
         ((), ""),

@@ -28,6 +28,7 @@ from app.service.routing import (
     file_response,
 )
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.fake_time import Clock
 from tests.service.inprocess import running, send, service
 
@@ -592,7 +593,7 @@ def prefixed_app() -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "path", "expected"),
     [
         ("POST", "/v1/plain", "plain"),
@@ -604,7 +605,7 @@ def prefixed_app() -> FastAPI:
         ("POST", "/v1/plain/", 404),
     ],
 )
-@pytest.mark.parametrize("root_path", ["", "/root"], ids=["no root path", "root path kept by the proxy"])
+@for_each("root_path", ["", "/root"])
 def test_prefix_router_finds_the_route(root_path: str, method: str, path: str, expected: str | int) -> None:
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(prefixed_app(), root_path=root_path)

@@ -11,6 +11,7 @@ from app.engine.transforms import evaluate
 from app.solvers import objective as objective_module
 from app.solvers.methods import METHODS
 from app.solvers.minimize import Constraint, MinimizeOptions, MinimizeProblem, Minimum, minimize
+from tests.rows import for_each
 from tests.solvers.constrained import PROBLEMS as CONSTRAINED
 from tests.solvers.constrained import Constrained
 from tests.solvers.least_squares import PROBLEMS, LeastSquares
@@ -97,7 +98,7 @@ def assert_meets_conditions(row: Constrained, found: Minimum) -> None:
     assert np.abs(left).max() < 1e-6 * size
 
 
-@pytest.mark.parametrize("row", CONSTRAINED, ids=lambda row: f"HS{row.number}")
+@for_each("row", CONSTRAINED)
 def test_constrained_problems_have_their_published_solutions(row: Constrained) -> None:
     found = solve(row)
     assert found.converged, found.message
@@ -105,8 +106,8 @@ def test_constrained_problems_have_their_published_solutions(row: Constrained) -
     assert_meets_conditions(row, found)
 
 
-@pytest.mark.parametrize("method", ["slsqp", "trust-constr"])
-@pytest.mark.parametrize("number", [7, 11, 30, 43, 71, 100])
+@for_each("method", ["slsqp", "trust-constr"])
+@for_each("number", [7, 11, 30, 43, 71, 100])
 def test_methods_that_keep_to_constraints_find_the_same(method: Any, number: int) -> None:
     (row,) = (row for row in CONSTRAINED if row.number == number)
     found = solve(row, method=method)

@@ -163,8 +163,8 @@ def test_flat_minima_converge(text: str) -> None:
 # --- the domain, and bounds
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("start", [0.01, 50.0])
+@for_each("method", METHODS)
+@for_each("start", [0.01, 50.0])
 def test_points_outside_the_domain_are_survived(method: Any, start: float) -> None:
     """x - log(x) has its minimum 1 at 1, y**2 - sqrt(y) at y = 4**(-2/3), z*log(z) at 1/e."""
     found = search("x - log(x) + y**2 - sqrt(y) + z*log(z)", {"x": start, "y": 9.0, "z": 7.0}, {}, method=method)
@@ -423,8 +423,8 @@ def test_variables_of_very_different_sizes_have_no_invented_multipliers() -> Non
     assert found.constraint_multipliers == pytest.approx([-1.0])
 
 
-@pytest.mark.parametrize("bounds", [(0.0, 1e-6), (0.0, 1e-9), (0.0, 1e-12), (5.0, 5.000000001)])
-@pytest.mark.parametrize("constraints", [{}, {"2*x": {"upper": 100.0}}])
+@for_each("bounds", [(0.0, 1e-6), (0.0, 1e-9), (0.0, 1e-12), (5.0, 5.000000001)])
+@for_each("constraints", [{}, {"2*x": {"upper": 100.0}}])
 def test_multiplier_of_narrow_bounds_belongs_to_the_limit_that_holds(bounds: Bounds, constraints: Any) -> None:
     """(x - 1)**2 falls until 1 and rises after, with the gradient 2(x - 1), which is the multiplier."""
     found = search("(x - 1)**2", {"x": bounds[0] or 0.0}, {}, {"x": bounds}, constraints)
@@ -433,8 +433,8 @@ def test_multiplier_of_narrow_bounds_belongs_to_the_limit_that_holds(bounds: Bou
     assert found.bound_multipliers == pytest.approx({"x": 2.0 * (x - 1.0)})
 
 
-@pytest.mark.parametrize("factor", [1e-30, 1e-19, 1e-9])
-@pytest.mark.parametrize("method", [None, "bfgs", "l-bfgs-b", "newton-cg", "trust-ncg", "trust-exact"])
+@for_each("factor", [1e-30, 1e-19, 1e-9])
+@for_each("method", [None, "bfgs", "l-bfgs-b", "newton-cg", "trust-ncg", "trust-exact"])
 def test_small_objectives_without_constraints_have_the_same_minimum(factor: float, method: Any) -> None:
     found = search(f"k*({ROSENBROCK})", VALLEY, {"c": 100.0, "k": factor}, method=method)
     assert found.converged and found.point == pytest.approx({"x": 1.0, "y": 1.0}, rel=1e-10), found.message
@@ -457,8 +457,8 @@ def test_constraint_without_a_gradient_is_not_needed_where_others_hold() -> None
     assert found.converged and found.constraint_multipliers == pytest.approx([0.0, 1.0, 1.0]), found.message
 
 
-@pytest.mark.parametrize("text", ["x**3", "-x**4", "x**5 + y**2"])
-@pytest.mark.parametrize("limits", [{}, {"bounds": {"x": (-1.0, 1.0)}}, {"constraints": {"x": {"lower": -1.0}}}])
+@for_each("text", ["x**3", "-x**4", "x**5 + y**2"])
+@for_each("limits", [{}, {"bounds": {"x": (-1.0, 1.0)}}, {"constraints": {"x": {"lower": -1.0}}}])
 def test_second_derivative_of_0_is_said_to_tell_nothing(text: str, limits: Any) -> None:
     found = search(text, {name: 0.0 for name in ("x", "y") if name in text}, **limits)
     assert "the second derivative is 0 in some direction and cannot tell" in found.message

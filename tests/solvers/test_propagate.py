@@ -19,6 +19,7 @@ from app.engine.graph import Graph, Node
 from app.engine.text import parse
 from app.solvers import Estimate, InvalidArgument, PropagateOptions, Propagation, bounded, from_readings, measured, propagate
 from app.solvers.propagate import Result, coverage_factor
+from tests.rows import for_each
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "correlated.json").read_text("utf-8"))
 
@@ -321,7 +322,7 @@ def test_readings() -> None:
     assert from_readings([1e9 + 1, 1e9 + 2, 1e9 + 3]).uncertainty == pytest.approx(1 / math.sqrt(3), rel=1e-15)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("distribution", "parameters", "variance"),
     [
         # JCGM 101, 6.4.2 to 6.4.6, with a half-width of 2.
@@ -414,7 +415,7 @@ FAULTS: list[tuple[Call, type[EngineError], tuple[str | int, ...], str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("call", "kind", "place", "words"), FAULTS, ids=range(len(FAULTS)))
+@for_each(("call", "kind", "place", "words"), FAULTS)
 def test_fault_is_said_with_its_place(call: Call, kind: type[EngineError], place: tuple[str | int, ...], words: str) -> None:
     with pytest.raises(EngineError) as error:
         call()

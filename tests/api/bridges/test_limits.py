@@ -14,6 +14,7 @@ from tests.conftest import recorded_document
 from tests.contract.bridges.tesseract_calls import address
 from tests.contract.bridges.umbridge_calls import NETWORK
 from tests.contract.bridges.umbridge_calls import request as umbridge_request
+from tests.rows import for_each
 from tests.service.inprocess import running, send
 from tests.service.limits import app_with
 
@@ -99,12 +100,12 @@ def test_bytes_of_a_body(path: str, coding: str) -> None:
     assert "AUTODIFF_MAX_BODY_BYTES" in message(refused, 413) and refused.headers["connection"] == "close"
 
 
-@pytest.mark.parametrize("path", READING)
+@for_each("path", READING)
 def test_bytes_of_a_text(path: str) -> None:
     assert_limit(path, "max_text", len(FOUR_NODES))
 
 
-@pytest.mark.parametrize("path", READING)
+@for_each("path", READING)
 def test_nodes(path: str) -> None:
     assert_limit(path, "max_nodes", 4)
 
@@ -148,8 +149,8 @@ def test_numbers(endpoint: str, numbers: int) -> None:
     assert_limit(address(FOUR_NODES, endpoint), "max_numbers", numbers)
 
 
-@pytest.mark.parametrize("operation", ["Evaluate", "Gradient", "ApplyJacobian", "ApplyHessian"])
-@pytest.mark.parametrize(("setting", "least"), [("max_numbers", 1), ("max_work", 1)])
+@for_each("operation", ["Evaluate", "Gradient", "ApplyJacobian", "ApplyHessian"])
+@for_each(("setting", "least"), [("max_numbers", 1), ("max_work", 1)])
 def test_limits_of_networks(operation: str, setting: str, least: int) -> None:
     content = json.dumps(umbridge_request(operation, "network", outputs=2, config={"model": NETWORK})).encode()
     path = f"/umbridge/{operation}"

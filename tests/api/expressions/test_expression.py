@@ -127,7 +127,7 @@ OTHER_FAULTS: dict[str, tuple[str, str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("body", "place", "detail"), OTHER_FAULTS.values(), ids=OTHER_FAULTS)
+@for_each(("body", "place", "detail"), OTHER_FAULTS.values())
 def test_fault_in_a_request(body: str, place: str, detail: str) -> None:
     problem = refusal(body)
     assert problem.kind.name == "invalid-request"
@@ -154,7 +154,7 @@ def test_fault_in_a_large_graph(node: bytes, kind: str) -> None:
 # --- outputs
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "several", "kind", "place"),
     [
         ({}, False, "invalid-request", "/expression/output"),

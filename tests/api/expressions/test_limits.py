@@ -11,6 +11,7 @@ from app.api.expressions import derivatives
 from app.engine import sparse, transforms
 from app.formats.code import READABLE
 from app.service.execution import Job
+from tests.rows import for_each
 from tests.service.limits import AtLimit, assert_held, assert_too_large, post
 
 LEAVES = ({"id": "x", "op": "value", "data": 1}, {"id": "y", "op": "value", "data": 1})
@@ -53,16 +54,16 @@ def numbers_in(answer: Any) -> int:
 # --- texts
 
 NON_ASCII = [
-    pytest.param("x*x", 3, id="one byte per character"),
-    pytest.param("é*é", 5, id="two bytes per letter"),
-    pytest.param("変*変", 7, id="three bytes per letter"),
-    pytest.param("𐎠", 4, id="one letter of four bytes"),
-    pytest.param("x*x # é", 8, id="comment"),
+    ("x*x", 3),  # one byte per character
+    ("é*é", 5),  # two bytes per letter
+    ("変*変", 7),  # three bytes per letter
+    ("𐎠", 4),  # one letter of four bytes
+    ("x*x # é", 8),  # comment
 ]
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize(("text", "size"), NON_ASCII)
+@for_each("route", ROUTES)
+@for_each(("text", "size"), NON_ASCII)
 def test_length_of_a_text_is_counted_in_bytes(route: str, text: str, size: int) -> None:
     body = {"expression": text, "inputs": {text[0]: 2}}
     if route == "jacobian":
@@ -70,8 +71,8 @@ def test_length_of_a_text_is_counted_in_bytes(route: str, text: str, size: int) 
     assert_held(AtLimit(route, body, "max_text", size, ("/expression",)))
 
 
-@pytest.mark.parametrize("request_name", WRITTEN)
-@pytest.mark.parametrize(("text", "size"), NON_ASCII)
+@for_each("request_name", WRITTEN)
+@for_each(("text", "size"), NON_ASCII)
 def test_length_of_a_text_that_is_written_anew(request_name: str, text: str, size: int) -> None:
     body = {"expression": text, **WRITTEN[request_name]}
     assert_held(AtLimit(request_name.split()[0], body, "max_text", size, ("/expression",)))
@@ -80,15 +81,15 @@ def test_length_of_a_text_that_is_written_anew(request_name: str, text: str, siz
 # --- nodes
 
 
-@pytest.mark.parametrize("route", ROUTES)
-@pytest.mark.parametrize(("form", "pointer"), [("text", "/expression"), ("graph", "/expression/nodes")])
+@for_each("route", ROUTES)
+@for_each(("form", "pointer"), [("text", "/expression"), ("graph", "/expression/nodes")])
 def test_nodes(route: str, form: str, pointer: str) -> None:
     body: dict[str, Any] = {"expression": TEXT if form == "text" else GRAPH, "inputs": ONE_POINT}
     assert_held(AtLimit(route, body, "max_nodes", 4, (pointer,)))
 
 
-@pytest.mark.parametrize("request_name", WRITTEN)
-@pytest.mark.parametrize(("form", "pointer"), [("text", "/expression"), ("graph", "/expression/nodes")])
+@for_each("request_name", WRITTEN)
+@for_each(("form", "pointer"), [("text", "/expression"), ("graph", "/expression/nodes")])
 def test_nodes_that_are_written_anew(request_name: str, form: str, pointer: str) -> None:
     body = {"expression": TEXT if form == "text" else GRAPH, **WRITTEN[request_name]}
     assert_held(AtLimit(request_name.split()[0], body, "max_nodes", 4, (pointer,)))
@@ -154,8 +155,8 @@ POINTS = {
 """(endpoint, fields, pointer) of requests with three points."""
 
 
-@pytest.mark.parametrize(("route", "fields", "pointer"), POINTS.values(), ids=POINTS)
-@pytest.mark.parametrize("expression", [TEXT, GRAPH], ids=["text", "graph"])
+@for_each(("route", "fields", "pointer"), POINTS.values())
+@for_each("expression", [TEXT, GRAPH])
 def test_points(route: str, fields: dict[str, Any], pointer: str, expression: Any) -> None:
     assert_held(AtLimit(route, {"expression": expression, **fields}, "max_points", 3, (pointer,)))
 
@@ -199,8 +200,8 @@ PASSES: dict[str, tuple[str, dict[str, Any], int]] = {
 """(endpoint, fields, walks over the graph per point): a check differentiates by each node in 122 evaluations."""
 
 
-@pytest.mark.parametrize(("route", "fields", "passes"), PASSES.values(), ids=PASSES)
-@pytest.mark.parametrize("expression", [TEXT, GRAPH], ids=["text", "graph"])
+@for_each(("route", "fields", "passes"), PASSES.values())
+@for_each("expression", [TEXT, GRAPH])
 def test_work(route: str, fields: dict[str, Any], passes: int, expression: Any) -> None:
     assert_held(AtLimit(route, {"expression": expression, "inputs": X_POINTS, **fields}, "max_work", 4 * 3 * passes))
 
@@ -234,7 +235,7 @@ def test_work_at_points_that_only_the_seeds_have(route: str, fields: dict[str, A
     assert_held(AtLimit(route, {"expression": TEXT, "inputs": ONE_POINT, **fields}, "max_work", 4 * 3 * passes))
 
 
-@pytest.mark.parametrize("route", WITH_POINTS)
+@for_each("route", WITH_POINTS)
 def test_work_is_spelled_out(route: str) -> None:
     """At one point, work is nodes times passes."""
     passes = {"forward": 1, "backward": 2, "jvp": 3, "jacobian": 3, "hessian": 8, "hvp": 6, "check": 247, "graph": 3}[route]
@@ -267,7 +268,7 @@ NUMBERS: dict[str, tuple[str, dict[str, Any], int]] = {
 """(endpoint, request, numbers of its response per point)."""
 
 
-@pytest.mark.parametrize(("route", "body", "numbers"), NUMBERS.values(), ids=NUMBERS)
+@for_each(("route", "body", "numbers"), NUMBERS.values())
 def test_numbers_of_an_answer(route: str, body: dict[str, Any], numbers: int) -> None:
     answer = assert_held(AtLimit(route, {"inputs": ALL_POINTS, **body}, "max_numbers", 3 * numbers))
     assert numbers_in(answer.json()) == 3 * numbers

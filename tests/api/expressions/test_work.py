@@ -43,6 +43,7 @@ from app.service.execution import Job
 from app.service.memory import Budget, Share
 from app.service.models import RequestModel
 from app.service.problems import Problem
+from tests.rows import for_each
 from tests.service.inprocess import job_with
 
 GRAPH = parse("x*y + x")
@@ -312,12 +313,12 @@ def test_estimate_of_parsing(model: type[RequestModel], body: dict[str, Any], se
     assert seconds_of(work.estimate_parsing, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize(("model", "body", "seconds"), EVALUATION.values(), ids=EVALUATION)
+@for_each(("model", "body", "seconds"), EVALUATION.values())
 def test_estimate_of_an_evaluation(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_evaluation, model, body) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize(("model", "body", "seconds"), MATRIX.values(), ids=MATRIX)
+@for_each(("model", "body", "seconds"), MATRIX.values())
 def test_estimate_of_a_matrix(model: type[RequestModel], body: dict[str, Any], seconds: float) -> None:
     assert seconds_of(work.estimate_matrix, model, body) == pytest.approx(seconds, rel=1e-12)
 
@@ -375,7 +376,7 @@ COUNTS: dict[str, tuple[Callable[[int, Job], object], str, int]] = {
 }
 
 
-@pytest.mark.parametrize(("count", "setting", "times"), COUNTS.values(), ids=COUNTS)
+@for_each(("count", "setting", "times"), COUNTS.values())
 def test_counts_at_the_limit(count: Callable[[int, Job], object], setting: str, times: int) -> None:
     """Derivatives may have as many nodes as arguments, of the four nodes of `GRAPH`."""
     job, most = job_with(**{setting: 5}), 5 * (times or 1)
@@ -502,7 +503,7 @@ def test_work_of_a_matrix_that_fills_in() -> None:
         work.sparse_allowance(request, job_with(max_work=55), GRAPH, 0, 2, True).dense(1)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("reduce", "inputs", "wrt", "sums"),
     [
         ("none", {}, None, 0),

@@ -16,6 +16,7 @@ from app.nn.graphs import network_graph
 from app.nn.training import MAX_STEPS
 from app.service.execution import Job
 from app.service.problems import Problem
+from tests.rows import for_each
 from tests.service.inprocess import job_with, send
 from tests.service.limits import AtLimit, app_with, assert_held, assert_too_large, post
 
@@ -107,8 +108,8 @@ STATES: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize(("optimizer", "count"), STATES.values(), ids=STATES)
-@pytest.mark.parametrize("path", TRAININGS)
+@for_each(("optimizer", "count"), STATES.values())
+@for_each("path", TRAININGS)
 def test_numbers_of_an_optimizers_state(path: str, optimizer: dict[str, Any], count: int) -> None:
     """The response has a number of each buffer for every number of the model."""
     optimizer = {"learning_rate": 0.01, **optimizer}
@@ -153,8 +154,8 @@ LOSSES: dict[str, tuple[dict[str, Any], int]] = {
 """(request, numbers): a loss is evaluated for all rows and outputs at once, which takes one number for each node."""
 
 
-@pytest.mark.parametrize(("body", "numbers"), LOSSES.values(), ids=LOSSES)
-@pytest.mark.parametrize("path", ["networks/backward", *TRAININGS])
+@for_each(("body", "numbers"), LOSSES.values())
+@for_each("path", ["networks/backward", *TRAININGS])
 def test_numbers_of_a_loss(path: str, body: dict[str, Any], numbers: int) -> None:
     assert_held(AtLimit(path, {**body, "steps": 2} if path in TRAININGS else body, "max_numbers", numbers))
 
@@ -196,7 +197,7 @@ WORK: dict[str, tuple[str, dict[str, Any], int]] = {
 """(path, fields, work): `batch_size` bounds the rows of a step."""
 
 
-@pytest.mark.parametrize(("path", "fields", "work"), WORK.values(), ids=WORK)
+@for_each(("path", "fields", "work"), WORK.values())
 def test_work_of_a_training(path: str, fields: dict[str, Any], work: int) -> None:
     assert_held(AtLimit(path, {**LEARN, **fields}, "max_work", work, ("/steps",)))
 
@@ -265,8 +266,8 @@ def with_expression(body: dict[str, Any], kind: str, expression: Any) -> tuple[d
     return {**body, "optimizer": {"learning_rate": expression}}, "/optimizer/learning_rate"
 
 
-@pytest.mark.parametrize(("path", "body", "kind"), EXPRESSIONS.values(), ids=EXPRESSIONS)
-@pytest.mark.parametrize("comment", ["# e", "# é", "# 変"], ids=["one byte", "two bytes", "three bytes"])
+@for_each(("path", "body", "kind"), EXPRESSIONS.values())
+@for_each("comment", ["# e", "# é", "# 変"])
 def test_length_of_a_text_within_a_request(path: str, body: dict[str, Any], kind: str, comment: str) -> None:
     """Counted in bytes, of which a letter has up to four."""
     text = ("score*score " if kind == "loss" else "0.1/(1+step) ") + comment
@@ -294,8 +295,8 @@ COUNTED_ALONE = {name: row for name, row in EXPRESSIONS.items() if row[0] != "ne
 """A graph of a network has the nodes of its loss, so they count together."""
 
 
-@pytest.mark.parametrize(("path", "body", "kind"), COUNTED_ALONE.values(), ids=COUNTED_ALONE)
-@pytest.mark.parametrize("form", FORMS)
+@for_each(("path", "body", "kind"), COUNTED_ALONE.values())
+@for_each("form", FORMS)
 def test_nodes_within_a_request(path: str, body: dict[str, Any], kind: str, form: str) -> None:
     loss, rate = FORMS[form]
     full, pointer = with_expression(body, kind, loss if kind == "loss" else rate)
@@ -337,7 +338,7 @@ GRIDS: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize(("body", "points"), GRIDS.values(), ids=GRIDS)
+@for_each(("body", "points"), GRIDS.values())
 def test_points_of_a_grid(body: dict[str, Any], points: int) -> None:
     case = AtLimit("networks/decision-boundary", {"model": LINE, **body}, "max_points", points, ("/step", "/padding"))
     assert len(assert_held(case).json()["points"]) == points
@@ -510,8 +511,8 @@ DATA_OF: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("path", "body"), DATA_OF.values(), ids=DATA_OF)
-@pytest.mark.parametrize(
+@for_each(("path", "body"), DATA_OF.values())
+@for_each(
     ("name", "most", "over"),
     [("samples", MAX_SAMPLES, MAX_SAMPLES + 1), ("noise", MAX_NOISE, MAX_NOISE * 1.001), ("seed", MAX_SEED, MAX_SEED + 1)],
 )

@@ -11,6 +11,7 @@ from app.api.networks.models import MAX_LAYERS, LossExpression, NetworkModel, Ne
 from app.nn.optimizers import OPTIMIZERS
 from app.service.bodies import parse
 from app.service.problems import Problem
+from tests.rows import for_each
 
 LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
 SPEC = {"inputs": 2, "layers": [1]}
@@ -95,7 +96,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("fields", "pointer", "detail"), FAULTS.values(), ids=FAULTS)
+@for_each(("fields", "pointer", "detail"), FAULTS.values())
 def test_fault_points_at_its_place(fields: dict[str, Any], pointer: str, detail: str) -> None:
     with pytest.raises(Problem) as caught:
         request_with(**fields)

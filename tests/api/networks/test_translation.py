@@ -16,6 +16,7 @@ from app.service.bodies import encode, parse
 from app.service.execution import Job
 from app.service.problems import Problem
 from app.settings import Settings
+from tests.rows import for_each
 
 JOB = Job(Settings(), math.inf, {})
 LINE = {"layers": [{"weights": [[1, 1]], "biases": [0]}]}
@@ -78,7 +79,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("fields", "kinds", "pointer"), FAULTS.values(), ids=FAULTS)
+@for_each(("fields", "kinds", "pointer"), FAULTS.values())
 def test_fault_points_at_its_place(fields: dict[str, Any], kinds: str, pointer: str) -> None:
     with pytest.raises(Problem) as caught:
         translate(request_with(**fields))

@@ -39,6 +39,7 @@ from app.service.memory import Budget, Share
 from app.service.problems import Problem
 from app.service.routing import FileResponse
 from app.settings import Settings
+from tests.rows import for_each
 from tests.service.inprocess import job_with
 
 
@@ -175,7 +176,7 @@ def test_estimate_of_network_gradients_by_rows(data: dict[str, Any], rows: int) 
     assert gradient_seconds({"data": data}) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["moons", "circles", "blobs", "digits", "iris", "wine", "breast_cancer", "diabetes"])
+@for_each("name", ["moons", "circles", "blobs", "digits", "iris", "wine", "breast_cancer", "diabetes"])
 def test_estimate_for_a_dataset_of_a_library_is_unknown(name: str) -> None:
     assert gradient_seconds({"data": {"dataset": name, "samples": 1}}) == math.inf
     assert seconds(model=LINE, data={"dataset": name, "samples": 1}) == math.inf
@@ -231,7 +232,7 @@ TRAININGS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.parametrize(("fields", "expected"), TRAININGS.values(), ids=TRAININGS)
+@for_each(("fields", "expected"), TRAININGS.values())
 def test_estimate_of_a_training(fields: dict[str, Any], expected: float) -> None:
     body = {"model": LINE, "data": XOR, "loss": "mse", **fields}
     assert work.estimate_training(parse(json.dumps(body).encode(), TrainRequest)) == pytest.approx(expected, rel=1e-12)

@@ -26,6 +26,7 @@ from app.service.bodies import parse
 from app.service.execution import Job
 from app.service.memory import Budget, Share
 from app.service.problems import Problem
+from tests.rows import for_each
 from tests.service.inprocess import job_with
 
 
@@ -73,7 +74,7 @@ SEARCHES: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.parametrize(("more", "seconds"), SEARCHES.values(), ids=SEARCHES)
+@for_each(("more", "seconds"), SEARCHES.values())
 def test_estimate_of_a_search(more: dict[str, Any], seconds: float) -> None:
     request = request_of(MinimizeRequest, SEARCH, more)
     assert minimization.estimate_seconds(request) == pytest.approx(seconds, rel=1e-12)
@@ -156,7 +157,7 @@ BUDGETS: dict[str, tuple[dict[str, Any], float]] = {
 }
 
 
-@pytest.mark.parametrize(("more", "seconds"), BUDGETS.values(), ids=BUDGETS)
+@for_each(("more", "seconds"), BUDGETS.values())
 def test_estimate_of_a_propagation(more: dict[str, Any], seconds: float) -> None:
     request = request_of(PropagateRequest, BUDGET, more)
     assert propagation.estimate_propagation(request) == pytest.approx(READ_BUDGET + seconds, rel=1e-12)

@@ -230,8 +230,8 @@ PATHS = {
 }
 
 
-@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
-@pytest.mark.parametrize("endpoint", ["apply", "openapi.json"])
+@for_each("path", PATHS.values())
+@for_each("endpoint", ["apply", "openapi.json"])
 def test_forms_of_the_path(base_url: str, path: str, endpoint: str) -> None:
     url = f"{base_url}/tesseract/{path}/{endpoint}"
     if endpoint == "apply":

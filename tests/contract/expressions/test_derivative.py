@@ -8,6 +8,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.cases import TEXTS
 from tests.contract.wire import assert_mentions, graph, json_of, leaf, node, problem
+from tests.rows import for_each
 
 
 def test_the_example_of_the_contract(post: Post) -> None:
@@ -60,7 +61,7 @@ def test_numbers_of_leaves_are_defaults_in_graphs_and_constants_in_texts(post: P
     assert json_of(post("derivative", expression="k = 2; k*x", wrt=["x"]))["derivatives"]["x"]["text"] == "k = 2; k"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("fields", "name", "pointer"),
     [
         ({"wrt": ["z"]}, "unknown-node", "/wrt/0"),

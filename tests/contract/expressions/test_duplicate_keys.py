@@ -1,9 +1,8 @@
 """Keys that appear twice in an object: the last one counts, as documented, and none is a server error."""
 
-import pytest
-
 from tests.contract.conftest import Post
-from tests.contract.wire import assert_never_5xx, json_of, label
+from tests.contract.wire import assert_never_5xx, json_of
+from tests.rows import for_each
 
 TWICE = [
     b'{"expression": "1", "expression": "2"}',
@@ -26,7 +25,7 @@ TWICE = [
 ]
 
 
-@pytest.mark.parametrize("body", TWICE, ids=label)
+@for_each("body", TWICE)
 def test_duplicate_key_is_never_a_5xx(post: Post, body: bytes) -> None:
     assert_never_5xx(post("forward", content=body))
 

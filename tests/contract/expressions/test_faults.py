@@ -20,7 +20,7 @@ def test_fault_is_named_with_its_place(post: Post, fault: Fault) -> None:
     assert not re.search(r"\b(float|int|str|bool|array|dict|struct|enum)\b", body["detail"]), "the words are JSON's"
 
 
-@pytest.mark.parametrize("operation", POSTS)
+@for_each("operation", POSTS)
 def test_expression_is_required(post: Post, operation: str) -> None:
     request = smallest(operation)
     del request["expression"]
@@ -68,7 +68,7 @@ LONG_NAMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("request_", LONG_NAMES.values(), ids=LONG_NAMES)
+@for_each("request_", LONG_NAMES.values())
 def test_long_names_are_not_repeated_in_full(post: Post, request_: dict[str, Any]) -> None:
     response = post("forward", **request_)
     problem(response, status=422)

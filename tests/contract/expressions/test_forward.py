@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import graph, json_of, leaf, node
+from tests.rows import for_each
 
 
 def test_response_is_output_and_value(post: Post) -> None:
@@ -33,7 +34,7 @@ def test_inputs_override_data(post: Post) -> None:
     assert json_of(post("forward", expression=expression, inputs={"y": 2, "x": 5}))["value"] == 10.0
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "value"),
     [
         ("tanh(1000)", 1.0),

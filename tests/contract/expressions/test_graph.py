@@ -13,11 +13,12 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.cases import TEXTS
 from tests.contract.wire import graph, json_of, label, leaf, node
+from tests.rows import for_each
 
 ROW = {"id", "label", "op", "data", "grad", "arity", "is_leaf"}
 
 
-@pytest.mark.parametrize(("text", "inputs"), TEXTS.values(), ids=TEXTS)
+@for_each(("text", "inputs"), TEXTS.values())
 def test_nodes_are_in_topological_order_and_obey_the_chain_rule(post: Post, text: str, inputs: dict[str, float]) -> None:
     found = json_of(post("graph", expression=text, inputs=inputs))
     place = {row["id"]: k for k, row in enumerate(found["nodes"])}

@@ -4,6 +4,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import graph, json_of, label, leaf, node, problem
+from tests.rows import for_each
 
 IDS = [
     "x",
@@ -28,7 +29,7 @@ IDS = [
 ]
 
 
-@pytest.mark.parametrize("name", IDS, ids=label)
+@for_each("name", IDS)
 def test_id_may_be_any_string_of_1_to_128_characters(post: Post, name: str) -> None:
     request = {"expression": graph(leaf(name), node("then", "mul", name, name)), "inputs": {name: 3}}
     assert json_of(post("backward", **request, wrt=[name])) == {"output": "then", "value": 9.0, "gradients": {name: 6.0}}

@@ -5,6 +5,7 @@ import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.wire import graph, json_of, leaf, node
+from tests.rows import for_each
 
 COUNT = 300_000
 BLOCK = 15_000
@@ -53,7 +54,7 @@ def test_node_with_100_000_users(client: httpx.Client) -> None:
     assert found["value"] == found["gradients"]["x"] == count * (count - 1) / 2
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "value", "gradient"),
     [
         ("(" * 5000 + "x" + ")" * 5000, 3.0, 1.0),
@@ -67,19 +68,6 @@ def test_node_with_100_000_users(client: httpx.Client) -> None:
         ("\n".join(["a0 = x", *(f"a{k} = a{k - 1} + 1" for k in range(1, 20_000))]), 20_002.0, 1.0),
         ("x" + " " * 500_000, 3.0, 1.0),
         ("\n" * 100_000 + "x", 3.0, 1.0),
-    ],
-    ids=[
-        "parentheses",
-        "sums",
-        "signs",
-        "calls",
-        "calls of two",
-        "operators",
-        "conditions",
-        "powers",
-        "statements",
-        "spaces",
-        "lines",
     ],
 )
 def test_deep_and_long_text(post: Post, text: str, value: float, gradient: float) -> None:

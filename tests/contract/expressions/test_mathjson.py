@@ -7,13 +7,14 @@ import pytest
 
 from tests.contract.conftest import AssertAlive, Post
 from tests.contract.wire import POSTS, json_of, problem, smallest
+from tests.rows import for_each
 
 TEXT = "x*exp(y) + x**2"
 ARRAY = ["Add", ["Multiply", "x", ["Exp", "y"]], ["Power", "x", 2]]
 INPUTS = {"x": 1.5, "y": 0.25}
 
 
-@pytest.mark.parametrize("operation", POSTS)
+@for_each("operation", POSTS)
 def test_array_gets_the_response_of_its_text(post: Post, operation: str) -> None:
     a = json_of(post(operation, **smallest(operation, expression=ARRAY, inputs=INPUTS)))
     b = json_of(post(operation, **smallest(operation, expression=TEXT, inputs=INPUTS)))
@@ -73,7 +74,7 @@ FAULTS: list[tuple[dict[str, Any], str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("request_", "name", "pointer", "words"), FAULTS, ids=[str(fault[0]) for fault in FAULTS])
+@for_each(("request_", "name", "pointer", "words"), FAULTS)
 def test_fault_is_pointed_at(post: Post, request_: dict[str, Any], name: str, pointer: str, words: str) -> None:
     found = problem(post("forward", **{"inputs": {"x": 1}, **request_}), name, 422)
     assert words in found["detail"]

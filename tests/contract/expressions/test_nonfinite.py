@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Post
-from tests.contract.wire import EVALUATED, graph, json_of, label, leaf, node, problem, smallest
+from tests.contract.wire import EVALUATED, graph, json_of, leaf, node, problem, smallest
 from tests.rows import for_each
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("operation", "text", "inputs", "words"),
     [
         ("forward", "y = log(x); y*2", {"x": -4}, ["'y'", "log", "-4", "forward", "NaN"]),
@@ -25,7 +23,6 @@ from tests.rows import for_each
         ("graph", "y = log(x); y*2", {"x": -4}, ["'y'", "log", "-4", "forward", "NaN"]),
         ("graph", "y = sqrt(x); y*2", {"x": 0}, ["'y'", "sqrt", "0.0", "backward"]),
     ],
-    ids=label,
 )
 def test_error_names_node_operation_arguments_and_pass(
     post: Post, operation: str, text: str, inputs: dict[str, float], words: list[str]
@@ -66,7 +63,7 @@ def test_nonfinite_null_at_one_point(post: Post) -> None:
     assert found == {"output": "y", "value": None, "nonfinite": [{"node": "y", "pass": "forward", "value": "Infinity"}]}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("operation", "fields"),
     [
         *(("forward", {}), ("backward", {}), ("hessian", {}), ("hessian", {"format": "sparse"})),

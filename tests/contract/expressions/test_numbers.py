@@ -2,11 +2,9 @@
 
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Post
 from tests.contract.expressions.requests import HOLE, filled
-from tests.contract.wire import graph, json_of, label, leaf, node, problem
+from tests.contract.wire import graph, json_of, leaf, node, problem
 from tests.rows import for_each
 
 PLACES: list[tuple[str, dict[str, Any]]] = [
@@ -60,9 +58,7 @@ OPTIONAL = ({"cotangent": HOLE}, {"tolerance": HOLE})
 """Fields that are optional, so that null stands for their absence."""
 
 
-@pytest.mark.parametrize(
-    ("operation", "fields"), [case for case in PLACES if "data" not in str(case) and case[1] not in OPTIONAL], ids=label
-)
+@for_each(("operation", "fields"), [case for case in PLACES if "data" not in str(case) and case[1] not in OPTIONAL])
 def test_null_is_not_a_number(post: Post, operation: str, fields: dict[str, Any]) -> None:
     problem(post(operation, content=filled(operation, fields, "null")), "invalid-request", 422)
 

@@ -5,6 +5,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.cases import MICROGRAD, TEXTS
 from tests.contract.wire import POSTS, graph, json_of, leaf, node, smallest
+from tests.rows import for_each
 
 
 @pytest.mark.parametrize(("text", "inputs"), TEXTS.values(), ids=TEXTS)
@@ -18,7 +19,7 @@ def test_a_parsed_text_gives_the_same_bytes(post: Post, text: str, inputs: dict[
     assert post("graph", expression=parsed).content == post("graph", expression=text, inputs=inputs).content
 
 
-@pytest.mark.parametrize("operation", POSTS)
+@for_each("operation", POSTS)
 def test_every_operation_takes_a_parsed_graph(post: Post, operation: str) -> None:
     request = smallest(operation)
     parsed = json_of(post("parse", expression=request["expression"]))["graph"]

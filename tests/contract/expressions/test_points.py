@@ -8,6 +8,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.cases import TANGLED
 from tests.contract.wire import EVALUATED, json_of, label, problem, smallest
+from tests.rows import for_each
 
 
 def test_only_what_depends_on_the_point_is_a_list(post: Post) -> None:
@@ -32,7 +33,7 @@ def test_many_points_agree_with_single_points(post: Post, count: int) -> None:
             assert together["gradients"][name][k] == pytest.approx(gradient, rel=1e-12), (name, k)
 
 
-@pytest.mark.parametrize("operation", EVALUATED)
+@for_each("operation", EVALUATED)
 def test_empty_list_of_points_is_refused(post: Post, operation: str) -> None:
     problem(post(operation, **smallest(operation, inputs={"x": []})), "shape-mismatch", 422, "/inputs/x")
 

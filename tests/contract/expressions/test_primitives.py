@@ -96,7 +96,7 @@ def test_unary_primitive_agrees_with_mpmath(post: Post, op: str) -> None:
             assert found["gradients"]["x"][k] == pytest.approx(float(mpmath.diff(UNARY[op], x)), rel=1e-12, abs=1e-18), x
 
 
-@pytest.mark.parametrize("op", BINARY)
+@for_each("op", BINARY)
 def test_binary_primitive_agrees_with_mpmath(post: Post, op: str) -> None:
     x, y = 1.7, 0.6
     found = json_of(post("backward", expression=graph(leaf("x", x), leaf("y", y), node("z", op, "x", "y"))))
@@ -117,8 +117,8 @@ def test_polygamma_agrees_with_mpmath(post: Post, order: int) -> None:
             assert found["hessian"]["x"]["x"][k] == pytest.approx(float(mpmath.psi(order + 2, x)), rel=1e-13)
 
 
-@pytest.mark.parametrize("op", MANY)
-@pytest.mark.parametrize("count", [2, 3, 5])
+@for_each("op", MANY)
+@for_each("count", [2, 3, 5])
 def test_variadic_primitive_agrees_with_mpmath(post: Post, op: str, count: int) -> None:
     numbers = [0.3, -1.2, 2.5, 0.7, -0.4][:count]
     names = [f"x{k}" for k in range(count)]
@@ -137,8 +137,8 @@ def test_variadic_primitive_of_one_argument_is_the_identity(post: Post, op: str)
     assert found["value"] == 1.25 and found["gradients"] == {"x": 1.0}
 
 
-@pytest.mark.parametrize("op", COMPARISONS)
-@pytest.mark.parametrize(("x", "y"), [(1, 2), (2, 1), (1.5, 1.5)], ids=["less", "greater", "equal"])
+@for_each("op", COMPARISONS)
+@for_each(("x", "y"), [(1, 2), (2, 1), (1.5, 1.5)])
 def test_comparison_is_one_or_zero_with_derivative_zero(post: Post, op: str, x: float, y: float) -> None:
     expected = {"lt": x < y, "le": x <= y, "gt": x > y, "ge": x >= y, "eq": x == y, "ne": x != y}[op]
     found = json_of(post("backward", expression=graph(leaf("x", x), leaf("y", y), node("z", op, "x", "y"))))

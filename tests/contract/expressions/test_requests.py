@@ -7,9 +7,10 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.cases import POINT, TANGLED
 from tests.contract.wire import EVALUATED, POSTS, json_of, smallest
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize("operation", EVALUATED)
+@for_each("operation", EVALUATED)
 def test_inputs_are_optional_if_nothing_must_be_bound(post: Post, operation: str) -> None:
     request = smallest(operation, expression="x = 3; y = x*x", nonfinite="error")
     del request["inputs"]

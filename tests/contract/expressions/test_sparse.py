@@ -7,6 +7,7 @@ import pytest
 from tests.contract.conftest import Post
 from tests.contract.expressions.cases import MICROGRAD_NODES, TEXTS
 from tests.contract.wire import json_of, problem
+from tests.rows import for_each
 
 ROSENBROCK = "(1 - x)**2 + 100*(y - x**2)**2"
 
@@ -31,7 +32,7 @@ def test_hessian_of_rosenbrock_at_its_standard_start(post: Post) -> None:
     assert found["gradients"] == pytest.approx({"x": -215.6, "y": -88.0}, rel=1e-13)
 
 
-@pytest.mark.parametrize("name", TEXTS)
+@for_each("name", TEXTS)
 def test_hessian_is_the_dense_one(post: Post, name: str) -> None:
     text, inputs = TEXTS[name]
     dense = json_of(post("hessian", expression=text, inputs=inputs))

@@ -31,7 +31,7 @@ def test_list_has_every_dataset(listed: dict[str, dict[str, Any]]) -> None:
     assert list(listed) == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_list_states_features_and_default_samples(client: httpx.Client, listed: dict[str, dict[str, Any]], name: str) -> None:
     row = listed[name]
     assert row["description"] and row["features"] == FEATURES.get(name, 2)
@@ -44,7 +44,7 @@ def test_list_states_the_noise_of_generated_datasets(listed: dict[str, dict[str,
     assert {name: row["noise"] for name, row in listed.items()} == {name: noise.get(name) for name in NAMES}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_shape_and_targets_of_a_dataset(client: httpx.Client, name: str) -> None:
     response = get(client, name, samples=4, seed=1)
     found = json_of(response)
@@ -77,7 +77,7 @@ def test_bundled_datasets_are_those_of_scikit_learn(client: httpx.Client, name: 
     assert found["inputs"] == inputs.tolist() and found["targets"] == targets.tolist()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@for_each("name", NAMES)
 def test_dataset_can_be_sent_to_train_unchanged(client: httpx.Client, post: Post, name: str) -> None:
     found = json_of(get(client, name, samples=4))
     loss, outputs = ("cross_entropy", found["classes"]) if name in CLASSES else ("mse", 1)

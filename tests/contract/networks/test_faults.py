@@ -3,7 +3,6 @@
 import json
 
 import httpx
-import pytest
 
 from tests.contract.conftest import Post
 from tests.contract.networks.fault_cases import BASES, CASES, assert_fault, changed
@@ -18,7 +17,7 @@ def test_fault_is_named_with_its_place(post: Post, path: str, fault: Fault) -> N
     assert_fault(post(path, **request), request, fault.problem, fault.pointer, fault.words)
 
 
-@pytest.mark.parametrize("path", BASES)
+@for_each("path", BASES)
 def test_request_without_a_fault_is_valid(client: httpx.Client, path: str) -> None:
     assert client.post(f"/v1/{path}", json=BASES[path]).status_code == 200
 

@@ -9,6 +9,7 @@ from tests.contract.conftest import Post
 from tests.contract.networks.calls import assert_close, call
 from tests.contract.wire import json_of
 from tests.nn.networks import ACTIVATIONS, MODEL, ROWS
+from tests.rows import for_each
 
 LOSSES = {
     "max_margin": lambda draw: draw.choice([-1, 1]),
@@ -45,7 +46,7 @@ CASES = [(activation, "mse", 3) for activation in ACTIVATIONS]
 CASES += [("tanh", loss, outputs) for loss in LOSSES for outputs in ((3,) if loss == "cross_entropy" else (1, 3))]
 
 
-@pytest.mark.parametrize(("activation", "name", "outputs"), dict.fromkeys(CASES))
+@for_each(("activation", "name", "outputs"), dict.fromkeys(CASES))
 def test_graph_has_the_gradients_of_the_network(post: Post, activation: str, name: str, outputs: int) -> None:
     """/v1/backward of the graph agrees with /v1/networks/backward for the row."""
     draw = random.Random(f"{activation} {name} {outputs}")

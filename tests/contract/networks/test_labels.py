@@ -9,6 +9,7 @@ from tests.contract.networks.fault_cases import assert_fault
 from tests.contract.networks.faults import NEITHER, TWO_CLASSES
 from tests.contract.wire import label
 from tests.nn.networks import MODEL
+from tests.rows import for_each
 
 LABELS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
     (MODEL, "max_margin", 0, ["0", "-1 or 1"]),
@@ -22,8 +23,8 @@ LABELS: list[tuple[dict[str, Any], str, Any, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize("path", ["networks/train", "networks/backward"])
-@pytest.mark.parametrize(("model", "loss", "target", "words"), LABELS, ids=label)
+@for_each("path", ["networks/train", "networks/backward"])
+@for_each(("model", "loss", "target", "words"), LABELS)
 def test_label_in_a_row_is_named(
     post: Post, path: str, model: dict[str, Any], loss: str, target: Any, words: list[str]
 ) -> None:
@@ -31,7 +32,7 @@ def test_label_in_a_row_is_named(
     assert_fault(post(path, **request), request, NEITHER, "/data/targets/1", ["row 1", *words])
 
 
-@pytest.mark.parametrize(("model", "loss", "target", "words"), LABELS, ids=label)
+@for_each(("model", "loss", "target", "words"), LABELS)
 def test_label_of_a_graph_is_named(post: Post, model: dict[str, Any], loss: str, target: Any, words: list[str]) -> None:
     request: dict[str, Any] = {"model": model, "inputs": [1.0, 2.0], "target": target, "loss": loss}
     assert_fault(post("networks/graph", **request), request, NEITHER, "/target", words)

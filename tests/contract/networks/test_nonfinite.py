@@ -9,13 +9,12 @@ from tests.contract.conftest import Post
 from tests.contract.networks.calls import MOONS, train
 from tests.contract.wire import json_of
 from tests.nn.networks import MODEL, parameters
+from tests.rows import for_each
 
 
-@pytest.mark.parametrize("every", [1, 10, 1000], ids=lambda every: f"log_every={every}")
-@pytest.mark.parametrize("loss", ["max_margin", "mse", "huber"])
-@pytest.mark.parametrize(
-    "optimizer", [{"name": "sgd"}, {"name": "sgd", "momentum": 0.9}, {"name": "adam"}], ids=["sgd", "momentum", "adam"]
-)
+@for_each("every", [1, 10, 1000])
+@for_each("loss", ["max_margin", "mse", "huber"])
+@for_each("optimizer", [{"name": "sgd"}, {"name": "sgd", "momentum": 0.9}, {"name": "adam"}])
 def test_diverging_training_returns_the_last_finite_model(post: Post, optimizer: dict[str, Any], loss: str, every: int) -> None:
     body: dict[str, Any] = {
         "model": {"inputs": 2, "layers": [8, 8, 8, 1], "seed": 1},

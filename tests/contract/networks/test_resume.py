@@ -47,9 +47,9 @@ def whole_of(post: Post) -> Whole:
     return whole
 
 
-@pytest.mark.parametrize(("first", "second"), [(60, 40), (1, 99), (99, 1)])
-@pytest.mark.parametrize("batch", [None, 7], ids=["all rows", "batches"])
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@for_each(("first", "second"), [(60, 40), (1, 99), (99, 1)])
+@for_each("batch", [None, 7])
+@for_each("name", OPTIMIZERS)
 def test_two_parts_give_the_same_bytes_as_the_whole(
     post: Post, whole_of: Whole, name: str, batch: int | None, first: int, second: int
 ) -> None:
@@ -79,7 +79,7 @@ def test_thinned_history_of_two_parts(post: Post, whole_of: Whole, name: str, ba
     assert rows(two["history"]) == [*every[63::7], every[99]]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "buffers"),
     [
         ("sgd", set()),
@@ -91,7 +91,6 @@ def test_thinned_history_of_two_parts(post: Post, whole_of: Whole, name: str, ba
         ("rmsprop momentum", {"square_avg", "momentum_buffer"}),
         ("rmsprop centered", {"square_avg", "grad_avg", "momentum_buffer"}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "+".join(sorted(value)),
 )
 def test_state_counts_steps_and_has_pytorchs_buffers(post: Post, name: str, buffers: set[str]) -> None:
     state = train(post, optimizer=OPTIMIZERS[name], steps=5)["state"]

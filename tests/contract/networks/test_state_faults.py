@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Post
 from tests.contract.networks.fault_cases import BASES
 from tests.contract.networks.faults import ADAM, BUFFER, NEITHER, OTHER, RMSPROP
-from tests.contract.wire import assert_mentions, label, problem
+from tests.contract.wire import assert_mentions, problem
+from tests.rows import for_each
 
 STATES: list[tuple[dict[str, Any], dict[str, Any], str, list[str]]] = [
     ({"name": "sgd", "momentum": 0.9}, {"step": 1}, "/state/optimizer", ["momentum_buffer"]),
@@ -39,7 +38,7 @@ STATES: list[tuple[dict[str, Any], dict[str, Any], str, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("optimizer", "state", "pointer", "words"), STATES, ids=label)
+@for_each(("optimizer", "state", "pointer", "words"), STATES)
 def test_state_that_does_not_fit_is_named(
     post: Post, optimizer: dict[str, Any], state: dict[str, Any], pointer: str, words: list[str]
 ) -> None:

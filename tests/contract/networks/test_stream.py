@@ -15,6 +15,7 @@ from tests.contract.events import events, read_events
 from tests.contract.networks.streams import LONG, PATH, SMALL, assert_progress
 from tests.contract.wire import json_of, problem, strict
 from tests.nn.networks import ROWS, SPEC
+from tests.rows import for_each
 
 
 def test_result_is_the_response_of_train(client: httpx.Client, post: Post) -> None:
@@ -44,8 +45,8 @@ def test_accept_header_without_event_streams_is_not_acceptable(client: httpx.Cli
     assert "text/event-stream" in body["detail"]
 
 
-@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
-@pytest.mark.parametrize(
+@for_each("accept", ["*/*", "text/event-stream"])
+@for_each(
     ("body", "name", "pointer"),
     [
         (SMALL | {"steps": 0}, "invalid-request", "/steps"),
@@ -57,7 +58,6 @@ def test_accept_header_without_event_streams_is_not_acceptable(client: httpx.Cli
         (SMALL | {"state": {"step": 3, "optimizer": {"name": "adam"}}}, "shape-mismatch", "/state/optimizer/name"),
         (SMALL | {"wrong": 1}, "invalid-request", "/wrong"),
     ],
-    ids=["steps", "loss", "loss expression", "model", "targets", "learning rate", "state", "unknown field"],
 )
 def test_fault_in_the_request_is_a_problem_and_not_an_event(
     client: httpx.Client, body: dict[str, Any], name: str, pointer: str | None, accept: str

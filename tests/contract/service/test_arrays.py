@@ -229,7 +229,7 @@ def test_base64_in_a_response_holds_the_numbers_of_the_lists(post: Post, name: s
     assert sorted(found) == sorted(case.answered)
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@for_each("case", CASES.values())
 def test_lists_are_the_default(post: Post, case: Case) -> None:
     expected = send(post, case.operation, case.request)
     for arrays in ("list", None):
@@ -252,12 +252,11 @@ REDUCED: dict[str, tuple[str, dict[str, Any]]] = {
 LISTS = {"x": [1.0, 2.0], "y": [3.0, 5.0]}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "lists", "total", "mean"),
     [("x*y + c*c", LISTS, 111.0, 55.5), ("c*c", {}, 49.0, 49.0), ("spare = x*y; c*c", LISTS, 98.0, 49.0)],
-    ids=["of lists", "at one point", "beside lists"],
 )
-@pytest.mark.parametrize("name", REDUCED)
+@for_each("name", REDUCED)
 def test_reduced_numbers_are_numbers_in_base64_too(
     post: Post, name: str, text: str, lists: dict[str, Any], total: float, mean: float
 ) -> None:

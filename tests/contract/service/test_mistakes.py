@@ -4,7 +4,6 @@ import re
 from html import unescape
 
 import httpx
-import pytest
 
 from app.api.mistakes import MISTAKES
 from app.service.problems import KINDS
@@ -32,13 +31,13 @@ def test_every_kind_of_problem_has_a_mistake() -> None:
     assert list(MISTAKES) == list(KINDS)
 
 
-@pytest.mark.parametrize("name", SENT)
+@for_each("name", SENT)
 def test_mistake_gets_its_problem(client: httpx.Client, name: str) -> None:
     refused = send(client, MISTAKES[name].wrong)
     assert problem(refused, name, KINDS[name].status)["detail"] == MISTAKES[name].detail
 
 
-@pytest.mark.parametrize("name", REPAIRED)
+@for_each("name", REPAIRED)
 def test_repaired_request_is_answered(client: httpx.Client, name: str) -> None:
     assert send(client, MISTAKES[name].right).status_code == 200
 

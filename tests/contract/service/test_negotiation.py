@@ -31,7 +31,7 @@ def test_accept_header_that_admits_json(post: Post, accept: str, operation: str)
     assert response.status_code == 200 and response.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("accept", ACCEPTED)
+@for_each("accept", ACCEPTED)
 def test_accept_header_of_a_get_that_admits_json(client: httpx.Client, accept: str) -> None:
     assert client.get("/v1/info", headers={"Accept": accept}).status_code == 200
 

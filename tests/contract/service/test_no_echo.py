@@ -3,10 +3,9 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Post
 from tests.contract.wire import graph, leaf, node, problem
+from tests.rows import for_each
 
 SECRET = "s3cr3tMarker"
 
@@ -32,7 +31,7 @@ ECHOES: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("where", "body"), ECHOES, ids=[where for where, _ in ECHOES])
+@for_each(("where", "body"), ECHOES)
 def test_error_does_not_echo_the_request(post: Post, where: str, body: Any) -> None:
     response = post("forward", content=json.dumps(body).encode())
     problem(response)
@@ -45,7 +44,7 @@ INVALID |= {"not UTF-8": b"\xff" + WHOLE, "surrogate": WHOLE[:-1] + b"\xed\xa0\x
 INVALID |= {"bare word": SECRET.encode()}
 
 
-@pytest.mark.parametrize("content", INVALID.values(), ids=INVALID)
+@for_each("content", INVALID.values())
 def test_invalid_json_is_not_echoed(post: Post, content: bytes) -> None:
     response = post("forward", content=content)
     problem(response, "invalid-json", 400)

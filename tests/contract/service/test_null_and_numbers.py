@@ -162,7 +162,7 @@ def test_null_is_absent(post: Post, unchanged: Callable[[Case], Any], case: Case
     assert result(send(post, case, with_null)) == unchanged(case)
 
 
-@pytest.mark.parametrize("case", integers(), ids=str)
+@for_each("case", integers())
 def test_integer_may_be_written_with_a_fraction_of_zero(post: Post, unchanged: Callable[[Case], Any], case: Case) -> None:
     with_fraction = put(case.request, case.place, float(at(case.request, case.place)))
     assert result(send(post, case, with_fraction)) == unchanged(case)

@@ -3,9 +3,9 @@
 import re
 
 import httpx
-import pytest
 
 from tests.contract.wire import problem
+from tests.rows import for_each
 
 TYPES = {
     "invalid-json": 400,
@@ -32,7 +32,7 @@ TYPES = {
 }
 
 
-@pytest.mark.parametrize(("name", "status"), TYPES.items())
+@for_each(("name", "status"), TYPES.items())
 def test_problem_page_explains_name_and_status(client: httpx.Client, name: str, status: int) -> None:
     response = client.get(f"/problems/{name}")
     assert response.status_code == 200

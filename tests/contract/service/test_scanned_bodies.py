@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Post
+from tests.rows import for_each
 
 PADDING = b" " * 5000
 NODE = {"id": "x", "op": "sum", "args": list(range(17))}
@@ -46,7 +47,7 @@ BODIES: dict[str, tuple[str, bytes, int]] = {
 }
 
 
-@pytest.mark.parametrize(("operation", "body", "status"), BODIES.values(), ids=BODIES)
+@for_each(("operation", "body", "status"), BODIES.values())
 def test_padding_changes_nothing(post: Post, operation: str, body: bytes, status: int) -> None:
     short, padded = post(operation, content=body), post(operation, content=body + PADDING)
     assert (short.status_code, padded.status_code) == (status, status)

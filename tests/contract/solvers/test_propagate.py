@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.contract.conftest import Post
-from tests.contract.wire import graph, json_of, label, leaf, node, problem
+from tests.contract.wire import graph, json_of, leaf, node, problem
 from tests.rows import for_each
 
 IMPEDANCE: dict[str, Any] = {
@@ -97,7 +97,7 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize(("given", "uncertainty", "freedom"), FORMS, ids=label)
+@for_each(("given", "uncertainty", "freedom"), FORMS)
 def test_forms_of_an_input(post: Post, given: Any, uncertainty: float, freedom: float | None) -> None:
     (result,) = json_of(post("propagate", expression="3*x", inputs={"x": given}))["results"].values()
     assert result["value"] == pytest.approx(6.0) and result["degrees_of_freedom"] == freedom
