@@ -3,6 +3,12 @@
 import httpx
 from pydantic import SecretStr
 
+from app.api.bridges import tesseract_work
+from app.api.expressions import derivatives
+from app.api.expressions import work as expressions
+from app.api.networks import datasets
+from app.api.networks import work as networks
+from app.api.solvers import fit, minimize, propagate
 from app.engine.primitives import ALIASES, WIRE
 from app.settings import Settings
 from tests.conftest import ROOT
@@ -30,6 +36,56 @@ def test_table_of_settings_matches_the_code() -> None:
         lines.append(f"| `AUTODIFF_{name.upper()}` | {default}| {field.description} |")
     expected = "\n".join(lines)
     assert expected in README, f"the README's settings should be:\n{expected}"
+
+
+def test_table_of_estimates_matches_the_code() -> None:
+    terms: list[tuple[str, float | None, int | None]] = [
+        ("one character of a text, parsed", expressions.SECONDS_PER_CHARACTER, expressions.BYTES_PER_CHARACTER),
+        ("one entry of a MathJSON array, read", expressions.SECONDS_PER_ENTRY, expressions.BYTES_PER_ENTRY),
+        ("one node of a graph, recorded", expressions.SECONDS_PER_NODE, expressions.BYTES_PER_NODE),
+        ("one argument of a node with many", None, expressions.BYTES_PER_ARGUMENT),
+        ("one instruction at one point", expressions.SECONDS_PER_INSTRUCTION, None),
+        ("one number of a response", expressions.SECONDS_PER_NUMBER, expressions.BYTES_PER_NUMBER),
+        ("one number of a response that is a sum over points, besides", None, expressions.BYTES_PER_SUM),
+        ("one entry of a sparse matrix, besides its number", None, expressions.BYTES_PER_PLACE),
+        ("a check of gradients, at least", expressions.SECONDS_PER_CHECK, None),
+        ("one node, differentiated", derivatives.SECONDS_PER_NODE, derivatives.BYTES_PER_NODE),
+        ("one node, simplified and written in every form", derivatives.SECONDS_PER_FORM, None),
+        ("one node of a derivative, written in every form", None, derivatives.BYTES_PER_WRITTEN_NODE),
+        ("one node or edge of a drawing", None, expressions.BYTES_PER_ROW),
+        ("a picture", None, expressions.BYTES_PER_PICTURE),
+        ("one node in a picture", None, expressions.BYTES_PER_DRAWN_NODE),
+        ("one number in a picture", None, expressions.BYTES_PER_DRAWN_NUMBER),
+        ("one weight of a network and one row, forward and back", networks.SECONDS_PER_PRODUCT, None),
+        ("one layer in one step of a training", networks.SECONDS_PER_LAYER, None),
+        ("one weight, drawn and written", networks.SECONDS_PER_WEIGHT, None),
+        ("one row of a training's history", None, networks.BYTES_PER_HISTORY_ROW),
+        ("one row of a data set", datasets.SECONDS_PER_ROW, None),
+        ("one weight in source code", networks.SECONDS_PER_WRITTEN, networks.BYTES_PER_WRITTEN),
+        ("one weight in a file that is written", None, networks.BYTES_PER_EXPORTED),
+        ("one weight in a file that is read", None, networks.BYTES_PER_STORED),
+        ("one byte of a file that is read", None, networks.BYTES_PER_BYTE),
+        ("a file that is read", None, networks.BYTES_OF_FIELDS),
+        ("one iteration of a search for a minimum", minimize.SECONDS_PER_ITERATION, None),
+        ("one of the n³ steps of factorizing a matrix for n variables", minimize.SECONDS_PER_CUBE, None),
+        ("one entry of such a matrix", None, minimize.BYTES_PER_ENTRY),
+        ("one search", None, minimize.BYTES_PER_SEARCH),
+        ("one number of a trajectory", None, minimize.BYTES_PER_VALUE),
+        ("a fit, at least", fit.SECONDS_PER_FIT, None),
+        ("one node at one row, evaluated with twice the digits", fit.SECONDS_PER_PRECISE_INSTRUCTION, None),
+        ("one entry of a fit's Jacobian", None, fit.BYTES_PER_ENTRY),
+        ("one random number of an input", propagate.SECONDS_PER_DRAW, None),
+        ("one sample of an output", propagate.SECONDS_PER_SAMPLE, propagate.BYTES_PER_SAMPLE),
+        ("a block of samples", None, propagate.BYTES_PER_BLOCK),
+        ("one node of a derivative of second order", propagate.SECONDS_PER_RULE, None),
+        ("one number of an array of Tesseract", None, tesseract_work.BYTES_PER_ENTRY),
+    ]
+    lines = ["| | seconds | bytes |", "|---|---|---|"]
+    for text, seconds, size in terms:
+        cells = [text, "" if seconds is None else f"{seconds:g}", "" if size is None else f"{size:,}"]
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    expected = "\n".join(lines)
+    assert expected in README, f"the README's table should be:\n{expected}"
 
 
 def test_every_endpoint_is_listed(client: httpx.Client) -> None:
