@@ -134,9 +134,9 @@ def test_options_needs_no_key_and_does_nothing(operation: Operation) -> None:
     assert perform(app_with(), operation, method="OPTIONS").status == 405
 
 
-@pytest.mark.parametrize("path", [*(operation.path for operation in OPEN), *DOCS_PAGES, "/", "/openapi.json"])
-@pytest.mark.parametrize("root_path", ["", "/autodiff"])
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@for_each("path", [*(operation.path for operation in OPEN), *DOCS_PAGES, "/", "/openapi.json"])
+@for_each("root_path", ["", "/autodiff"])
+@for_each("method", ["GET", "HEAD"])
 def test_open_page_needs_no_key(path: str, root_path: str, method: str) -> None:
     for prefix in {"", root_path}:
         assert ask(app_with(root_path=root_path), method, prefix + path).status in (200, 307)

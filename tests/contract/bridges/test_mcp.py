@@ -101,13 +101,17 @@ def test_sparse_hessian_comes_with_a_check(base_url: str) -> None:
 def test_answer_comes_with_a_check_on_request(base_url: str, client: httpx.Client, version: str, tool: str) -> None:
     path, arguments = CALLS[tool]
     expected = json_of(client.post(path, json=arguments))
-    result = called(base_url, version, tool, arguments | {"check": True})
-    report = result.structured_content.pop("check")
-    assert result.structured_content == expected
+
+    async def use(client: Any) -> list[Any]:
+        await client.list_tools()
+        return [(await client.call_tool(tool, arguments | {"check": check})).structured_content for check in (True, False)]
+
+    checked, plain = connected(base_url, version, use)
+    report = checked.pop("check")
+    assert checked == plain == expected
     assert report["ok"] is True
     errors = [error for row in report["relative_errors"].values() for error in row.values()]
     assert errors and max(errors) < 1e-6
-    assert called(base_url, version, tool, arguments | {"check": False}).structured_content == expected
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-import pytest
-
 from tests.contract.conftest import Post
 from tests.contract.expressions.requests import FULL
 from tests.contract.wire import POSTS, assert_never_5xx, paths, problem, put
@@ -21,20 +19,15 @@ REQUIRED = ("expression", "nodes", "id", "op", "output", "x")
 """Fields that may not be null. "x" is a key of `inputs` and `tangents`."""
 
 
-@pytest.mark.parametrize(
-    ("operation", "path"),
-    [
-        pytest.param(operation, path, id=f"{operation} /{'/'.join(map(str, path))}")
-        for operation in POSTS
-        for path in paths(FULL[operation])
-    ],
-)
-def test_value_of_another_type_is_a_422_or_harmless(post: Post, operation: str, path: tuple[str | int, ...]) -> None:
-    for value in OTHER_VALUES:
-        response = post(operation, content=json.dumps(put(FULL[operation], path, value)).encode())
-        assert_never_5xx(response)
-        if value is None and (not path or isinstance(path[-1], int) or path[-1] in REQUIRED):
-            problem(response, status=422)
+@for_each("value", OTHER_VALUES)
+@for_each(("operation", "path"), [(operation, path) for operation in POSTS for path in paths(FULL[operation])])
+def test_value_of_another_type_is_a_422_or_harmless(
+    post: Post, operation: str, path: tuple[str | int, ...], value: Any
+) -> None:
+    response = post(operation, content=json.dumps(put(FULL[operation], path, value)).encode())
+    assert_never_5xx(response)
+    if value is None and (not path or isinstance(path[-1], int) or path[-1] in REQUIRED):
+        problem(response, status=422)
 
 
 UNKNOWN = ["extra", "", "id ", "Expression", "a - at `$.q", "a` - at `$.x[...][3]`", "$[0]", "`", "~/", "é", "x" * 50_000]
