@@ -88,6 +88,19 @@ def test_limit_of_the_group_that_is_listed(groups: Path, monkeypatch: pytest.Mon
     assert machine.memory_bytes() == 4_000_000
 
 
+def test_groups_that_are_not_listed_leave_the_limit_at_the_root(groups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Path.read_text
+
+    def read_text(file: Path) -> str:
+        if str(file) == "/proc/self/cgroup":
+            raise PermissionError
+        return read(file)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    limit(groups / "memory.max", "4000000")
+    assert machine.memory_bytes() == 4_000_000
+
+
 @pytest.mark.parametrize(("processors", "threads"), [(None, 2), (1, 2), (2, 2), (3, 3), (64, 64)])
 def test_as_many_computations_run_as_there_are_processors(
     monkeypatch: pytest.MonkeyPatch, processors: int | None, threads: int

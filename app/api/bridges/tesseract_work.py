@@ -135,8 +135,7 @@ def points_of(function: Function, request: TesseractApply, job: Job) -> Points:
     count = math.prod(shape)
     if count > job.settings.max_points:
         raise too_large(f"the arrays have {count:,} points", job.settings.max_points, "max_points", ("inputs",))
-    if job.share is not None:
-        job.reserve_more(8 * count * len(shapes))
+    job.reserve_more(8 * count * len(shapes))
     inputs = {name: _at_points(request.inputs[name], shape) for name in function.inputs}
     return Points(shape, inputs, shapes)
 
@@ -223,8 +222,7 @@ def jacobian(function: Function, request: TesseractJacobian, job: Job) -> dict[s
     entries = points.count * sum(math.prod(points.shapes[name]) for name in names)
     work.check_numbers(job, entries)
     gradients = _gradients(function, points, names, job, 1.0)
-    if job.share is not None:
-        job.reserve_more(BYTES_PER_ENTRY * entries)
+    job.reserve_more(BYTES_PER_ENTRY * entries)
     found = {}
     for name, column in gradients.items():
         job.check()
@@ -256,8 +254,7 @@ def _summed(column: Any, shape: Shape, into: Shape, job: Job) -> Floats:
     shared = [k for k, length in enumerate(padded) if length == 1 and shape[k] != 1]
     kept = [k for k in range(len(shape)) if k not in shared]
     rows = array.transpose(*kept, *shared).reshape(math.prod(into), -1)
-    if job.share is not None:
-        job.reserve_more(8 * array.size)
+    job.reserve_more(8 * array.size)
     sums = np.empty(len(rows))
     for low in range(0, len(rows), EXACT_ROWS):
         job.check()

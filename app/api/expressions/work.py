@@ -144,8 +144,7 @@ def check_text(text: str, job: Job, path: Place) -> None:
     limit = job.settings.max_text
     if len(text) * 4 > limit and (size := len(text.encode("utf-8", "replace"))) > limit:
         raise too_large(f"the text has {size:,} bytes", limit, "max_text", path)
-    if job.share is not None:
-        job.reserve(BYTES_PER_CHARACTER * len(text))
+    job.reserve(BYTES_PER_CHARACTER * len(text))
 
 
 def check_entries(count: int, job: Job, path: Place) -> None:
@@ -153,8 +152,7 @@ def check_entries(count: int, job: Job, path: Place) -> None:
     job.check()
     if count > job.settings.max_nodes:
         raise too_large(f"the lists have more than {count:,} entries", job.settings.max_nodes, "max_nodes", path)
-    if job.share is not None:
-        job.reserve(BYTES_PER_ENTRY * count)
+    job.reserve(BYTES_PER_ENTRY * count)
 
 
 def check_nodes(count: int, job: Job, path: Place) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.contract.bridges.umbridge_calls import NETWORK, OPERATIONS, ROSENBROCK, error, output, post, request
-from tests.contract.wire import json_of
+from tests.contract.wire import graph, json_of, leaf, node
 from tests.rows import for_each
 
 POINT = [-1.2, 1.0]
@@ -96,6 +96,12 @@ def one_output(graph: dict[str, Any], k: int) -> dict[str, Any]:
 def test_outputs_of_a_network_are_those_of_predict(client: httpx.Client) -> None:
     expected = v1(client, "networks/predict", model=NETWORK, inputs=[ROW])["outputs"]
     assert output(client, "Evaluate", of_network("Evaluate")) == expected
+
+
+def test_gradient_is_taken_by_inputs_alone(client: httpx.Client) -> None:
+    """The derivative by a number within a graph may be infinite, and nobody asked for it."""
+    config = {"expression": graph(leaf("x"), leaf("c", 0.0), node("r", "sqrt", "c"), node("y", "add", "x", "r"))}
+    assert output(client, "Gradient", request("Gradient", inputs=1, input=[[2.0]], sens=[3.0], config=config)) == [3.0]
 
 
 @pytest.mark.parametrize("k", [0, 1])
