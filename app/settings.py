@@ -83,7 +83,7 @@ class Settings(BaseSettings):
         description="Number of large computations that one key, or one address without keys, may have in flight; 0: no limit.",
     )
     memory_bytes: int = Field(
-        default_factory=lambda values: memory_budget(values.get("workers", 1)),
+        default_factory=lambda values: memory_budget(values["workers"]),
         ge=1,
         description="Memory in bytes that the requests of a process may take; default: half of what the machine or the "
         "container has, divided by the number of workers, at most 4 GiB.",

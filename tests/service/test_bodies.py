@@ -542,6 +542,11 @@ def test_large_body_that_is_not_json(body: bytes, detail: str) -> None:
     assert problem.kind.name == "invalid-json" and detail in problem.detail and len(problem.detail) < 300
 
 
+@pytest.mark.parametrize(("more", "found"), [(0, "expecting ',' delimiter at line 1, column 1048576"), (1, "(char ")])
+def test_largest_body_whose_fault_is_explained_in_our_words(more: int, found: str) -> None:
+    assert found in refusal(b'{"text":"x"'.ljust(EXPLAINED_BYTES + more - 1) + b"?").detail
+
+
 @pytest.mark.parametrize("shift", [-1, 0, 1])
 def test_byte_that_is_not_utf_8_is_counted_from_the_beginning(monkeypatch: pytest.MonkeyPatch, shift: int) -> None:
     """Also where a body is looked at in slices, which may end within a character."""

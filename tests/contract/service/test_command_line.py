@@ -39,6 +39,9 @@ def no_server(*_: Any, **__: Any) -> None:
         ),
         pytest.param({"AUTODIFF_WORKERS": "4"}, ["--host", "::1"], {"workers": 4, "host": "::1"}, id="IPv6"),
         pytest.param({}, [], {"log_config": None, "proxy_headers": False}, id="no proxy, and log lines of our own"),
+        pytest.param({"AUTODIFF_LOG_LEVEL": "warning"}, [], {"log_level": "warning"}, id="level of the log"),
+        pytest.param({"AUTODIFF_SHUTDOWN_S": "2.6"}, [], {"timeout_graceful_shutdown": 3}, id="time for a shutdown"),
+        pytest.param({}, [], {"timeout_worker_healthcheck": 30}, id="time until a silent worker is replaced"),
         pytest.param({}, [], {"ws": "none", "server_header": False, "access_log": False}, id="nothing but HTTP"),
         pytest.param(
             {"AUTODIFF_TRUSTED_PROXIES": "10.0.0.1, 10.1.0.0/16"},
