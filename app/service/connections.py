@@ -98,7 +98,6 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Make room for the connection, or refuse it."""
-        self.since = self.loop.time()
         if self.loop not in swept:
             swept.add(self.loop)
             self.loop.call_later(SWEEP_SECONDS, sweep, self.loop, self.connections)

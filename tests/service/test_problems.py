@@ -249,6 +249,20 @@ def test_prefixes_that_people_add_to_paths(path: str, meant: str) -> None:
 @pytest.mark.parametrize(
     ("path", "meant"),
     [
+        ("/v1/hesian", "POST /v1/hessian"),
+        ("/forwrad", "POST /v1/forward"),
+        ("/v1/networks/trian", "POST /v1/networks/train"),
+        ("/v1/propagaet", "POST /v1/propagate"),
+        ("/metrcis", "GET /metrics"),
+    ],
+)
+def test_mistyped_path(path: str, meant: str) -> None:
+    assert problems.meant_path(path, create_app(Settings()).state.paths) == meant
+
+
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
         ("/livez.json", "GET /livez"),
         ("/v1/backward.py", "POST /v1/backward"),
         ("/v1/backward/x/y", "POST /v1/backward"),

@@ -258,6 +258,7 @@ def test_endpoint_name_within_an_expression(client: httpx.Client) -> None:
         ("sofplus%28x%29", "Did you mean 'softplus'"),  # primitive
         ("%FF", "not UTF-8"),
         ("b64:%2A%2A", "not base64url"),
+        ("b64:eA%3F", "not base64url"),  # a sign after it
         ("b64:_w", "not UTF-8"),  # not UTF-8 in base64url
         ("b64:", ""),  # nothing
         ("%20", ""),  # space
