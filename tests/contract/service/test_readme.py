@@ -3,6 +3,8 @@
 import httpx
 from pydantic import SecretStr
 
+from app import __main__ as command
+from app import machine
 from app.api.bridges import tesseract_work
 from app.api.expressions import derivatives
 from app.api.expressions import work as expressions
@@ -10,6 +12,7 @@ from app.api.networks import datasets
 from app.api.networks import work as networks
 from app.api.solvers import fit, minimize, propagate
 from app.engine.primitives import ALIASES, WIRE
+from app.service import bodies, connections, execution, lifecycle, memory, problems, routing, streaming
 from app.settings import Settings
 from tests.conftest import ROOT
 
@@ -85,6 +88,32 @@ def test_table_of_estimates_matches_the_code() -> None:
         cells = [text, "" if seconds is None else f"{seconds:g}", "" if size is None else f"{size:,}"]
         lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     expected = "\n".join(lines)
+    assert expected in README, f"the README's table should be:\n{expected}"
+
+
+def test_table_of_fixed_numbers_matches_the_code() -> None:
+    numbers: list[tuple[str, str]] = [
+        ("estimated run time up to which the event loop computes", f"{execution.INLINE_SECONDS:g} s"),
+        ("body up to which it does", f"{execution.INLINE_BYTES:,} bytes"),
+        ("estimated run time of work for which a place is kept", f"{execution.SHORT_SECONDS:g} s"),
+        ("body of such work", f"{execution.SHORT_BYTES:,} bytes"),
+        ("body up to which a fault in the JSON is explained in full", f"{bodies.EXPLAINED_BYTES:,} bytes"),
+        ("body from which its memory is counted", f"{bodies.HELD_BYTES:,} bytes"),
+        ("memory of a body while it is parsed, in bytes per byte", f"{bodies.DECODED_RATIO}"),
+        ("part of the memory that bodies on their way may take", f"{memory.UPLOADS:g}"),
+        ("most memory for a process by default", f"{machine.ENOUGH_BYTES:,} bytes"),
+        ("errors that a problem lists", f"{problems.MAX_ERRORS}"),
+        ("characters of a problem's detail", f"{problems.MAX_DETAIL_LENGTH:,}"),
+        ("response from which it is compressed", f"{routing.MIN_COMPRESSED_BYTES:,} bytes"),
+        ("time between two progress events", f"{streaming.PROGRESS_SECONDS:g} s"),
+        ("rate at which a client that is slow is waited for", f"{connections.LEAST_RATE:,} bytes/s"),
+        ("time between two looks at the connections", f"{connections.SWEEP_SECONDS:g} s"),
+        ("time to read the rest of a body after its response", f"{connections.LINGER_SECONDS:g} s"),
+        ("time in which requests are accepted after SIGTERM", f"{lifecycle.GRACE_SECONDS:g} s"),
+        ("silence after which that time ends early", f"{lifecycle.QUIET_SECONDS:g} s"),
+        ("time after which a worker that does not answer is replaced", f"{command.WORKER_SILENCE_S} s"),
+    ]
+    expected = "\n".join(["| | |", "|---|---|", *(f"| {what} | {number} |" for what, number in numbers)])
     assert expected in README, f"the README's table should be:\n{expected}"
 
 
