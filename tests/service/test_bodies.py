@@ -533,6 +533,11 @@ def test_body_that_is_not_json(body: bytes, detail: str, padding: bytes) -> None
     assert detail in problem.detail and problem.errors == ()
 
 
+@pytest.mark.parametrize(("spaces", "is_seen"), [(59, True), (60, False)])
+def test_mistake_is_seen_60_characters_before_the_fault(spaces: int, is_seen: bool) -> None:
+    assert ("leave out the comma" in refusal(b'{"text": "x",' + b" " * spaces + b"}").detail) is is_seen
+
+
 @pytest.mark.parametrize(
     ("body", "detail"), [(b'{"text":"\xff"}', "UTF-8"), (b'{"text":"x"', "JSON"), (b'{"text":NaN}', "JSON")]
 )

@@ -243,6 +243,24 @@ def test_time_in_which_the_service_does_not_read_does_not_count(clock: Clock, mo
     on_server(clock, monkeypatch, test)
 
 
+def test_time_limits_are_reached_before_they_are_over(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(server: Server) -> None:
+        began = clock.now
+        idle, _ = server.connect()
+        sending, _ = server.connect(HEAD, b"x" * 20_000)
+        reading, _ = server.connect(HEAD)
+        reading.pause_writing()
+        for connection, setting, seconds in (
+            (idle, "AUTODIFF_HEAD_TIMEOUT_S", 10.0),
+            (sending, "AUTODIFF_BODY_TIMEOUT_S", 32.0),
+            (reading, "AUTODIFF_SEND_TIMEOUT_S", 30.0),
+        ):
+            assert connection.overdue(began + seconds) is None, setting
+            assert connection.overdue(began + seconds + 1e-9) == setting
+
+    on_server(clock, monkeypatch, test, head_timeout_s=10.0, body_timeout_s=30.0, send_timeout_s=30.0)
+
+
 @pytest.mark.parametrize(("reads", "ended"), [(False, "aborted"), (True, None)], ids=["never", "now and then"])
 def test_client_that_does_not_read_is_left(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, reads: bool, ended: str | None

@@ -210,6 +210,7 @@ NOT_JSON: dict[str, str] = {
     "on line 3": '{"expression":\n "x", "é": ["😀",\n%s, tru]}' % ",".join(["[1]"] * 3000),
     "in a long string": '{"expression": "%s\\x"}' % ("é" * 30_000),
     **{f"before {k} bytes and long characters": '{"expression": "\\x%s"}' % ("a" * k + "😀" * 15_000) for k in range(4)},
+    "behind a long number": '{"a": [%s x]}' % ("1" * 5000),
     "half a character": '{"a": [%s], "b": "\\ud800"}' % ",".join(["1"] * 3000),
     "out of range": '{"a": [%s, {"b": 1e999}]}' % ",".join(["{}"] * 3000),
     "in a node": '{"nodes": [%s, {"id": nul}]}' % ",".join(["{}"] * 3000),

@@ -27,6 +27,7 @@ from app.service.models import (
     WholeNumber,
     found_text,
     is_number,
+    nan_for_null,
     nullable,
 )
 from app.service.problems import Problem
@@ -742,3 +743,9 @@ def test_a_long_list_is_validated_up_to_its_first_fault() -> None:
         with pytest.raises(ValidationError) as error:
             Arrays.model_validate({field: value})
         assert error.value.error_count() == 1, field
+
+
+def test_what_is_not_finite_in_a_response_is_nan() -> None:
+    """In base64 too, where an infinity could be written."""
+    found = nan_for_null(np.array([1.5, np.inf, -np.inf, np.nan]))
+    assert found[0] == 1.5 and np.isnan(found[1:]).all()

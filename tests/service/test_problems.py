@@ -225,6 +225,8 @@ def test_unknown_path_and_method() -> None:
     app = service(failing(RuntimeError()))
     unknown = send(app, "GET", "/nowhere")
     assert unknown.status_code == 404 and "/nowhere" in unknown.json()["detail"]
+    long = send(app, "GET", "/nowhere" + "x" * 5000).json()["detail"]
+    assert "/nowhere" in long and len(long) < 500
     wrong = send(app, "DELETE", "/fail")
     assert wrong.status_code == 405 and wrong.json()["type"] == "/problems/method-not-allowed"
     assert "DELETE" in wrong.json()["detail"] and wrong.headers["allow"] in wrong.json()["detail"]

@@ -104,6 +104,18 @@ def test_small_and_short_work_runs_on_the_loop(options: dict[str, Any], expected
     assert thread_of(numbers_app(), **options) == expected
 
 
+def test_function_without_options_takes_json_alone() -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/count")
+    def count(request: Count) -> Numbers:
+        return Numbers(numbers=np.arange(float(request.count)), thread="")
+
+    app = service(router)
+    assert send(app, "POST", "/count", content=BODY, headers={"Content-Type": "application/json"}).status_code == 200
+    assert send(app, "POST", "/count", content=BODY, headers={"Content-Type": "text/plain"}).status_code == 415
+
+
 def test_get_is_computed_in_the_pool() -> None:
     """It has no body, so that what is said of one does not matter."""
     response = send(numbers_app(), "GET", "/count?count=1000", headers={"Content-Type": "text/plain"})

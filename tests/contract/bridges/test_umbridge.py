@@ -98,10 +98,12 @@ def test_outputs_of_a_network_are_those_of_predict(client: httpx.Client) -> None
     assert output(client, "Evaluate", of_network("Evaluate")) == expected
 
 
-def test_gradient_is_taken_by_inputs_alone(client: httpx.Client) -> None:
-    """The derivative by a number within a graph may be infinite, and nobody asked for it."""
-    config = {"expression": graph(leaf("x"), leaf("c", 0.0), node("r", "sqrt", "c"), node("y", "add", "x", "r"))}
-    assert output(client, "Gradient", request("Gradient", inputs=1, input=[[2.0]], sens=[3.0], config=config)) == [3.0]
+def test_derivatives_are_taken_by_inputs_alone(client: httpx.Client) -> None:
+    """Those by a number within a graph may be infinite, and nobody asked for them."""
+    nodes = [leaf("x"), leaf("c", 0.0), node("r", "sqrt", "c"), node("s", "square", "x"), node("y", "add", "s", "r")]
+    fields: dict[str, Any] = {"inputs": 1, "input": [[2.0]], "sens": [3.0], "config": {"expression": graph(*nodes)}}
+    assert output(client, "Gradient", request("Gradient", **fields)) == [12.0]
+    assert output(client, "ApplyHessian", request("ApplyHessian", vec=[0.5], **fields)) == [3.0]
 
 
 @pytest.mark.parametrize("k", [0, 1])
