@@ -55,6 +55,24 @@ ACCEPTED: list[tuple[str, str]] = [
     ("application/problem+json", JSON),
 ]
 
+LENGTHS = [
+    ("0", 0),
+    ("100", 100),
+    ("0" * 17 + "100", 100),
+    ("9" * 20, 10**20 - 1),
+    ("9" * 5000, 10**20 - 1),
+    ("-1", None),
+    ("x", None),
+]
+
+
+@for_each(("text", "length"), LENGTHS)
+def test_length_that_is_declared(text: str, length: int | None) -> None:
+    """As many digits are read as a length may have that is not far over every limit."""
+    headers = [("Content-Type", JSON), ("Content-Length", text)]
+    assert negotiate(request(*headers), [JSON])[0] == length
+
+
 EXCLUDING = [
     "text/html",
     "application/json;q=0, text/*;q=0, image/*;q=0",

@@ -136,6 +136,14 @@ def test_product_with_the_hessian_of_a_network_is_that_of_its_graph(client: http
     assert output(client, "ApplyHessian", of_network("ApplyHessian", sens=sens, vec=VEC)) == expected
 
 
+def test_network_without_a_config_is_a_small_one(client: httpx.Client) -> None:
+    """relu(0.1 x - 0.2 y) and relu(0.3 x + 0.4 y), of which the score is 0.5 and -0.6 times."""
+    assert json_of(post(client, "InputSizes", {"name": "network"})) == {"inputSizes": [2]}
+    assert json_of(post(client, "OutputSizes", {"name": "network"})) == {"outputSizes": [1]}
+    for (x, y), score in (((3.0, 1.0), 0.5 * 0.1 - 0.6 * 1.3), ((1.0, 1.0), -0.6 * 0.7), ((4.0, -2.0), 0.5 * 0.8 - 0.6 * 0.4)):
+        assert output(client, "Evaluate", request("Evaluate", "network", input=[[x, y]])) == [[pytest.approx(score)]]
+
+
 def test_network_may_be_a_spec(client: httpx.Client) -> None:
     spec = {"inputs": 3, "layers": [4, 2], "seed": 7}
     model = v1(client, "networks", **spec)["model"]
