@@ -145,13 +145,8 @@ def _models_at(model: type[BaseModel], location: Sequence[str | int]) -> list[ty
         elif isinstance(step, str):
             annotations = [parent.model_fields[step].annotation for parent in models if step in parent.model_fields]
             models = [found for annotation in annotations for found in _models_in(annotation)]
-            of_names = any(map(_is_of_names, annotations))
+            of_names = any(get_origin(annotation) is dict for annotation in annotations)
     return list(dict.fromkeys(models))
-
-
-def _is_of_names(annotation: Any) -> bool:
-    """Whether an annotation is that of an object with any names."""
-    return get_origin(annotation) is dict or any(map(_is_of_names, get_args(annotation)))
 
 
 def _models_in(annotation: Any) -> Iterable[type[BaseModel]]:

@@ -269,8 +269,7 @@ def _derivable(request: UMBridgeEvaluate, job: Job) -> VectorFunction:
     model = translation.model_of(_network(request.config), job, "config", "model")
     _check_length("input", request.input, model.inputs, ())
     check_graph(job, model)
-    with located("config", "model"):
-        graph = network_graph(model, request.input, checkpoint=job.check)
+    graph = network_graph(model, request.input, checkpoint=job.check)
     return VectorFunction(graph, tuple(f"inputs.{k}" for k in range(model.inputs)))
 
 
