@@ -508,7 +508,7 @@ NOT_JSON: list[tuple[bytes, str]] = [
     (b'{"text": "x"} {', "line 1, column 15"),
     (b'{"text": "x\n"}', "line 1, column 12"),
     (b'{"text": "\xff"}', "byte 10"),
-    (b"\xef\xbb\xbf{}", "BOM"),
+    (b"\xef\xbb\xbf{}", "it begins with a byte order mark (BOM); leave it out"),
     (b"\xff\xfe{\x00", "UTF-8"),
     (b"[" * 100_000, "deep"),
     (b'{"text": "\\ud800"}', "surrogate"),

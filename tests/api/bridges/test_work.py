@@ -221,6 +221,31 @@ def test_memory_of_a_sum_over_points(monkeypatch: pytest.MonkeyPatch) -> None:
     assert held_more[-1] == 8 * 15
 
 
+def test_sums_over_points_are_made_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work can be stopped before each part."""
+    x = np.arange(15.0).reshape(3, 5)
+    body = {
+        "inputs": {"x": x.tolist(), "y": [1] * 5},
+        "vjp_inputs": ["y"],
+        "vjp_outputs": ["output"],
+        "cotangent_vector": {"output": [[1] * 5] * 3},
+    }
+    checks: dict[int, int] = {}
+    for rows in (5, 2):
+        checks[rows] = 0
+
+        def count(job: Job, rows: int = rows) -> None:
+            checks[rows] += 1
+
+        monkeypatch.setattr(tesseract_work, "EXACT_ROWS", rows)
+        monkeypatch.setattr(Job, "check", count)
+        job = job_with()
+        request = parse(json.dumps(body).encode(), TesseractVJP)
+        found = tesseract_work.vector_jacobian_product(function_of("x*y", job), request, job)
+        assert np.asarray(found["y"]).tolist() == x.sum(0).tolist()
+    assert checks[2] - checks[5] == 2
+
+
 def test_text_in_a_path_is_paid_by_its_characters() -> None:
     job, budget = job_with(), Budget(1 << 40)
     job.share = Share(budget)
