@@ -251,6 +251,25 @@ def test_large_body_with_a_mistake_is_not_decoded_whole(monkeypatch: pytest.Monk
     assert (len(body) in decoded) is not is_large
 
 
+@pytest.mark.parametrize("slash", ["/", "\\/"], ids=["plain", "escaped"])
+def test_large_base64_is_not_decoded_with_the_whole_body(monkeypatch: pytest.MonkeyPatch, slash: str) -> None:
+    numbers = np.random.default_rng(5).normal(size=200_000)
+    text = base64.b64encode(numbers.tobytes()).decode().replace("/", slash)
+    body = b'{"expression": "x", "inputs": {"x": {"float64": "%s"}}}' % text.encode()
+    longest = 0
+    loads = orjson.loads
+
+    def noted(part: bytes) -> Any:
+        nonlocal longest
+        longest = max(longest, len(part))
+        return loads(part)
+
+    monkeypatch.setattr(orjson, "loads", noted)
+    request = bodies.parse(body, BackwardRequest)
+    assert request.inputs is not None and np.array_equal(np.asarray(request.inputs["x"]), numbers)
+    assert longest < len(body) // 2
+
+
 @pytest.mark.parametrize("count", [30, 200_000], ids=["small", "large"])
 def test_broken_base64_hides_no_other_fault(count: int) -> None:
     text = base64.b64encode(bytes(8 * count)).decode()
