@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,6 +144,14 @@ def test_buffer_has_its_size_and_keeps_what_is_written(
     content = (bytes(range(251)) * (size // 251 + 1))[:size]
     buffer[:] = content
     assert len(buffer) == size and buffer == content
+
+
+def test_heaps_are_kept_small_by_the_numbers_of_malloc_h(monkeypatch: pytest.MonkeyPatch) -> None:
+    """M_TRIM_THRESHOLD, M_MMAP_THRESHOLD and M_ARENA_MAX: 16 and 1 MiB, and two heaps."""
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(machine, "_c_library", SimpleNamespace(mallopt=lambda what, value: told.append((what, value))))
+    machine.keep_heaps_small()
+    assert sorted(told) == [(-8, 2), (-3, 1_048_576), (-1, 16_777_216)]
 
 
 def test_memory_is_given_back_where_the_c_library_can() -> None:
