@@ -278,6 +278,13 @@ def _chunks(
     snapshots: list[_Snapshot] = []
     log = np.empty((0, 4))
 
+    def steps_to_full() -> int:
+        """How many steps it is to the end of the one whose row fills the history, so that no chunk goes beyond it."""
+        if max_history_rows is None:
+            return options.steps
+        next_row = -(-at // options.log_every)
+        return (next_row + max_history_rows - len(history) - 1) * options.log_every + 1 - at
+
     def is_over() -> bool:
         checkpoint()
         return out_of_time is not None and out_of_time()
@@ -289,6 +296,7 @@ def _chunks(
 
     while at < end:
         checkpoint()
+        count = min(count, steps_to_full())
         snapshots = [*snapshots[-1:], run.snapshot(at)]
         began = time.perf_counter()
         try:

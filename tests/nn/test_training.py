@@ -19,6 +19,7 @@ from app.nn.errors import InvalidNetwork, NetworkMismatch
 from app.nn.optimizers import OPTIMIZERS, Optimizer
 from app.nn.training import HistoryRow, TrainingOptions, TrainingResult, TrainingState, batch_rows
 from tests.conftest import times
+from tests.rows import for_each
 
 draw = random.Random(12)
 INPUTS = np.array([[draw.uniform(-1, 1) for _ in range(2)] for _ in range(23)])
@@ -198,16 +199,22 @@ def test_deadline_ends_training_with_the_model_so_far() -> None:
 
 def test_full_history_ends_training_with_the_model_so_far() -> None:
     part = train(steps=100_000, max_history_rows=40)
-    assert part.stopped == "deadline" and part.detail and f"the history has {len(part.history)} rows" in part.detail
-    assert 40 <= len(part.history) == part.state.step < 100_000
-    assert numbers(part) == numbers(train(steps=part.state.step))
+    assert part.stopped == "deadline" and part.detail and "the history has 40 rows" in part.detail
+    assert len(part.history) == part.state.step == 40
+    assert numbers(part) == numbers(train(steps=40))
 
 
-def test_history_is_full_with_exactly_its_rows() -> None:
-    """The first chunk has 16 steps, after which nothing is missing."""
-    part = train(steps=100_000, max_history_rows=16)
-    assert part.stopped == "deadline" and len(part.history) == part.state.step == 16
-    assert train(steps=16, max_history_rows=16).stopped == "completed"
+@for_each("every", [1, 2, 7, 100])
+@for_each("rows", [1, 2, 15, 16, 17, 33, 700])
+def test_history_is_full_with_exactly_its_rows(rows: int, every: int) -> None:
+    """However fast steps are done, and also where a training is continued."""
+    last = (rows - 1) * every
+    part = train(steps=last + 2, max_history_rows=rows, log_every=every)
+    assert (part.stopped, part.state.step) == ("deadline", last + 1)
+    assert [row.step for row in part.history] == list(range(0, last + 1, every))
+    assert train(steps=last + 1, max_history_rows=rows, log_every=every).stopped == "completed"
+    more = train(model=part.model, state=part.state, steps=50 * every, max_history_rows=3, log_every=every)
+    assert [row.step for row in more.history] == [last + k * every for k in (1, 2, 3)]
 
 
 class Stopped(Exception):

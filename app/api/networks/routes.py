@@ -174,19 +174,22 @@ def _events(chunks: Generator[list[HistoryRow], None, TrainingResult], options: 
             result: TrainingResult = end.value
             if result.stopped == "deadline" and result.state.step == options.state.step:
                 raise job.deadline_exceeded() from None  # sent again, it would get no further
-            yield "result", _train_response(result, options.optimizer)
+            yield "result", _train_response(result, options.optimizer, job.settings.max_points)
             return
         work.reserve_history(job, len(rows))
         yield "progress", translation.history_row(rows[-1])
 
 
-def _train_response(result: TrainingResult, optimizer: Optimizer) -> TrainResponse:
+def _train_response(result: TrainingResult, optimizer: Optimizer, max_rows: int) -> TrainResponse:
+    detail = result.detail
+    if result.stopped == "deadline" and len(result.history) >= max_rows:
+        detail = f"{detail}; AUTODIFF_MAX_POINTS limits the rows of a history, and a larger log_every leaves more of them out"
     return TrainResponse(
         model=translation.model_response(result.model),
         state=translation.state_response(result.state, optimizer),
         history=translation.history_rows(result.history),
         stopped=result.stopped,
-        **({} if result.detail is None else {"detail": result.detail}),
+        **({} if detail is None else {"detail": detail}),
     )
 
 

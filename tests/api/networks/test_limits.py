@@ -447,7 +447,8 @@ def test_training_stops_when_its_history_is_full(path: str) -> None:
     """The steps done so far are answered, to be continued: nothing is refused."""
     result = result_of({"steps": 17}, path, max_points=16)
     assert result["stopped"] == "deadline" and len(result["history"]) == result["state"]["step"] == 16
-    assert result["detail"] == "the history has 16 rows after 16 of 17 steps; continue from this model and state"
+    assert result["detail"].startswith("the history has 16 rows after 16 of 17 steps; continue from this model and state")
+    assert "AUTODIFF_MAX_POINTS" in result["detail"] and "log_every" in result["detail"]
 
 
 @pytest.mark.parametrize("path", TRAININGS)
