@@ -293,10 +293,10 @@ def _polygamma_positive(n: int, x: float) -> float:
         rest += BERNOULLI[k] * term
         term *= (s + 2 * k + 1) / y * ((s + 2 * k + 2) / y)
     total += (x / y) ** s * rest
-    factor = 1.0 / x if n % 2 else -1.0 / x
-    for k in range(1, n + 1):
-        factor *= k / x
-    return factor * total
+    value = total / x if n % 2 else -total / x
+    for k in range(1, n + 1):  # one by one, since x**-(n + 1) may be 0 where the value, about x times as large, is not
+        value *= k / x
+    return value
 
 
 @inline

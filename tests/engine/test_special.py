@@ -82,6 +82,17 @@ def test_polygamma_of_any_order(order: int) -> None:
             assert abs(got - want) <= allowed, (x, got, mpmath.nstr(want, 17))
 
 
+@for_each("order", [3, 4, 5, 10, 50, 100, 102])
+def test_polygamma_at_large_numbers(order: int) -> None:
+    """Down to the smallest normal values, where x**-(order + 1) is 0."""
+    for digits in (3.1, 30.0, 60.0, 150.0, 220.0, 290.0, 305.0):
+        x = 10.0 ** (digits / order)
+        with mp.workdps(40):
+            want = mpmath.psi(order, mpf(x))
+        if 1e-305 < abs(want) < 1e300:
+            assert abs(float(special.polygamma(float(order), np.float64(x))) - want) <= (4e-15 + 3e-16 * order) * abs(want), x
+
+
 def test_polygamma_where_it_has_no_value() -> None:
     for order, x, want in [(3.0, -2.0, math.inf), (4.0, -2.0, math.nan), (3.5, 1.0, math.nan), (-1.0, 1.0, math.nan),
                            (103.0, 1.0, math.nan), (3.0, math.inf, 0.0), (3.0, -math.inf, math.nan),
