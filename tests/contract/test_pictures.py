@@ -168,6 +168,8 @@ def test_errors_are_those_of_the_endpoint(post: Post) -> None:
     problem(post("networks/history", history=[{"step": 0, "loss": 1e200}], headers=accept), "invalid-request", 422)
     model = {"layers": [{"weights": [[1]], "biases": [0]}]}
     problem(post("networks/decision-boundary", model=model, headers=accept), "shape-mismatch", 422)
+    endless = {"model": {"inputs": 2, "layers": [1]}, "padding": 1e308}
+    problem(post("networks/decision-boundary", **endless, headers=accept), "invalid-request", 422, "/padding")
 
 
 MANY = 5_001

@@ -48,7 +48,7 @@ def draw_boundary(request: BoundaryRequest, job: Job, form: Format) -> bytes:
 
 def _scores(model: Model, inputs: Floats, job: Job) -> Floats:
     if not np.isfinite(inputs).all():
-        raise problem_at("too-large", ("padding",), "the grid ends beyond the largest number; take a smaller padding")
+        raise problem_at("invalid-request", ("padding",), "the grid ends beyond the largest number; take a smaller padding")
     return translation.check_finite(evaluation.predict(model, inputs, checkpoint=job.check))
 
 

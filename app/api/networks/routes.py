@@ -93,7 +93,8 @@ def network_backward(request: NetworkBackwardRequest, job: Job) -> NetworkBackwa
     parts = [result.gradients.flat(), np.empty(0) if result.input_gradients is None else result.input_gradients]
     if not np.isfinite(result.loss) or not all(np.isfinite(part).all() for part in parts):
         what = "a gradient" if np.isfinite(result.loss) else "the loss"
-        raise Problem("non-finite", f"{what} is not finite: the numbers of the model or the data are too large")
+        why = "numbers of the model or the data are too large, or outside the domain of an activation or of the loss"
+        raise Problem("non-finite", f"{what} is not finite: {why}")
     optional: dict[str, Any] = {"accuracy": result.accuracy, "input_gradients": result.input_gradients}
     return NetworkBackwardResponse(
         loss=result.loss,
