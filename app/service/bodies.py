@@ -196,13 +196,21 @@ UNDECODED: dict[str, tuple[type, ...]] = {
 }
 
 
+INFINITE = "number is infinity when parsed as double"
+"""How orjson describes what is JSON, and no double."""
+
+
 def _explain(body: Body, check: Checkpoint) -> Problem:
     """Why a body is not JSON: line and column, or the place of a number that is not finite."""
     problem = _explain_encoding(body, check)
     if problem is not None:
         return problem
     if len(body) > EXPLAINED_BYTES:
-        return Problem("invalid-json", f"the body is not JSON, or holds a number that is not finite: {_fault(body, check)}")
+        fault = _fault(body, check)
+        if fault.startswith(INFINITE):
+            where = fault.removeprefix(INFINITE)
+            return Problem("invalid-request", f"expected a finite number, found one beyond 1.8e308{where}")
+        return Problem("invalid-json", f"the body is not JSON that can be read: {fault}")
     try:
         tree = json.loads(str(body, "utf-8"), parse_int=float)
     except json.JSONDecodeError as wrong:
