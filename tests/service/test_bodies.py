@@ -512,7 +512,7 @@ NOT_JSON: list[tuple[bytes, str]] = [
     (b"\xff\xfe{\x00", "UTF-8"),
     (b"[" * 100_000, "deep"),
     (b'{"text": "\\ud800"}', "surrogate"),
-    (b'{"text": "\\x"}', "line 1, column 11"),
+    (b'{"text": "\\x"}', "line 1, column 11; within a text, a backslash is written \\\\"),
     (b"\x00", "line 1, column 1"),
     (b"-", "line 1, column 1"),
 ]

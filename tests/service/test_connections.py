@@ -302,6 +302,7 @@ def test_address_has_a_limited_number_of_connections(
     clock: Clock, monkeypatch: pytest.MonkeyPatch, proxies: str, ended: str | None
 ) -> None:
     """Unless it is a proxy, whose connections are those of many clients."""
+    before = closed("AUTODIFF_MAX_CONNECTIONS_PER_CLIENT")
 
     async def test(server: Server) -> None:
         _, first = server.connect()
@@ -313,6 +314,7 @@ def test_address_has_a_limited_number_of_connections(
             assert third.written.startswith(b"HTTP/1.1 429 Too Many Requests")
             assert b"One address has too many connections." in third.written
             assert b"AUTODIFF_MAX_CONNECTIONS_PER_CLIENT" in third.written
+        assert closed("AUTODIFF_MAX_CONNECTIONS_PER_CLIENT") == before + (ended is not None)
         await settle()
         server.made[0][1].abort()
         await settle()

@@ -74,8 +74,11 @@ every_size = pytest.mark.parametrize("space", ["", LARGE], ids=["small body", "l
 
 
 def read(field: str, text: str) -> Any:
-    """The value of a field from its JSON text."""
-    return getattr(parse(f'{{"{field}": {text}}}{PADDING}'.encode(), Arrays), field)
+    """The value of a field from its JSON text, which is the same in a large body."""
+    values = [getattr(parse(f'{{"{field}": {text}}}{PADDING}{space}'.encode(), Arrays), field) for space in ("", LARGE)]
+    assert type(values[0]) is type(values[1])
+    np.testing.assert_equal(*values)
+    return values[0]
 
 
 def refusal(field: str, text: str) -> tuple[str, str, str]:
@@ -191,6 +194,14 @@ PLAIN: dict[str, Any] = {
 def test_large_value_of_a_plain_field_is_read(field: str, space: str) -> None:
     text = json.dumps({field: PLAIN[field]}) + space
     assert getattr(parse(text.encode(), Plain), field) == PLAIN[field]
+
+
+@every_size
+@pytest.mark.parametrize("field", PLAIN)
+def test_large_value_of_a_plain_field_is_no_fault_beside_another(field: str, space: str) -> None:
+    with pytest.raises(Problem) as caught:
+        parse((json.dumps({field: PLAIN[field], "nope": 1}) + space).encode(), Plain)
+    assert [error.pointer for error in caught.value.errors] == ["/nope"]
 
 
 @every_size

@@ -116,6 +116,20 @@ def test_function_without_options_takes_json_alone() -> None:
     assert send(app, "POST", "/count", content=BODY, headers={"Content-Type": "text/plain"}).status_code == 415
 
 
+def test_function_without_options_ends_with_its_deadline() -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/count")
+    def count(request: Count) -> Numbers:
+        time.sleep(0.2)
+        return Numbers(numbers=np.arange(float(request.count)), thread="")
+
+    body = BODY.ljust(INLINE_BYTES + 1)
+    for seconds, status in ((30.0, 200), (0.05, 503)):
+        app = service(router, settings=Settings(compute_timeout_s=seconds))
+        assert send(app, "POST", "/count", content=body).status_code == status
+
+
 def test_get_is_computed_in_the_pool() -> None:
     """It has no body, so that what is said of one does not matter."""
     response = send(numbers_app(), "GET", "/count?count=1000", headers={"Content-Type": "text/plain"})
