@@ -98,6 +98,11 @@ def test_outputs_of_a_network_are_those_of_predict(client: httpx.Client) -> None
     assert output(client, "Evaluate", of_network("Evaluate")) == expected
 
 
+def test_values_need_no_derivatives(client: httpx.Client) -> None:
+    config = {"expression": {"nodes": [leaf("x"), node("r", "sqrt", "x"), node("s", "add", "x", 1)], "outputs": ["r", "s"]}}
+    assert output(client, "Evaluate", request("Evaluate", input=[[0.0]], config=config)) == [[0.0, 1.0]]
+
+
 def test_derivatives_are_taken_by_inputs_alone(client: httpx.Client) -> None:
     """Those by a number within a graph may be infinite, and nobody asked for them."""
     nodes = [leaf("x"), leaf("c", 0.0), node("r", "sqrt", "c"), node("s", "square", "x"), node("y", "add", "s", "r")]

@@ -42,7 +42,9 @@ def no_server(*_: Any, **__: Any) -> None:
         pytest.param({"AUTODIFF_LOG_LEVEL": "warning"}, [], {"log_level": "warning"}, id="level of the log"),
         pytest.param({"AUTODIFF_SHUTDOWN_S": "2.6"}, [], {"timeout_graceful_shutdown": 3}, id="time for a shutdown"),
         pytest.param({}, [], {"timeout_worker_healthcheck": 30}, id="time until a silent worker is replaced"),
-        pytest.param({}, [], {"ws": "none", "server_header": False, "access_log": False}, id="nothing but HTTP"),
+        pytest.param(
+            {}, [], {"factory": True, "ws": "none", "server_header": False, "access_log": False}, id="nothing but HTTP"
+        ),
         pytest.param(
             {"AUTODIFF_TRUSTED_PROXIES": "10.0.0.1, 10.1.0.0/16"},
             [],
@@ -148,10 +150,13 @@ def test_all_invalid_environment_variables_are_named(
 
 
 def test_help_lists_the_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with what it is for, and its default."""
     with pytest.raises(SystemExit) as exit:
         command.main(["--help"])
-    shown = capsys.readouterr().out
-    assert exit.value.code == 0 and all(flag in shown for flag in ("--host", "--port", "--workers"))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert exit.value.code == 0
+    for flag in ("--host HOST address to listen on", "--port PORT port to listen on", "--workers WORKERS number of processes"):
+        assert f"{flag} (default: " in shown
 
 
 @pytest.mark.skipif(not LOCAL, reason="starts servers of its own")
