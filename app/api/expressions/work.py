@@ -144,7 +144,8 @@ def check_text(text: str, job: Job, path: Place) -> None:
     limit = job.settings.max_text
     if len(text) * 4 > limit and (size := len(text.encode("utf-8", "replace"))) > limit:
         raise too_large(f"the text has {size:,} bytes", limit, "max_text", path)
-    job.reserve(BYTES_PER_CHARACTER * len(text))
+    if job.share is not None:  # as in `check` below
+        job.reserve(BYTES_PER_CHARACTER * len(text))
 
 
 def check_entries(count: int, job: Job, path: Place) -> None:
