@@ -119,6 +119,11 @@ def test_open_files_are_those_that_the_system_allows(monkeypatch: pytest.MonkeyP
     assert Settings().max_connections == max(found - 100, 64)
 
 
+def test_1024_connections_are_allowed_where_the_system_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "resource", None)
+    assert machine.open_files() == 1124 and Settings().max_connections == 1024
+
+
 def test_at_least_64_connections_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.settings.open_files", lambda: 163)
     assert Settings().max_connections == 64

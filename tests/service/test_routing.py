@@ -116,6 +116,18 @@ def test_function_without_options_takes_json_alone() -> None:
     assert send(app, "POST", "/count", content=BODY, headers={"Content-Type": "text/plain"}).status_code == 415
 
 
+@pytest.mark.parametrize("body", [BODY, BODY.ljust(INLINE_BYTES + 1)], ids=["on the loop", "in the pool"])
+def test_rendering_in_pieces(body: bytes) -> None:
+    router = APIRouter(route_class=ComputationRoute)
+
+    @router.post("/count")
+    @computation(renderings={"text/plain": lambda answer: (b"%d " % number for number in answer.numbers)})
+    def count(request: Count) -> Numbers:
+        return Numbers(numbers=np.arange(float(request.count)), thread="")
+
+    assert send(service(router), "POST", "/count", content=body, headers={"Accept": "text/plain"}).text == "0 1 2 "
+
+
 def test_function_without_options_ends_with_its_deadline() -> None:
     router = APIRouter(route_class=ComputationRoute)
 
