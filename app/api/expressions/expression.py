@@ -241,13 +241,13 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
             graph = _parse_short(expression) if len(expression) <= CACHED_BYTES else parse(expression, checkpoint=job.check)
         except EngineError as error:
             raise problem_for(error, expression, path) from None
-        work.check_nodes(len(graph.nodes), job, path)
+        work.check_size(graph, job, path)
         return graph
     if isinstance(expression, MathJSON):
         return _graph_of_mathjson(expression, job, path)
     nodes = expression.nodes
     work.check_nodes(len(nodes.nodes), job, (*path, "nodes"))
-    if nodes.text is None:  # a short one has few arguments
+    if nodes.text is None:  # before they are connected; a short one has few
         count = sum(len(node.args) for node in nodes.nodes) if nodes.table is None else len(nodes.table.arg)
         work.check_arguments(count, job, (*path, "nodes"))
     if expression.outputs is not None and not several:
@@ -260,11 +260,14 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
         raise problem_at("invalid-request", (*path, "output"), detail)
     outputs = (expression.output,) if expression.output is not None else tuple(expression.outputs or ())
     try:
-        return Graph(nodes.nodes, outputs, table=nodes.table) if nodes.text is None else _connect_short(nodes.text, outputs)
+        graph = Graph(nodes.nodes, outputs, table=nodes.table) if nodes.text is None else _connect_short(nodes.text, outputs)
     except EngineError as error:
         if error.place == ("output",) and expression.output is None:
             error.place = ("outputs", 0)
         raise problem_for(error, expression, path) from None
+    if nodes.text is not None:
+        work.check_size(graph, job, (*path, "nodes"))
+    return graph
 
 
 def _proposed_output(nodes: Sequence[Node]) -> str:
@@ -281,7 +284,7 @@ def _graph_of_mathjson(expression: MathJSON, job: Job, path: Place) -> Graph:
         graph = mathjson.read(expression.value, grow=lambda entries: work.check_entries(entries, job, path))
     except EngineError as error:
         raise problem_at(KIND_OF[type(error)], (*path, *error.place), error.detail) from None
-    work.check_nodes(len(graph.nodes), job, path)
+    work.check_size(graph, job, path)
     return graph
 
 

@@ -164,10 +164,21 @@ def check_nodes(count: int, job: Job, path: Place) -> None:
 
 def check_arguments(count: int, job: Job, path: Place) -> None:
     """Raise Problem for nodes with too many arguments in all, before they are connected. Else hold their memory."""
+    _check_argument_count(count, job, path)
+    job.reserve_more(BYTES_PER_ARGUMENT * count)
+
+
+def check_size(graph: Graph, job: Job, path: Place) -> None:
+    """Raise Problem for a graph over the limits of nodes and of their arguments."""
+    assert graph.table is not None
+    check_nodes(len(graph.nodes), job, path)
+    _check_argument_count(len(graph.table.arg), job, path)
+
+
+def _check_argument_count(count: int, job: Job, path: Place) -> None:
     limit = ARGUMENTS_PER_NODE * job.settings.max_nodes
     if count > limit:
         raise too_large(f"the nodes have {count:,} arguments", limit, "max_nodes", path)
-    job.reserve_more(BYTES_PER_ARGUMENT * count)
 
 
 def count_sums(request: "ReducibleRequest", graph: Graph, numbers: int, wrt: Sequence[str] | None = None) -> int:

@@ -143,6 +143,25 @@ def test_arguments(route: str) -> None:
     assert "10,004 arguments" in refused.json()["detail"]
 
 
+@for_each("route", ROUTES)
+@for_each("form", ["text", "nodes", "MathJSON"])
+def test_arguments_of_a_short_expression(route: str, form: str) -> None:
+    """In each form: 13 are more than 12."""
+    arguments = ["x"] * 13
+    nodes = [{"id": "x", "op": "value"}, {"id": "output", "op": "max", "args": arguments}]
+    expression = {
+        "text": f"output = max({', '.join(arguments)})",
+        "nodes": {"nodes": nodes, "output": "output"},
+        "MathJSON": ["Max", *arguments],
+    }[form]
+    body: dict[str, Any] = {"expression": expression, "inputs": {"x": 1}}
+    if route == "jacobian":
+        body["outputs"] = ["output"]
+    assert post(route, body, max_nodes=4).status_code == 200
+    refused = post(route, body, max_nodes=3)
+    assert_too_large(refused, "max_nodes", 12, ("/expression/nodes" if form == "nodes" else "/expression",))
+
+
 # --- points
 
 POINTS = {
