@@ -20,8 +20,8 @@ class Mistake:
 
     pattern: re.Pattern[str]
     advice: str
-    around: bool = False
-    reason: str = ""
+    around: bool
+    reason: str
 
 
 def _mistake(pattern: str, advice: str, *, around: bool = False, reason: str = "") -> Mistake:

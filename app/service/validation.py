@@ -14,7 +14,6 @@ from app.service.problems import MAX_ERRORS, FieldError, Problem, pointer
 EXPECTED = {
     "float_type": "a number",
     "int_type": "an integer",
-    "int_from_float": "an integer",
     "string_type": "a string",
     "bool_type": "true or false",
     "list_type": "a list",

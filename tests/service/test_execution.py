@@ -490,6 +490,17 @@ def test_outcome_of_abandoned_work_is_not_reported(
     assert not caplog.records
 
 
+def test_work_that_is_cancelled_before_it_begins_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        thread = asyncio.get_running_loop().create_future()
+        thread.add_done_callback(execution_module._ignore_result)
+        thread.cancel()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
 def test_messages_before_the_disconnect_do_not_cancel_a_job(clock: Clock) -> None:
     async def test(execution: Execution) -> None:
         messages: asyncio.Queue[Message] = asyncio.Queue()
