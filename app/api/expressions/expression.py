@@ -247,7 +247,7 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
         return _graph_of_mathjson(expression, job, path)
     nodes = expression.nodes
     work.check_nodes(len(nodes.nodes), job, (*path, "nodes"))
-    if nodes.text is None:  # before they are connected; a short one has few
+    if nodes.text is None:  # before they are connected, which for a short text takes no time
         count = sum(len(node.args) for node in nodes.nodes) if nodes.table is None else len(nodes.table.arg)
         work.check_arguments(count, job, (*path, "nodes"))
     if expression.outputs is not None and not several:
@@ -266,7 +266,8 @@ def graph_of(expression: AnyExpression, job: Job, path: Place = ("expression",),
             error.place = ("outputs", 0)
         raise problem_for(error, expression, path) from None
     if nodes.text is not None:
-        work.check_size(graph, job, (*path, "nodes"))
+        assert graph.table is not None
+        work.check_argument_count(len(graph.table.arg), job, (*path, "nodes"))
     return graph
 
 

@@ -144,7 +144,7 @@ def check_text(text: str, job: Job, path: Place) -> None:
     limit = job.settings.max_text
     if len(text) * 4 > limit and (size := len(text.encode("utf-8", "replace"))) > limit:
         raise too_large(f"the text has {size:,} bytes", limit, "max_text", path)
-    if job.share is not None:  # as in `check` below
+    if job.share is not None:  # for the same reason as in `check`
         job.reserve(BYTES_PER_CHARACTER * len(text))
 
 
@@ -164,7 +164,7 @@ def check_nodes(count: int, job: Job, path: Place) -> None:
 
 def check_arguments(count: int, job: Job, path: Place) -> None:
     """Raise Problem for nodes with too many arguments in all, before they are connected. Else hold their memory."""
-    _check_argument_count(count, job, path)
+    check_argument_count(count, job, path)
     job.reserve_more(BYTES_PER_ARGUMENT * count)
 
 
@@ -172,10 +172,11 @@ def check_size(graph: Graph, job: Job, path: Place) -> None:
     """Raise Problem for a graph over the limits of nodes and of their arguments."""
     assert graph.table is not None
     check_nodes(len(graph.nodes), job, path)
-    _check_argument_count(len(graph.table.arg), job, path)
+    check_argument_count(len(graph.table.arg), job, path)
 
 
-def _check_argument_count(count: int, job: Job, path: Place) -> None:
+def check_argument_count(count: int, job: Job, path: Place) -> None:
+    """Raise Problem for nodes with too many arguments in all."""
     limit = ARGUMENTS_PER_NODE * job.settings.max_nodes
     if count > limit:
         raise too_large(f"the nodes have {count:,} arguments", limit, "max_nodes", path)

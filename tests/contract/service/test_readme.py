@@ -19,6 +19,12 @@ from tests.conftest import ROOT
 README = (ROOT / "README.md").read_text("utf-8")
 
 
+def assert_shown(lines: list[str]) -> None:
+    """Assert that these lines stand in the README, one after the other."""
+    expected = "\n".join(lines)
+    assert expected in README, f"the README should have:\n{expected}"
+
+
 def test_table_of_primitives_matches_the_code() -> None:
     lines = ["| name | arguments | value | derivative by each argument | domain | at a kink |", "|---|---|---|---|---|---|"]
     for row in WIRE.values():
@@ -27,8 +33,7 @@ def test_table_of_primitives_matches_the_code() -> None:
         derivative = ", ".join(f"`{d}`" for d in row.derivative)
         cells = [", ".join(f"`{n}`" for n in names), count, f"`{row.formula}`", derivative, row.domain_note, row.kink]
         lines.append(f"| {' | '.join(cells)} |")
-    expected = "\n".join(lines)
-    assert expected in README, f"the README's table should be:\n{expected}"
+    assert_shown(lines)
 
 
 def test_table_of_settings_matches_the_code() -> None:
@@ -37,8 +42,7 @@ def test_table_of_settings_matches_the_code() -> None:
         plain = not field.default_factory and field.default not in (None, "", SecretStr(""))
         default = f"`{field.default}` " if plain else ""
         lines.append(f"| `AUTODIFF_{name.upper()}` | {default}| {field.description} |")
-    expected = "\n".join(lines)
-    assert expected in README, f"the README's settings should be:\n{expected}"
+    assert_shown(lines)
 
 
 def test_table_of_estimates_matches_the_code() -> None:
@@ -49,7 +53,7 @@ def test_table_of_estimates_matches_the_code() -> None:
         ("one argument of a node with many", None, expressions.BYTES_PER_ARGUMENT),
         ("one instruction at one point", expressions.SECONDS_PER_INSTRUCTION, None),
         ("one number of a response", expressions.SECONDS_PER_NUMBER, expressions.BYTES_PER_NUMBER),
-        ("one number of a response that is a sum over points, besides", None, expressions.BYTES_PER_SUM),
+        ("one number of a response that is a sum over points, in addition", None, expressions.BYTES_PER_SUM),
         ("one entry of a sparse matrix, besides its number", None, expressions.BYTES_PER_PLACE),
         ("a check of gradients, at least", expressions.SECONDS_PER_CHECK, None),
         ("one node, differentiated", derivatives.SECONDS_PER_NODE, derivatives.BYTES_PER_NODE),
@@ -87,16 +91,15 @@ def test_table_of_estimates_matches_the_code() -> None:
     for text, seconds, size in terms:
         cells = [text, "" if seconds is None else f"{seconds:g}", "" if size is None else f"{size:,}"]
         lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
-    expected = "\n".join(lines)
-    assert expected in README, f"the README's table should be:\n{expected}"
+    assert_shown(lines)
 
 
 def test_table_of_fixed_numbers_matches_the_code() -> None:
     numbers: list[tuple[str, str]] = [
         ("estimated run time up to which the event loop computes", f"{execution.INLINE_SECONDS:g} s"),
-        ("body up to which it does", f"{execution.INLINE_BYTES:,} bytes"),
+        ("largest body of such work", f"{execution.INLINE_BYTES:,} bytes"),
         ("estimated run time of work for which a place is kept", f"{execution.SHORT_SECONDS:g} s"),
-        ("body of such work", f"{execution.SHORT_BYTES:,} bytes"),
+        ("largest body of that work", f"{execution.SHORT_BYTES:,} bytes"),
         ("body up to which a fault in the JSON is explained in full", f"{bodies.EXPLAINED_BYTES:,} bytes"),
         ("body from which its memory is counted", f"{bodies.HELD_BYTES:,} bytes"),
         ("memory of a body while it is parsed, in bytes per byte", f"{bodies.DECODED_RATIO}"),
@@ -113,8 +116,7 @@ def test_table_of_fixed_numbers_matches_the_code() -> None:
         ("silence after which that time ends early", f"{lifecycle.QUIET_SECONDS:g} s"),
         ("time after which a worker that does not answer is replaced", f"{command.WORKER_SILENCE_S} s"),
     ]
-    expected = "\n".join(["| | |", "|---|---|", *(f"| {what} | {number} |" for what, number in numbers)])
-    assert expected in README, f"the README's table should be:\n{expected}"
+    assert_shown(["| | |", "|---|---|", *(f"| {what} | {number} |" for what, number in numbers)])
 
 
 def test_every_endpoint_is_listed(client: httpx.Client) -> None:
